@@ -1,0 +1,47 @@
+# Everything runs in .venv, which the targets make themselves from constraints.txt, the tested set of versions.
+PYTHON ?= python3
+BIN := .venv/bin
+# one torch thread a process: with anything else running, two threads on two cores are slower than one
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test test-all lint format bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/.created:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/.demo: .venv/.created pyproject.toml constraints.txt
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[demo]'
+	touch $@
+
+.venv/.dev: .venv/.created pyproject.toml constraints.txt
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
+	touch $@ .venv/.demo
+
+demo: .venv/.demo ## make a synthetic set, train in two stages, compare, search by sentence (about 5 minutes)
+	$(BIN)/prompt-clip demo --output_dir runs/demo --overwrite_output_dir
+
+test: .venv/.dev ## lint, then all tests but the slow ones
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/pytest
+
+test-all: .venv/.dev ## lint, then all tests
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/pytest -m ''
+
+lint: .venv/.dev ## ruff: rules and format
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: .venv/.dev ## ruff: mend what can be mended
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: .venv/.dev ## run every benchmark and rewrite benchmarks/results
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## remove the environment and everything that tools left
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
