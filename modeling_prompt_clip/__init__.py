@@ -1,0 +1,17 @@
+"""PromptCLIP: find people by sentence, with CLIP adapted in two stages."""
+
+from modeling_prompt_clip.configuration_prompt_clip import ClipPromptConfig, PromptCLIPConfig
+from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, PromptCLIPOutput
+from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+from modeling_prompt_clip.prompt_tuning import ClipPromptModel
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ClipPromptConfig",
+    "ClipPromptModel",
+    "PromptCLIPConfig",
+    "PromptCLIPModel",
+    "PromptCLIPOutput",
+    "PromptCLIPProcessor",
+]

@@ -1,0 +1,105 @@
+"""One door for everything that can be evaluated, searched with or trained on: a model and its processor by name."""
+
+import os
+from pathlib import Path
+
+import torch
+from peft import PeftConfig, PeftModel
+
+from modeling_prompt_clip.configuration_prompt_clip import ClipPromptConfig
+from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, raise_on_incomplete_checkpoint
+from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+
+STAND_IN = "stand-in"
+"""The name of the small CLIP that ships with this package, for machines that reach no pretrained weights."""
+
+STAND_IN_FOLDER = Path(__file__).parent / "assets" / "stand_in_clip"
+ADAPTER_FILE = "adapter_config.json"
+
+
+def resolve_model_path(name_or_path: str | os.PathLike) -> str:
+    """The folder, or Hub id, that a model's name stands for.
+
+    Args:
+        name_or_path: `"stand-in"`; a model or adapter folder; a run folder, which stands for its merged `model/` or,
+            where stage two has not been reached, its `adapter/`. What is no folder is taken for a Hub id, as it is.
+
+    Raises:
+        OSError: the package lacks the stand-in, or a folder holds no model.
+    """
+    name = os.fspath(name_or_path)
+    if name == STAND_IN:
+        if not (STAND_IN_FOLDER / "config.json").is_file():
+            raise FileNotFoundError(
+                f"model {STAND_IN!r} is not in this installation: {STAND_IN_FOLDER} has no config.json; install the "
+                "whole package again, or name another CLIP folder or Hub id"
+            )
+        return str(STAND_IN_FOLDER)
+    if not Path(name).is_dir():
+        return name
+    for folder in (Path(name), Path(name, "model"), Path(name, "adapter")):
+        if (folder / "config.json").is_file() or (folder / ADAPTER_FILE).is_file():
+            return str(folder)
+    raise FileNotFoundError(
+        f"folder {name!r} holds no model: looked for config.json and {ADAPTER_FILE} in it, in model/ and in adapter/; "
+        "give a model folder, an adapter folder or a run folder"
+    )
+
+
+def load_model(
+    name_or_path: str | os.PathLike,
+    *,
+    image_size: tuple[int, int] | None = None,
+    device: torch.device | str | None = None,
+) -> tuple[PromptCLIPModel, PromptCLIPProcessor]:
+    """Load a model to be used, in eval mode, and the processor that goes with it.
+
+    Args:
+        name_or_path: as for [`resolve_model_path`]: a PromptCLIP or plain CLIP folder or Hub id, an adapter (its base
+            model is loaded by the name that it records, and the adapter merged into it), a run folder, `"stand-in"`.
+        image_size: `(height, width)` in pixels; the position grid is resized to it. `None` keeps the size that the
+            checkpoint, or the adapter, was made for.
+        device: where the model goes; `None` leaves it on the CPU.
+
+    Raises:
+        OSError: nothing can be read under that name.
+        ValueError: what is there is no complete CLIP with both towers, or no CLIP_PROMPT adapter.
+    """
+    model, source = load_at_own_size(resolve_model_path(name_or_path))
+    if image_size is not None:
+        model = model.resized(image_size)
+    model.name_or_path = os.fspath(name_or_path)
+    processor = PromptCLIPProcessor.from_clip(source, image_size=model.config.vision_config.image_height_width)
+    return model.to(device).eval(), processor
+
+
+def load_at_own_size(path: str) -> tuple[PromptCLIPModel, str]:
+    """A model, or the base model of an adapter with the adapter merged into it, and where its tokenizer lies.
+
+    Raises:
+        OSError: the model, or the base model that the adapter names, cannot be read.
+        ValueError: not a CLIP_PROMPT adapter, one that names no base model, or one whose tensors are not all there.
+    """
+    if not Path(path, ADAPTER_FILE).is_file():
+        return PromptCLIPModel.from_clip(path, image_size=None), path
+    config = PeftConfig.from_pretrained(path)
+    if not isinstance(config, ClipPromptConfig):
+        raise ValueError(f"{ADAPTER_FILE} of {path!r} has peft_type {config.peft_type}; it must be CLIP_PROMPT")
+    if not config.base_model_name_or_path:
+        raise ValueError(
+            f"{ADAPTER_FILE} of {path!r} names no base model; write a CLIP folder or Hub id into it as "
+            "base_model_name_or_path"
+        )
+    try:
+        model, source = load_at_own_size(resolve_model_path(config.base_model_name_or_path))
+    except OSError as error:
+        raise OSError(
+            f"base_model_name_or_path in {ADAPTER_FILE} of {path!r} cannot be loaded; correct it there: {error}"
+        ) from error
+    adapted = PeftModel(model.resized(config.image_size) if config.image_size else model, config)
+    loaded = adapted.load_adapter(path, adapter_name="default")
+    raise_on_incomplete_checkpoint(path, loaded.missing_keys, loaded.unexpected_keys)
+    return adapted.merge_and_unload(), source
+
+
+__all__ = ["STAND_IN", "load_model", "resolve_model_path"]

@@ -1,0 +1,351 @@
+"""PromptCLIP: transformers' CLIP with fixed deep prompts in both towers and rectangular images."""
+
+import copy
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, CLIPModel
+from transformers import initialization as init
+from transformers.models.clip.modeling_clip import (
+    CLIPEncoder,
+    CLIPOutput,
+    CLIPPreTrainedModel,
+    CLIPTextModel,
+    CLIPVisionEmbeddings,
+    CLIPVisionModel,
+    image_text_contrastive_loss,
+)
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_prompt_clip import (
+    TOWERS,
+    PromptCLIPConfig,
+    PromptCLIPTextConfig,
+    PromptCLIPVisionConfig,
+    as_image_size,
+    prompt_settings,
+)
+from .prompt_tuning import PromptCLIPEncoderLayer, PromptSlot
+
+POSITIONS = "position_embedding.weight"
+
+
+@dataclass
+class PromptCLIPOutput(CLIPOutput):
+    """What a [`PromptCLIPModel`] returns. What belongs to a missing modality is `None`.
+
+    Args:
+        loss (`torch.Tensor` scalar, *optional*, with `return_loss=True`):
+            Symmetric contrastive loss of the pairs; training uses the objectives of `trainers` instead.
+        logits_per_image (`torch.Tensor` of shape `(images, captions)`): cosines times `exp(logit_scale)`.
+        logits_per_text (`torch.Tensor` of shape `(captions, images)`): its transpose.
+        text_embeds (`torch.Tensor` of shape `(captions, projection_dim)`): unit vectors, at least float32.
+        image_embeds (`torch.Tensor` of shape `(images, projection_dim)`): unit vectors, at least float32.
+        text_model_output (`BaseModelOutputWithPooling`): of the text tower; `pooler_output` is projected.
+        vision_model_output (`BaseModelOutputWithPooling`): of the vision tower; `pooler_output` is projected.
+    """
+
+
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself, or as float32 where it is in half precision."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def resize_position_grid(weight: torch.Tensor, old: tuple[int, int], new: tuple[int, int]) -> torch.Tensor:
+    """Resize the position embeddings of a grid of patches, bicubically.
+
+    Args:
+        weight: `(1 + old rows * old columns, hidden_size)`, the class position first.
+        old: `(rows, columns)` of `weight`.
+        new: `(rows, columns)` wanted.
+
+    Returns:
+        `(1 + new rows * new columns, hidden_size)` in `weight`'s dtype; `weight` itself where nothing changes.
+    """
+    if old == new:
+        return weight
+    grid = at_least_float32(weight[1:]).reshape(1, *old, -1).permute(0, 3, 1, 2)
+    grid = nn.functional.interpolate(grid, size=new, mode="bicubic", align_corners=False)
+    return torch.cat([weight[:1], grid.permute(0, 2, 3, 1).reshape(new[0] * new[1], -1).to(weight.dtype)])
+
+
+def unit_vectors(features: torch.Tensor) -> torch.Tensor:
+    """`(batch, projection_dim)` -> unit vectors in at least float32: half precision would blunt the ranking."""
+    features = at_least_float32(features)
+    return features / features.pow(2).sum(dim=-1, keepdim=True).pow(0.5)
+
+
+class PromptCLIPVisionEmbeddings(CLIPVisionEmbeddings):
+    """CLIP's patch embeddings on a rectangular grid."""
+
+    def __init__(self, config: PromptCLIPVisionConfig) -> None:
+        nn.Module.__init__(self)
+        self.config = config
+        self.embed_dim = config.hidden_size
+        self.image_size = config.image_height_width
+        self.patch_size = config.patch_size
+        self.grid = config.patch_grid
+        self.class_embedding = nn.Parameter(torch.randn(self.embed_dim))
+        self.patch_embedding = nn.Conv2d(
+            config.num_channels, self.embed_dim, kernel_size=self.patch_size, stride=self.patch_size, bias=False
+        )
+        self.num_patches = self.grid[0] * self.grid[1]
+        self.num_positions = self.num_patches + 1
+        self.position_embedding = nn.Embedding(self.num_positions, self.embed_dim)
+        self.register_buffer("position_ids", torch.arange(self.num_positions).expand((1, -1)), persistent=False)
+
+    def forward(self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool = False) -> torch.Tensor:
+        """Embed images.
+
+        Args:
+            pixel_values: `(batch, channels, height, width)`, normalised.
+            interpolate_pos_encoding: accept another size, at the cost of resizing the positions in each call.
+
+        Returns:
+            `(batch, 1 + patches, hidden_size)`, the class token first.
+
+        Raises:
+            ValueError: images of another size than the configured one.
+        """
+        batch, _, height, width = pixel_values.shape
+        positions = self.position_embedding(self.position_ids)
+        if (height, width) != self.image_size:
+            if not interpolate_pos_encoding:
+                raise ValueError(
+                    f"pixel_values is {height}x{width}, the model takes {self.image_size[0]}x{self.image_size[1]} "
+                    "(height x width); resize with the model's processor, or pass interpolate_pos_encoding=True"
+                )
+            grid = (height // self.patch_size, width // self.patch_size)
+            positions = resize_position_grid(positions[0], self.grid, grid)[None]
+        patches = self.patch_embedding(pixel_values.to(self.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
+        return torch.cat([self.class_embedding.expand(batch, 1, -1), patches], dim=1) + positions
+
+
+class PromptCLIPPreTrainedModel(CLIPPreTrainedModel):
+    """Weights and grammar shared by the PromptCLIP models."""
+
+    config: PromptCLIPConfig
+    config_class = PromptCLIPConfig
+    _supports_flex_attn = False  # its block masks cannot take the prompts' columns
+    _no_split_modules = ["CLIPTextEmbeddings", "PromptCLIPEncoderLayer", "PromptCLIPVisionEmbeddings"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, PromptSlot) and len(module.weight):
+            init.normal_(module.weight, std=0.02)
+
+
+class PromptCLIPEncoder(CLIPEncoder):
+    """CLIP's encoder whose layers have prompt slots."""
+
+    def __init__(self, config: PromptCLIPTextConfig | PromptCLIPVisionConfig) -> None:
+        nn.Module.__init__(self)
+        self.config = config
+        self.gradient_checkpointing = False
+        prompted = range(config.num_hidden_layers) if config.prompt_layers is None else config.prompt_layers
+        self.layers = nn.ModuleList(
+            PromptCLIPEncoderLayer(config, config.prompt_length if layer in prompted else 0)
+            for layer in range(config.num_hidden_layers)
+        )
+
+
+class PromptCLIPTextModel(PromptCLIPPreTrainedModel, CLIPTextModel):
+    """The text tower, without projection."""
+
+    config: PromptCLIPTextConfig
+    config_class = PromptCLIPTextConfig
+
+    def __init__(self, config: PromptCLIPTextConfig) -> None:
+        super().__init__(config)
+        self.encoder = PromptCLIPEncoder(config)
+        self.post_init()
+
+
+class PromptCLIPVisionModel(PromptCLIPPreTrainedModel, CLIPVisionModel):
+    """The vision tower, without projection."""
+
+    config: PromptCLIPVisionConfig
+    config_class = PromptCLIPVisionConfig
+
+    def __init__(self, config: PromptCLIPVisionConfig) -> None:
+        CLIPPreTrainedModel.__init__(self, config)
+        self.embeddings = PromptCLIPVisionEmbeddings(config)
+        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)  # CLIP's own spelling
+        self.encoder = PromptCLIPEncoder(config)
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.post_init()
+
+
+class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
+    """CLIP for text-to-image person re-identification, with fixed deep prompts in both towers.
+
+    Without prompts it is CLIP, bit for bit, under the same state-dict keys. Prompts are trained as a PEFT adapter
+    ([`ClipPromptConfig`]) and become fixed by `merge_and_unload`.
+    """
+
+    def __init__(self, config: PromptCLIPConfig) -> None:
+        CLIPPreTrainedModel.__init__(self, config)
+        self.projection_dim = config.projection_dim
+        self.text_embed_dim = config.text_config.hidden_size
+        self.vision_embed_dim = config.vision_config.hidden_size
+        self.text_model = PromptCLIPTextModel._from_config(config.text_config)
+        self.vision_model = PromptCLIPVisionModel._from_config(config.vision_config)
+        self.visual_projection = nn.Linear(self.vision_embed_dim, self.projection_dim, bias=False)
+        self.text_projection = nn.Linear(self.text_embed_dim, self.projection_dim, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
+        self.post_init()
+
+    @classmethod
+    def from_clip(
+        cls, name_or_path: str | os.PathLike, image_size: tuple[int, int] | None = (384, 128), **kwargs: Any
+    ) -> "PromptCLIPModel":
+        """Start from a CLIP checkpoint, plain or PromptCLIP, at another image size.
+
+        Args:
+            name_or_path: a folder or Hub id, such as `"openai/clip-vit-base-patch16"`.
+            image_size: `(height, width)` in pixels, a multiple of the patch size, to which the grid of position
+                embeddings is resized bicubically; `None` keeps the checkpoint's own size.
+            **kwargs: as for `from_pretrained` (`dtype`, `attn_implementation`, `revision`, ...).
+
+        Raises:
+            ValueError: no CLIP with both towers, tensors missing or left over, or a size that the patches do not fill.
+            OSError: the folder or Hub id, or its weights, cannot be read.
+        """
+        name_or_path = str(name_or_path)  # PEFT writes it into the adapter's configuration, as JSON
+        try:
+            config_dict, _ = PromptCLIPConfig.get_config_dict(name_or_path, **kwargs)
+            config = PromptCLIPConfig.from_dict(config_dict)
+        except StrictDataclassError as error:
+            raise ValueError(f"config.json of base model {name_or_path!r} is not valid: {error}") from error
+        if image_size is not None:
+            image_size = as_image_size(image_size, config.vision_config.patch_size)
+        try:
+            model, info = cls.from_pretrained(name_or_path, output_loading_info=True, **kwargs)
+        except SafetensorError as error:
+            raise OSError(
+                f"the weights of {name_or_path!r} are damaged ({error}); save or download them again"
+            ) from error
+        raise_on_incomplete_checkpoint(name_or_path, info["missing_keys"], info["unexpected_keys"])
+        model = model if image_size is None else model.resized(image_size)
+        model.name_or_path = name_or_path
+        return model
+
+    def resized(self, image_size: tuple[int, int]) -> "PromptCLIPModel":
+        """The same model for images of `image_size` (height, width), with resized position embeddings.
+
+        Returns `self` where the size does not change; otherwise a new model, which shares no tensor with this one.
+
+        Raises:
+            ValueError: a size that the patches do not fill.
+        """
+        if as_image_size(image_size, self.config.vision_config.patch_size) == self.vision_model.embeddings.image_size:
+            return self
+        model = copy.deepcopy(self)
+        model.config.vision_config.image_size = list(image_size)
+        old = model.vision_model.embeddings
+        new = PromptCLIPVisionEmbeddings(model.config.vision_config).to(self.device, self.dtype)
+        weights = old.state_dict()
+        weights[POSITIONS] = resize_position_grid(weights[POSITIONS], old.grid, new.grid)
+        new.load_state_dict(weights, strict=True)
+        model.vision_model.embeddings = new.train(self.training)
+        return model
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
+        return_loss: bool | None = None,
+        interpolate_pos_encoding: bool = False,
+        **kwargs: Any,
+    ) -> PromptCLIPOutput:
+        """Embed captions, images, or both, and compare them.
+
+        Args:
+            input_ids: `(captions, tokens)`, padded on the right to the longest caption of the batch: the pooled EOS
+                sees no padding, so more padding changes nothing but the cost.
+            pixel_values: `(images, channels, height, width)`, normalised by the processor.
+            attention_mask: `(captions, tokens)`; not needed, see `input_ids`.
+            position_ids: `(captions, tokens)`, *optional*.
+            return_loss: also compute CLIP's contrastive loss of the pairs.
+            interpolate_pos_encoding: accept images of another size.
+            **kwargs: `output_hidden_states`, `output_attentions`, `return_dict=False` for a tuple without `None`s, ...
+
+        Raises:
+            ValueError: neither captions nor images, or a loss asked for without both.
+        """
+        if input_ids is None and pixel_values is None:
+            raise ValueError("neither input_ids nor pixel_values was given; pass captions, images, or both")
+        if return_loss and (input_ids is None or pixel_values is None):
+            raise ValueError("return_loss=True compares captions with images; pass both input_ids and pixel_values")
+        vision = text = image_embeds = text_embeds = logits_per_text = None
+        if pixel_values is not None:
+            vision = self.get_image_features(
+                pixel_values, interpolate_pos_encoding=interpolate_pos_encoding, return_dict=True, **kwargs
+            )
+            image_embeds = unit_vectors(vision.pooler_output)
+        if input_ids is not None:
+            text = self.get_text_features(
+                input_ids, attention_mask=attention_mask, position_ids=position_ids, return_dict=True, **kwargs
+            )
+            text_embeds = unit_vectors(text.pooler_output)
+        if image_embeds is not None and text_embeds is not None:
+            cosines = text_embeds @ image_embeds.t().to(text_embeds.device)
+            logits_per_text = cosines * self.logit_scale.exp().to(cosines.device)
+        return PromptCLIPOutput(
+            loss=image_text_contrastive_loss(logits_per_text) if return_loss else None,
+            logits_per_image=None if logits_per_text is None else logits_per_text.t(),
+            logits_per_text=logits_per_text,
+            text_embeds=text_embeds,
+            image_embeds=image_embeds,
+            text_model_output=text,
+            vision_model_output=vision,
+        )
+
+    def update_prompt_config(self) -> None:
+        """Write the prompts that the slots hold into the configuration, so that the model can be saved and loaded.
+
+        Raises:
+            ValueError: layers of one tower hold different numbers of prompts, which a configuration cannot say.
+        """
+        for tower in TOWERS:
+            encoder = getattr(self, f"{tower}_model").encoder
+            lengths = [len(layer.prompt.weight) for layer in encoder.layers]
+            config = getattr(self.config, f"{tower}_config")
+            config.prompt_length, config.prompt_layers = prompt_settings(tower, lengths)
+
+
+def raise_on_incomplete_checkpoint(name: str, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+    """Raise a ValueError if a checkpoint lacks tensors of the model or holds others."""
+    for problem, keys in (("lacks", sorted(missing)), ("holds, beyond the model's own,", sorted(unexpected))):
+        if keys:
+            raise ValueError(
+                f"checkpoint {name!r} {problem} {len(keys)} tensors, such as {keys[0]!r}; give a complete one, for a "
+                "base model the weights of a CLIP with both towers"
+            )
+
+
+AutoConfig.register("prompt_clip_text_model", PromptCLIPTextConfig, exist_ok=True)
+AutoConfig.register("prompt_clip_vision_model", PromptCLIPVisionConfig, exist_ok=True)
+AutoConfig.register("prompt_clip", PromptCLIPConfig, exist_ok=True)
+AutoModel.register(PromptCLIPTextConfig, PromptCLIPTextModel, exist_ok=True)
+AutoModel.register(PromptCLIPVisionConfig, PromptCLIPVisionModel, exist_ok=True)
+AutoModel.register(PromptCLIPConfig, PromptCLIPModel, exist_ok=True)
+AutoModelForZeroShotImageClassification.register(PromptCLIPConfig, PromptCLIPModel, exist_ok=True)
+
+__all__ = [
+    "PromptCLIPModel",
+    "PromptCLIPOutput",
+    "PromptCLIPPreTrainedModel",
+    "PromptCLIPTextModel",
+    "PromptCLIPVisionModel",
+]

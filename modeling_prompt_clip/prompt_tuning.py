@@ -1,0 +1,359 @@
+"""Deep prompts for CLIP, twice: fixed ones in slots of the model, and trainable ones as the PEFT method `CLIP_PROMPT`.
+
+A prompt of layer l acts only through the keys `W_k LN1(p)` and values `W_v LN1(p)` that the layer's tokens attend to.
+Where prompts are replaced at every prompted layer and dropped after the last one, this is exactly concatenate-and-
+replace (VPT-deep, arXiv 2203.12119; IVLP in MaPLe, arXiv 2210.03117) without the cost of carrying the prompts along.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
+from peft.utils import PeftType, register_peft_method
+from torch import nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer, eager_attention_forward
+
+from .configuration_prompt_clip import (
+    CLIP_PROMPT,
+    TOWERS,
+    ClipPromptConfig,
+    check_base_model,
+    prompt_settings,
+    validate_prompt_settings,
+)
+
+
+class PromptSlot(nn.Module):
+    """The fixed prompts of one encoder layer, a buffer `weight` of shape `(length, hidden_size)`.
+
+    A buffer, because fixed prompts are never trained, whatever `requires_grad_` is called on; saved only where there
+    are prompts, so that an empty slot adds no key to CLIP's state dict, yet follows the model's device and dtype.
+    """
+
+    def __init__(self, hidden_size: int, length: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.empty(length, hidden_size), persistent=length > 0)
+
+    def set_prompts(self, weight: torch.Tensor) -> None:
+        """Replace the fixed prompts by `weight`, of shape `(length, hidden_size)`; length 0 empties the slot."""
+        self.register_buffer("weight", weight.detach().to(self.weight, copy=True), persistent=len(weight) > 0)
+
+    def forward(self) -> torch.Tensor | None:
+        """The prompts, shape `(length, hidden_size)`, or `None` where there are none."""
+        return self.weight if len(self.weight) else None
+
+
+def prefix_attention_mask(
+    mask: torch.Tensor | None, length: int, tokens: int, is_causal: bool, implementation: str, device: torch.device
+) -> torch.Tensor | None:
+    """The attention mask with `length` columns on its left, the prompts, which every token sees.
+
+    The mask is explicit wherever it is causal: transformers' sdpa cuts the keys back to the number of queries when it
+    gets a causal flag, more keys than queries and no mask, which would silently drop the last tokens.
+
+    Args:
+        mask: `(batch or 1, 1, tokens, tokens)`, boolean for sdpa, additive for eager; `None` where the implementation
+            needs none: for images, and under sdpa and flash for captions without padding.
+        length: number of prompts.
+        tokens: number of the layer's own tokens.
+        is_causal: whether the tower is causal (text).
+        implementation: the name of the attention implementation.
+        device: where a mask is made.
+
+    Raises:
+        ValueError: a padding mask under flash attention, which cannot express it beside prompts.
+    """
+    if "flash" in implementation:
+        if mask is not None:
+            raise ValueError(
+                "attention_mask was given with prompts under flash attention, which cannot combine the two; leave "
+                "attention_mask out: captions are padded on the right and the pooled EOS never sees padding"
+            )
+        return None  # flash attention aligns the causal mask to the bottom right: a visible prefix needs no mask
+    if mask is None:
+        if not is_causal:
+            return None
+        mask = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril()[None, None]
+    return nn.functional.pad(mask, (length, 0), value=True if mask.dtype == torch.bool else 0.0)
+
+
+class PromptCLIPAttention(CLIPAttention):
+    """CLIP's attention whose tokens also attend to prompts."""
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        prompt_states: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """As [`CLIPAttention`], beside layer-normed prompts.
+
+        Args:
+            hidden_states: `(batch, tokens, hidden_size)`, layer-normed.
+            attention_mask: as the attention implementation wants it, without the prompts' columns.
+            prompt_states: `(length, hidden_size)`, layer-normed; `None` is plain CLIP, bit for bit.
+
+        Returns:
+            `(batch, tokens, hidden_size)` and, where the implementation gives them, attention weights
+            `(batch, heads, tokens, length + tokens)`.
+        """
+        if prompt_states is None:
+            return super().forward(hidden_states, attention_mask, **kwargs)
+        batch, tokens, _ = hidden_states.shape
+        queries = self._heads(self.q_proj(hidden_states))
+        keys = self._after_prompts(self.k_proj, prompt_states, hidden_states)
+        values = self._after_prompts(self.v_proj, prompt_states, hidden_states)
+        implementation = self.config._attn_implementation or "eager"
+        mask = prefix_attention_mask(
+            attention_mask, len(prompt_states), tokens, kwargs.get("is_causal", False), implementation, queries.device
+        )
+        attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
+        dropout = self.dropout if self.training else 0.0
+        output, weights = attention(self, queries, keys, values, mask, scaling=self.scale, dropout=dropout, **kwargs)
+        return self.out_proj(output.reshape(batch, tokens, -1)), weights
+
+    def _after_prompts(self, project: nn.Linear, prompts: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Projections of the prompts, then of the tokens, `(batch, heads, length + tokens, head_dim)`."""
+        own = self._heads(project(tokens))
+        return torch.cat([self._heads(project(prompts)[None]).expand(own.shape[0], -1, -1, -1), own], dim=2)
+
+    def _heads(self, states: torch.Tensor) -> torch.Tensor:
+        """`(batch, tokens, hidden_size)` -> `(batch, heads, tokens, head_dim)`."""
+        return states.view(*states.shape[:2], -1, self.head_dim).transpose(1, 2)
+
+
+class PromptCLIPEncoderLayer(CLIPEncoderLayer):
+    """CLIP's encoder layer with a [`PromptSlot`]."""
+
+    def __init__(self, config: Any, prompt_length: int = 0) -> None:
+        super().__init__(config)
+        self.self_attn = PromptCLIPAttention(config)
+        self.prompt = PromptSlot(config.hidden_size, prompt_length)
+
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+    ) -> torch.Tensor:
+        """`(batch, tokens, hidden_size)` -> the same shape; the prompts pass through the layer's first norm."""
+        prompt = self.prompt()
+        if prompt is not None:
+            kwargs["prompt_states"] = self.layer_norm1(prompt.to(hidden_states.dtype))
+        return super().forward(hidden_states, attention_mask, **kwargs)
+
+
+def add_prompt_slots(model: nn.Module) -> None:
+    """Give every layer of a plain CLIP an empty prompt slot, in place; no key of its state dict changes."""
+    for module in model.modules():
+        if type(module) is CLIPEncoderLayer:
+            module.__class__ = PromptCLIPEncoderLayer
+            module.self_attn.__class__ = PromptCLIPAttention
+            module.prompt = PromptSlot(module.embed_dim).to(module.layer_norm1.weight)
+
+
+class ClipPromptLayer(nn.Module, BaseTunerLayer):
+    """The tuner layer: trainable prompts of each adapter, in front of a [`PromptSlot`]'s fixed ones."""
+
+    adapter_layer_names = ("clip_prompt_embeddings",)
+
+    def __init__(self, base_layer: PromptSlot) -> None:
+        super().__init__()
+        self.base_layer = base_layer
+        self.clip_prompt_embeddings = nn.ParameterDict()
+        self.merged_adapters: list[str] = []
+
+    def add_prompts(self, adapter_name: str, length: int, init_std: float, inference_mode: bool) -> None:
+        """Add `length` prompts, drawn from N(0, `init_std`), under an adapter's name."""
+        fixed = self.base_layer.weight
+        # drawn on the CPU, so that every device starts from the same prompts
+        drawn = nn.init.normal_(torch.empty(length, fixed.shape[1], dtype=fixed.dtype), std=init_std)
+        self.clip_prompt_embeddings[adapter_name] = nn.Parameter(drawn.to(fixed.device))
+        self.set_adapter(self.active_adapters, inference_mode=inference_mode)
+
+    def forward(self) -> torch.Tensor | None:
+        """Fixed prompts, then those of the active adapters, `(length, hidden_size)`; `None` if there are none."""
+        if self.disable_adapters and self.merged:
+            self.unmerge()
+        fixed = self.base_layer()
+        prompts = [] if fixed is None else [fixed]
+        if not self.disable_adapters:
+            prompts += [self.clip_prompt_embeddings[name] for name in self.unmerged(self.active_adapters)]
+        if len(prompts) < 2:
+            return prompts[0] if prompts else None
+        return torch.cat(prompts)
+
+    def unmerged(self, adapter_names: list[str]) -> list[str]:
+        """Those of the adapters that prompt this layer and are not merged into its slot."""
+        known = self.clip_prompt_embeddings
+        return [name for name in adapter_names if name in known and name not in self.merged_adapters]
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Append the prompts of the adapters to the slot's fixed ones.
+
+        Raises:
+            ValueError: with `safe_merge`, prompts that are not finite.
+        """
+        for name in self.unmerged(check_adapters_to_merge(self, adapter_names)):
+            prompts = self.clip_prompt_embeddings[name].data
+            if safe_merge and not torch.isfinite(prompts).all():
+                raise ValueError(f"adapter {name!r} holds NaN or infinite prompts; it was not merged")
+            self.base_layer.set_prompts(torch.cat([self.base_layer.weight, prompts.to(self.base_layer.weight)]))
+            self.merged_adapters.append(name)
+
+    def unmerge(self) -> None:
+        """Take the merged prompts out of the slot again, the last first."""
+        while self.merged_adapters:
+            length = len(self.clip_prompt_embeddings[self.merged_adapters.pop()])
+            self.base_layer.set_prompts(self.base_layer.weight[: len(self.base_layer.weight) - length])
+
+
+class ClipPromptModel(BaseTuner):
+    """The tuner: puts a [`ClipPromptLayer`] into the prompt slots of a PromptCLIP or of a plain CLIP."""
+
+    prefix = "clip_prompt_"
+    tuner_layer_cls = ClipPromptLayer
+    target_module_mapping: dict[str, list[str]] = {}
+
+    def _prepare_adapter_config(self, peft_config: ClipPromptConfig, model_config: dict[str, Any]) -> ClipPromptConfig:
+        """Check the adapter against the model, record its image size, and infer the slots.
+
+        Raises:
+            ValueError: no CLIP with both towers, images of another size, or a prompted layer that does not exist.
+        """
+        size = check_base_model(model_config)
+        for tower in TOWERS:
+            layers = model_config[f"{tower}_config"]["num_hidden_layers"]
+            validate_prompt_settings(tower, peft_config.length_of(tower), peft_config.prompt_layers, layers)
+        if peft_config.image_size is not None and list(peft_config.image_size) != size:
+            height, width = peft_config.image_size
+            raise ValueError(
+                f"image_size of the adapter is {height}x{width}, that of the base model {size[0]}x{size[1]}; load the "
+                f"base at the adapter's, with PromptCLIPModel.from_clip(base, image_size=({height}, {width}))"
+            )
+        peft_config.image_size = size
+        if peft_config.target_modules is None:
+            towers = "|".join(tower for tower in TOWERS if peft_config.length_of(tower))
+            layers = "|".join(map(str, peft_config.prompt_layers)) if peft_config.prompt_layers else r"\d+"
+            peft_config.target_modules = rf"(?:.*\.)?(?:{towers})_model\.encoder\.layers\.(?:{layers})\.prompt"
+        return peft_config
+
+    def _prepare_model(self, peft_config: ClipPromptConfig, model: nn.Module) -> None:
+        add_prompt_slots(model)
+
+    def _create_and_replace(
+        self,
+        peft_config: ClipPromptConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        parameter_name: str | None = None,
+    ) -> None:
+        layer = target if isinstance(target, ClipPromptLayer) else ClipPromptLayer(target)
+        length = peft_config.length_of("text" if "text_model" in current_key else "vision")
+        layer.add_prompts(adapter_name, length, peft_config.init_std, peft_config.inference_mode)
+        setattr(parent, target_name, layer)
+
+    def _check_merge_allowed(self) -> None:
+        """Refuse a merge into a model that could not save it.
+
+        Raises:
+            ValueError: the base is a plain CLIPModel, whose checkpoint has no place for prompts.
+        """
+        super()._check_merge_allowed()
+        if not self._keeps_prompts():
+            raise ValueError(
+                f"cannot merge prompts into {type(self.model).__name__}: its save_pretrained would drop them. Load "
+                "the base with PromptCLIPModel.from_clip(base, image_size=...), put the adapter on that with "
+                "PeftModel.from_pretrained, and merge there"
+            )
+
+    def _keeps_prompts(self) -> bool:
+        """Whether the base model has slots that its checkpoint saves: a PromptCLIP, not a plain CLIP."""
+        return hasattr(self.model, "update_prompt_config")
+
+    def _lengths_after_merge(self, tower: str, adapter_names: list[str] | None) -> list[int]:
+        """How many prompts each layer's slot holds once these adapters, or the active ones, are merged."""
+        lengths = []
+        for layer in getattr(self.model, f"{tower}_model").encoder.layers:
+            slot, length = layer.prompt, len(layer.prompt.weight)
+            if isinstance(slot, ClipPromptLayer):
+                names = slot.unmerged(self.active_adapters if adapter_names is None else adapter_names)
+                length += sum(len(slot.clip_prompt_embeddings[name]) for name in names)
+            lengths.append(length)
+        return lengths
+
+    def _unload_and_optionally_merge(self, merge: bool = True, **kwargs: Any) -> nn.Module:
+        """Unload, and keep the model's configuration true to its slots.
+
+        Raises:
+            ValueError: the layers of a tower would hold different numbers of prompts; nothing was merged then.
+        """
+        if merge and self._keeps_prompts():
+            for tower in TOWERS:
+                prompt_settings(tower, self._lengths_after_merge(tower, kwargs.get("adapter_names")))
+        model = super()._unload_and_optionally_merge(merge=merge, **kwargs)
+        if self._keeps_prompts():
+            model.update_prompt_config()
+        return model
+
+    @torch.no_grad()
+    def initialize_from_activations(
+        self, input_ids: torch.Tensor, pixel_values: torch.Tensor, adapter_name: str = "default"
+    ) -> None:
+        """Start an adapter's prompts from hidden states of the frozen model, in place.
+
+        Prompt i of text layer l becomes the mean of the i-th of `text_prompt_length` equal runs of the phrase's states
+        at that layer's input; prompt i of vision layer l the mean patch state of the i-th horizontal stripe of the
+        images. N(0, `init_std`) is added, so that no two prompts start alike.
+
+        Args:
+            input_ids: `(1, tokens)`, a phrase such as "a photo of a person", without padding.
+            pixel_values: `(batch, channels, height, width)`, a calibration batch of the target domain.
+            adapter_name: the adapter to initialise.
+        """
+        was_training = self.model.training
+        self.model.eval()
+        self.disable_adapter_layers()
+        try:
+            text = self.model.text_model(input_ids=input_ids, output_hidden_states=True)
+            vision = self.model.vision_model(pixel_values=pixel_values, output_hidden_states=True)
+        finally:
+            self.enable_adapter_layers()
+            self.model.train(was_training)
+        noise_std = self.peft_config[adapter_name].init_std
+        for tower, states in ((self.model.text_model, text), (self.model.vision_model, vision)):
+            inputs = states.hidden_states[:-1]  # of each layer; the last hidden state is the tower's output
+            for layer, hidden in zip(tower.encoder.layers, inputs, strict=True):
+                prompts = getattr(layer.prompt, "clip_prompt_embeddings", {}).get(adapter_name)
+                if prompts is None:
+                    continue
+                means = hidden.mean(0)[1:].float()  # without the SOS or class token
+                pooled = nn.functional.adaptive_avg_pool1d(means.T[None], len(prompts))[0].T
+                prompts.copy_(pooled + noise_std * torch.randn(pooled.shape).to(pooled))
+
+
+def register_clip_prompt_method() -> None:
+    """Make `CLIP_PROMPT` known to PEFT, once a process.
+
+    PEFT's public `register_peft_method` wants the name among the members of its enum, and Python's enums are closed:
+    the member is added by hand, which a test keeps working and which pins PEFT's minor version.
+    """
+    if CLIP_PROMPT not in PeftType.__members__:
+        member = str.__new__(PeftType, CLIP_PROMPT)
+        member._name_ = member._value_ = CLIP_PROMPT
+        type.__setattr__(PeftType, CLIP_PROMPT, member)
+        PeftType._member_map_[CLIP_PROMPT] = PeftType._value2member_map_[CLIP_PROMPT] = member
+        PeftType._member_names_.append(CLIP_PROMPT)
+    if PeftType(CLIP_PROMPT) not in PEFT_TYPE_TO_CONFIG_MAPPING:
+        register_peft_method(
+            name=CLIP_PROMPT.lower(), config_cls=ClipPromptConfig, model_cls=ClipPromptModel, prefix="clip_prompt_"
+        )
+
+
+register_clip_prompt_method()
+
+__all__ = ["ClipPromptModel"]

@@ -1,0 +1,67 @@
+"""The rooms import each other in one direction only, and importing the model package stays cheap."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("modeling_prompt_clip", "trainers", "dataset_scripts")
+MAY_IMPORT = {
+    "modeling_prompt_clip": {"modeling_prompt_clip"},
+    "dataset_scripts": {"dataset_scripts"},
+    "trainers": {"trainers", "modeling_prompt_clip", "dataset_scripts"},
+}
+OUTSIDE = {"tests", "benchmarks"}
+FLAT = ["configuration_prompt_clip", "prompt_tuning", "modeling_prompt_clip", "processing_prompt_clip"]
+HEAVY = ["datasets", "evaluate", "matplotlib", "lancedb", "gradio"]
+
+
+def imported_names(path: Path) -> list[tuple[int, str]]:
+    """`(level, module)` of every import in a file, inside functions too; level 0 is absolute."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.level, node.module or ""))
+    return found
+
+
+FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_directions_between_rooms(path: Path):
+    room = path.relative_to(ROOT).parts[0]
+    tops = {name.split(".")[0] for level, name in imported_names(path) if level == 0}
+    forbidden = (set(ROOMS) | OUTSIDE) - MAY_IMPORT[room]
+    assert not tops & forbidden, f"{room} must not import {sorted(tops & forbidden)}"
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_flat_files_import_only_the_flat_files_before_them(name: str):
+    """They travel as remote code, which follows relative imports of the same folder only."""
+    imports = imported_names(ROOT / "modeling_prompt_clip" / f"{name}.py")
+    assert all(level <= 1 for level, _ in imports)
+    assert {module for level, module in imports if level == 1} <= set(FLAT[: FLAT.index(name)])
+    assert not any(module.split(".")[0] in ROOMS for level, module in imports if level == 0)
+
+
+def test_other_files_import_absolutely():
+    for path in FILES:
+        if path.stem not in FLAT:
+            assert all(level == 0 for level, _ in imported_names(path)), path
+
+
+def test_importing_the_model_package_is_cheap():
+    script = f"""
+import sys
+import modeling_prompt_clip
+heavy = [name for name in {HEAVY + ["trainers", "dataset_scripts"]!r} if name in sys.modules]
+raise SystemExit("import modeling_prompt_clip also imports " + ", ".join(heavy) if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
