@@ -1,0 +1,121 @@
+"""`prompt-clip search MODEL --gallery FOLDER "a sentence"`: the images of a folder that fit best."""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
+from modeling_prompt_clip.loading import load_model
+from modeling_prompt_clip.retrieval.report import SheetRow, Tile, contact_sheet
+from modeling_prompt_clip.retrieval.search import FolderSearcher, SearchHit, check_query, list_images, read_image
+
+__all__ = ["main"]
+
+Answers = list[tuple[str, list[SearchHit]]]
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SHEET = Path("search.png")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Searches a folder, encoded once, by each sentence; answers with a table or JSON, and a contact sheet.
+
+    Raises:
+        ValueError: a blank sentence, an output that is no PNG or lies inside the gallery, an unreadable image.
+        OSError: the model or the gallery cannot be read.
+    """
+    args = _parser().parse_intermixed_args(argv)
+    sheet = args.output or (None if args.json else DEFAULT_SHEET)
+    _check(args, sheet)
+    model, processor = load_model(args.model, device=args.device)
+    searcher = FolderSearcher(
+        model, processor, args.gallery, batch_size=args.batch_size, on_bad_image=args.on_bad_image
+    )
+    for path in searcher.skipped:
+        logger.warning("skipped %s: it cannot be read", path)
+    answers = [(sentence, searcher.search(sentence, args.top)) for sentence in args.sentences]
+    if sheet:
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        _picture(answers).save(sheet)
+        logger.info("wrote the pictures to %s", sheet)
+    sys.stdout.write(_as_json(args, searcher, answers) if args.json else _as_table(answers))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prompt-clip search",
+        description="Rank the images of a folder, subfolders included, by how well they fit each sentence.",
+    )
+    add_model_arguments(parser)
+    parser.add_argument("sentences", metavar="SENTENCE", nargs="+", help="describes a person; quote it")
+    parser.add_argument("--gallery", type=Path, required=True, metavar="FOLDER", help="folder of images")
+    parser.add_argument("--top", type=positive_int, default=10, help="images a sentence (default 10)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="PNG",
+        help=f"contact sheet of the answers (default {DEFAULT_SHEET}; with --json none unless named)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--on_bad_image",
+        choices=("error", "skip"),
+        default="error",
+        help="stop at an unreadable image (default), or leave it out and name it",
+    )
+    return parser
+
+
+def _check(args: argparse.Namespace, sheet: Path | None) -> None:
+    for sentence in args.sentences:
+        check_query(sentence, args.top)
+    list_images(args.gallery)
+    if sheet is None:
+        return
+    if sheet.suffix.lower() != ".png":
+        raise ValueError(f"--output {sheet} is not a PNG; name a file that ends in .png")
+    if sheet.resolve().is_relative_to(args.gallery.resolve()):
+        raise ValueError(
+            f"the contact sheet {sheet} would lie inside the gallery {args.gallery} and be found by the next search; "
+            "choose another place by --output"
+        )
+
+
+def _picture(answers: Answers) -> Image.Image:
+    return contact_sheet(
+        [
+            SheetRow(sentence, [Tile(read_image(hit.path), None, f"{hit.rank}: {hit.score:.3f}") for hit in hits])
+            for sentence, hits in answers
+        ]
+    )
+
+
+def _as_table(answers: Answers) -> str:
+    blocks = []
+    for sentence, hits in answers:
+        lines = [f"{hit.rank:>4}  {hit.score:>7.4f}  {hit.path}" for hit in hits]
+        blocks.append("\n".join([sentence, "rank    score  path", *lines, ""]))
+    return "\n".join(blocks)
+
+
+def _as_json(args: argparse.Namespace, searcher: FolderSearcher, answers: Answers) -> str:
+    answer = {
+        "model": args.model,
+        "gallery": str(args.gallery),
+        "images": len(searcher.paths),
+        "skipped": [str(path) for path in searcher.skipped],
+        "answers": [
+            {
+                "sentence": sentence,
+                "hits": [{"rank": hit.rank, "score": hit.score, "path": str(hit.path)} for hit in hits],
+            }
+            for sentence, hits in answers
+        ],
+    }
+    return json.dumps(answer, indent=2) + "\n"

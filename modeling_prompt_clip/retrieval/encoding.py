@@ -1,0 +1,133 @@
+"""Images and captions to unit embeddings, in batches, by any CLIP: PromptCLIP, plain CLIP, or a PEFT model of one."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+
+import torch
+from PIL import Image
+from torch import nn
+from tqdm import tqdm
+
+from modeling_prompt_clip.modeling_prompt_clip import unit_vectors
+from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+
+__all__ = ["encode_captions", "encode_images"]
+
+
+def encode_images(
+    model: nn.Module,
+    processor: PromptCLIPProcessor,
+    images: Iterable[Image.Image],
+    batch_size: int = 64,
+    progress: bool = True,
+    description: str = "images",
+    total: int | None = None,
+) -> torch.Tensor:
+    """Embed images on the model's own device and in its own dtype.
+
+    Args:
+        model: has `get_image_features` as transformers' CLIPModel, wrapped by PEFT or not; its training mode is kept.
+        processor: turns images into the model's `pixel_values`.
+        images: RGB images; read once, a batch at a time, so that a generator or a data set's column stays small.
+        batch_size: images a forward pass.
+        progress: show a bar on stderr when it takes more than two seconds.
+        description: in front of the bar.
+        total: images to expect, for the bar, where `images` does not know its length.
+
+    Returns:
+        `[images, projection_dim]` unit vectors, float32, on the CPU.
+
+    Raises:
+        ValueError: no images, a batch size below 1, or an embedding that is not finite.
+    """
+    _check_batch_size(batch_size)
+    total = len(images) if isinstance(images, Sized) else total
+    images = iter(images)
+    embeds = []
+    with _inference(model), _bar(total, description, progress) as bar:
+        while batch := list(itertools.islice(images, batch_size)):
+            pixel_values = processor(images=batch)["pixel_values"].to(model.device, model.dtype)
+            embeds.append(_unit_on_cpu(model.get_image_features(pixel_values=pixel_values).pooler_output))
+            bar.update(len(batch))
+    if not embeds:
+        raise ValueError("images is empty; give at least one image")
+    return _joined(embeds, "image")
+
+
+def encode_captions(
+    model: nn.Module,
+    processor: PromptCLIPProcessor,
+    captions: Sequence[str],
+    batch_size: int = 64,
+    progress: bool = True,
+    description: str = "captions",
+) -> torch.Tensor:
+    """Embed captions on the model's own device and in its own dtype.
+
+    Captions of similar length share a batch, for little padding; the order of the result is the order given.
+
+    Args:
+        model: has `get_text_features` as transformers' CLIPModel, wrapped by PEFT or not; its training mode is kept.
+        processor: turns captions into the model's `input_ids`.
+        captions: sentences; longer ones than the model's context are cut.
+        batch_size: captions a forward pass.
+        progress: show a bar on stderr when it takes more than two seconds.
+        description: in front of the bar.
+
+    Returns:
+        `[captions, projection_dim]` unit vectors, float32, on the CPU.
+
+    Raises:
+        ValueError: no captions, a batch size below 1, or an embedding that is not finite.
+    """
+    _check_batch_size(batch_size)
+    captions = list(captions)
+    if not captions:
+        raise ValueError("captions is empty; give at least one sentence")
+    tokens = processor.tokenizer(captions, truncation=True, return_attention_mask=False)["input_ids"]
+    by_length = sorted(range(len(captions)), key=lambda row: len(tokens[row]))
+    embeds = []
+    with _inference(model), _bar(len(captions), description, progress) as bar:
+        for start in range(0, len(captions), batch_size):
+            rows = by_length[start : start + batch_size]
+            input_ids = processor(text=[captions[row] for row in rows])["input_ids"].to(model.device)
+            embeds.append(_unit_on_cpu(model.get_text_features(input_ids=input_ids).pooler_output))
+            bar.update(len(rows))
+    return _joined(embeds, "caption")[torch.tensor(by_length).argsort()]
+
+
+def _unit_on_cpu(features: torch.Tensor) -> torch.Tensor:
+    return unit_vectors(features).float().cpu()
+
+
+def _joined(embeds: list[torch.Tensor], kind: str) -> torch.Tensor:
+    """`[rows, dim]`, an ordinary tensor though its parts come from inference mode."""
+    joined = torch.cat(embeds)
+    if not joined.isfinite().all():
+        raise ValueError(
+            f"the model gives NaN or infinity for some {kind}; look for diverged weights, or load it in float32"
+        )
+    return joined
+
+
+def _bar(total: int | None, description: str, progress: bool) -> tqdm:
+    return tqdm(total=total, desc=description, delay=2, disable=not progress)
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be at least 1")
+
+
+@contextmanager
+def _inference(model: nn.Module) -> Iterator[None]:
+    """Inference mode with dropout off; afterwards each module is in the mode in which it was."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in training:
+            module.training = True

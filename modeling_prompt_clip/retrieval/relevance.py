@@ -1,0 +1,51 @@
+"""Which gallery items are relevant to which query: those with the same `person_id`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["RelevantItems", "match_identities"]
+
+
+@dataclass(frozen=True)
+class RelevantItems:
+    """The gallery grouped by person, and each query's place in it.
+
+    Attributes:
+        gallery_order: `[gallery]` rows of the gallery, grouped by person.
+        starts: `[queries]` position in `gallery_order` of the query's first relevant item.
+        counts: `[queries]` number of relevant items; 0 for a person who is not in the gallery.
+    """
+
+    gallery_order: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+
+    def columns(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions in the grouped gallery of some queries' relevant items.
+
+        Args:
+            rows: queries, `[b]`, each with at least one relevant item.
+
+        Returns:
+            (positions `[b, most]`, padding `[b, most]` bool), where `most` is the largest count among these queries;
+            padded positions repeat the query's first.
+        """
+        counts = self.counts[rows, None]
+        offsets = np.arange(counts.max())
+        padding = offsets >= counts
+        return self.starts[rows, None] + np.where(padding, 0, offsets), padding
+
+
+def match_identities(query_ids: np.ndarray, gallery_ids: np.ndarray) -> RelevantItems:
+    """Groups the gallery by person and finds every query's group.
+
+    Args:
+        query_ids: `[queries]` person ids, int64.
+        gallery_ids: `[gallery]` person ids, int64.
+    """
+    order = np.argsort(gallery_ids, kind="stable")
+    grouped = gallery_ids[order]
+    starts = np.searchsorted(grouped, query_ids, side="left")
+    counts = np.searchsorted(grouped, query_ids, side="right") - starts
+    return RelevantItems(order, starts, counts)

@@ -1,0 +1,189 @@
+"""Pictures for people, by Pillow alone: ranked answers to captions, and what a data set looks like."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from modeling_prompt_clip.retrieval.evaluator import EncodedSplit
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+__all__ = ["SheetRow", "Tile", "contact_sheet", "dataset_sheet", "ranked_strips"]
+
+RELEVANT = (34, 150, 72)
+IRRELEVANT = (205, 50, 47)
+PAPER = (255, 255, 255)
+INK = (28, 30, 34)
+FAINT = (112, 117, 125)
+RULE = (222, 225, 230)
+MARGIN = 20
+GAP = 10
+FRAME = 4
+TEXT_SIZE = 16
+LINE_HEIGHT = 21
+PARAGRAPH_GAP = 7
+LABEL_SIZE = 13
+TITLE_SIZE = 20
+
+
+class Tile(NamedTuple):
+    """One picture of a sheet: the image, the RGB colour of its frame or None, and a small label under it."""
+
+    image: Image.Image
+    frame: tuple[int, int, int] | None = None
+    label: str = ""
+
+
+class SheetRow(NamedTuple):
+    """A sentence (or paragraphs of them, divided by newlines) and the pictures beside it."""
+
+    text: str
+    tiles: Sequence[Tile]
+
+
+def contact_sheet(
+    rows: Sequence[SheetRow], *, title: str = "", text_width: int = 270, tile_height: int = 200
+) -> Image.Image:
+    """Rows of a wrapped text on the left and framed, labelled pictures on the right.
+
+    Args:
+        rows: plain tuples `(text, [(image, frame colour or None, label), ...])` do as well. A text that does not fit
+            beside its pictures ends in an ellipsis.
+        title: above the rows.
+        text_width: pixels of the column of text.
+        tile_height: pixels to which every picture is scaled, its aspect kept; one wider than high is scaled to this
+            width instead.
+
+    Returns:
+        An RGB image.
+
+    Raises:
+        ValueError: no rows, or no picture in any of them.
+    """
+    rows = [SheetRow(text, [Tile(*tile) for tile in tiles]) for text, tiles in rows]
+    if not any(row.tiles for row in rows):
+        raise ValueError("a contact sheet needs at least one row with a picture")
+    scaled = [[tile._replace(image=_fit(tile.image, tile_height)) for tile in row.tiles] for row in rows]
+    tile_width = max(tile.image.width for tiles in scaled for tile in tiles)
+    row_height = tile_height + 2 * FRAME + LABEL_SIZE + 8
+    head = MARGIN + (TITLE_SIZE + 16 if title else 0)
+    column = tile_width + 2 * FRAME + GAP
+    left = MARGIN + text_width + MARGIN
+    width = left + column * max(len(tiles) for tiles in scaled) - GAP + MARGIN
+    sheet = Image.new("RGB", (width, head + (row_height + MARGIN) * len(rows)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN - 4), title, INK, _font(TITLE_SIZE))
+    for number, (row, tiles) in enumerate(zip(rows, scaled, strict=True)):
+        top = head + number * (row_height + MARGIN)
+        draw.line((MARGIN, top - MARGIN // 2, width - MARGIN, top - MARGIN // 2), RULE)
+        _draw_text(draw, row.text, MARGIN, top, text_width, row_height)
+        for place, tile in enumerate(tiles):
+            _draw_tile(sheet, draw, tile, left + place * column, top, tile_width, tile_height)
+    return sheet
+
+
+def ranked_strips(
+    encoded: EncodedSplit, dataset: "Dataset", queries: int = 8, top: int = 10, seed: int = 0
+) -> Image.Image:
+    """The best answers to some captions: a green frame is the right person, a red one another; scores underneath.
+
+    Args:
+        encoded: the split as the model sees it.
+        dataset: the same split, for its images.
+        queries: captions shown, drawn by `seed` without replacement; all of them where there are fewer.
+        top: answers a caption.
+        seed: of the draw, so that two models can be shown on the same captions.
+    """
+    top = min(top, len(encoded.image_embeds))
+    chosen = np.sort(_draw_from(len(encoded.captions), queries, seed))
+    scores = encoded.text_embeds[chosen] @ encoded.image_embeds.T
+    best = scores.sort(dim=1, descending=True, stable=True)
+    rows = []
+    for query, values, images in zip(chosen, best.values[:, :top], best.indices[:, :top], strict=True):
+        same = encoded.image_person_ids[images] == encoded.text_person_ids[query]
+        tiles = [
+            Tile(dataset[image]["image"], RELEVANT if right else IRRELEVANT, f"{score:.3f}")
+            for image, right, score in zip(images.tolist(), same.tolist(), values.tolist(), strict=True)
+        ]
+        rows.append(SheetRow(encoded.captions[query], tiles))
+    return contact_sheet(rows, title=f"Best {top} images for {len(rows)} captions: green = the person described")
+
+
+def dataset_sheet(dataset: "Dataset", identities: int = 8, seed: int = 0) -> Image.Image:
+    """Some identities of a data set, one a row: all their images, and their captions as far as they fit.
+
+    Args:
+        dataset: rows with `image`, `person_id`, `captions` and `camera`.
+        identities: people shown, drawn by `seed`; all of them where there are fewer.
+        seed: of the draw.
+    """
+    person_ids = np.asarray(dataset["person_id"][:])
+    people = np.unique(person_ids)
+    rows = []
+    for person_id in np.sort(people[_draw_from(len(people), identities, seed)]):
+        records = [dataset[int(row)] for row in np.flatnonzero(person_ids == person_id)]
+        captions = dict.fromkeys(caption for record in records for caption in record["captions"])
+        tiles = [Tile(record["image"], None, record["camera"] or "") for record in records]
+        rows.append(SheetRow("\n".join([f"person {person_id}", *captions]), tiles))
+    title = f"{len(rows)} of {len(people)} identities, {len(dataset)} images in all"
+    return contact_sheet(rows, title=title, text_width=440)
+
+
+def _draw_from(population: int, size: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).choice(population, size=min(size, population), replace=False)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size=size)
+
+
+def _fit(image: Image.Image, side: int) -> Image.Image:
+    scale = side / max(image.size)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+
+
+def _draw_tile(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, width: int, height: int
+) -> None:
+    """A picture at the top centre of its cell (`width` x `height` inside the frame), the label under the cell."""
+    x = left + FRAME + (width - tile.image.width) // 2
+    y = top + FRAME
+    if tile.frame:
+        draw.rectangle(
+            (x - FRAME, y - FRAME, x + tile.image.width + FRAME - 1, y + tile.image.height + FRAME - 1), tile.frame
+        )
+    sheet.paste(tile.image, (x, y))
+    position = (left + FRAME + width // 2, top + height + 2 * FRAME + 3)
+    draw.text(position, tile.label, tile.frame or FAINT, _font(LABEL_SIZE), anchor="ma")
+
+
+def _draw_text(draw: ImageDraw.ImageDraw, text: str, left: int, top: int, width: int, height: int) -> None:
+    """Paragraphs wrapped into a column of `width` x `height` pixels, cut with an ellipsis where they are longer."""
+    font = _font(TEXT_SIZE)
+    lines, y = [], 0
+    for paragraph in text.split("\n"):
+        for line in _wrap(paragraph.split(), font, width):
+            lines.append((y, line))
+            y += LINE_HEIGHT
+        y += PARAGRAPH_GAP
+    shown = [(y, line) for y, line in lines if y + LINE_HEIGHT <= height]
+    if len(shown) < len(lines):
+        shown[-1] = shown[-1][0], f"{shown[-1][1]} …"
+    for y, line in shown:
+        draw.text((left, top + y), line, INK, font)
+
+
+def _wrap(words: Iterable[str], font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """Words set in as few lines of `width` pixels as they need; a longer word has a line to itself."""
+    lines = [""]
+    for word in words:
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

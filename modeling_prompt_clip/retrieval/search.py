@@ -1,0 +1,160 @@
+"""Exact search of a folder of images by sentence."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image, ImageOps
+from torch import nn
+
+from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images
+
+__all__ = ["FolderSearcher", "SearchHit", "check_query", "list_images", "read_image", "search_folder"]
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+OnBadImage = Literal["error", "skip"]
+
+
+@dataclass(frozen=True)
+class SearchHit:
+    """One answer to a sentence.
+
+    Attributes:
+        path: the image.
+        score: cosine of sentence and image, in -1..1; comparable within one query, not a probability.
+        rank: place in the answer, from 1.
+    """
+
+    path: Path
+    score: float
+    rank: int
+
+
+class FolderSearcher:
+    """Encodes the images of a folder once, then answers any number of sentences by comparing them with all of them.
+
+    Args:
+        model: a PromptCLIP, a plain CLIP, or a PEFT model of one.
+        processor: the model's own.
+        folder: searched recursively for images (`IMAGE_SUFFIXES`), in the order of their paths.
+        batch_size: images a forward pass.
+        on_bad_image: `"error"` stops at an image that cannot be read, `"skip"` leaves it out and lists it.
+        progress: show a bar on stderr when encoding takes more than two seconds.
+
+    Attributes:
+        paths: the images that can be found.
+        skipped: unreadable images, with `on_bad_image="skip"`.
+        embeds: `[paths, projection_dim]` unit vectors.
+
+    Raises:
+        ValueError: no image (or no readable one) in the folder, an unreadable image, an unknown `on_bad_image`.
+        OSError: the folder does not exist.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        processor: PromptCLIPProcessor,
+        folder: str | Path,
+        *,
+        batch_size: int = 64,
+        on_bad_image: OnBadImage = "error",
+        progress: bool = True,
+    ) -> None:
+        if on_bad_image not in ("error", "skip"):
+            raise ValueError(f"on_bad_image={on_bad_image!r} is unknown; use 'error' or 'skip'")
+        self.model = model
+        self.processor = processor
+        self.paths: list[Path] = []
+        self.skipped: list[Path] = []
+        found = list_images(folder)
+        self.embeds = encode_images(
+            model, processor, self._read(found, on_bad_image), batch_size, progress, total=len(found)
+        )
+
+    def search(self, sentence: str, top: int = 10) -> list[SearchHit]:
+        """The `top` best images for a sentence, best first; images of equal score in the order of their paths.
+
+        Raises:
+            ValueError: a blank sentence, or `top` below 1.
+        """
+        check_query(sentence, top)
+        query = encode_captions(self.model, self.processor, [sentence], progress=False)[0]
+        best = (self.embeds @ query).sort(descending=True, stable=True)
+        ranked = zip(best.values[:top].tolist(), best.indices[:top].tolist(), strict=True)
+        return [SearchHit(self.paths[row], score, rank) for rank, (score, row) in enumerate(ranked, start=1)]
+
+    def _read(self, paths: list[Path], on_bad_image: OnBadImage) -> Iterator[Image.Image]:
+        """Reads images one by one, noting each in `paths` or, where it cannot be read, in `skipped`."""
+        for path in paths:
+            try:
+                image = read_image(path)
+            except ValueError:
+                if on_bad_image == "error":
+                    raise
+                self.skipped.append(path)
+            else:
+                self.paths.append(path)
+                yield image
+        if not self.paths:
+            raise ValueError(f"none of the {len(paths)} images can be read, beginning with {paths[0]}")
+
+
+def search_folder(
+    model: nn.Module,
+    processor: PromptCLIPProcessor,
+    folder: str | Path,
+    query: str,
+    *,
+    top: int = 10,
+    batch_size: int = 64,
+    on_bad_image: OnBadImage = "error",
+) -> list[SearchHit]:
+    """The `top` images of a folder that fit a sentence best; a `FolderSearcher` for one question.
+
+    Raises:
+        ValueError, OSError: as `FolderSearcher` and its `search`; a bad query is refused before anything is encoded.
+    """
+    check_query(query, top)
+    searcher = FolderSearcher(model, processor, folder, batch_size=batch_size, on_bad_image=on_bad_image)
+    return searcher.search(query, top)
+
+
+def check_query(sentence: str, top: int) -> None:
+    """Raises ValueError unless there is something to look for and something to return."""
+    if not sentence.strip():
+        raise ValueError(f"the query {sentence!r} is blank; describe a person in a sentence")
+    if top < 1:
+        raise ValueError(f"top={top} must be at least 1")
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Images in a folder and its subfolders, sorted by path.
+
+    Raises:
+        NotADirectoryError: there is no such folder.
+        ValueError: it holds no image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"gallery {folder} is not a folder; give a folder of images")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    if not found:
+        raise ValueError(f"gallery {folder} holds no image that ends in {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return found
+
+
+def read_image(path: Path) -> Image.Image:
+    """An image file as RGB, upright by its EXIF orientation.
+
+    Raises:
+        ValueError: it cannot be read whole.
+    """
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"image {path} cannot be read ({error}); repair or remove it") from error

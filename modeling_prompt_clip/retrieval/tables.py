@@ -1,0 +1,34 @@
+"""Metrics as a table for people."""
+
+from collections.abc import Mapping
+
+from modeling_prompt_clip.retrieval.metrics import RetrievalMetrics
+
+__all__ = ["metrics_table"]
+
+
+def metrics_table(results: Mapping[str, RetrievalMetrics], header: str = "") -> str:
+    """One line a result under the names of the metrics; percentages with two digits.
+
+    Args:
+        results: a name, such as a method or a direction, to its metrics.
+        header: over the column of names.
+
+    Returns:
+        Lines without a newline at the end.
+    """
+    rows = [[name, *map(_cell, metrics.to_dict().values())] for name, metrics in results.items()]
+    columns = [header, "R@1", "R@5", "R@10", "mAP", "mINP", "queries", "gallery", "unanswerable"]
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    lines = [columns, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+
+
+def _cell(value: float) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else f"{value:,}"

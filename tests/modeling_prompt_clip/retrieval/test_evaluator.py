@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from modeling_prompt_clip.retrieval import EncodedSplit, TextToImageEvaluator, retrieval_metrics
+
+
+def test_every_caption_belongs_to_its_image_and_person(tiny_model, tiny_processor, people):
+    encoded = TextToImageEvaluator(people, tiny_processor).encode(tiny_model)
+    assert encoded.image_embeds.shape == (12, 24)
+    assert encoded.text_embeds.shape == (18, 24)
+    assert encoded.image_person_ids.tolist() == people["person_id"][:]
+    for caption, row, person_id in zip(
+        encoded.captions, encoded.caption_image_rows.tolist(), encoded.text_person_ids.tolist(), strict=True
+    ):
+        assert caption in people[row]["captions"]
+        assert people[row]["person_id"] == person_id
+
+
+def test_both_directions_are_ranked(tiny_model, tiny_processor, people):
+    evaluator = TextToImageEvaluator(people, tiny_processor, batch_size=5)
+    encoded = evaluator.encode(tiny_model)
+    results = evaluator(tiny_model)
+    texts = encoded.text_embeds, encoded.text_person_ids
+    images = encoded.image_embeds, encoded.image_person_ids
+    assert list(results) == ["text_to_image", "image_to_text"]
+    assert results["text_to_image"] == retrieval_metrics(texts[0], images[0], texts[1], images[1])
+    assert results["image_to_text"] == retrieval_metrics(images[0], texts[0], images[1], texts[1])
+    assert (results["text_to_image"].queries, results["text_to_image"].gallery) == (18, 12)
+    assert evaluator.primary_metric in results["text_to_image"].to_dict()
+
+
+def test_the_direction_is_not_mixed_up(people, tiny_processor):
+    # Captions 0 and 1 are of person 0; image 1 (of person 1) is nearest to caption 1.
+    encoded = EncodedSplit(
+        image_embeds=torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
+        text_embeds=torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
+        image_person_ids=torch.tensor([0, 1]),
+        text_person_ids=torch.tensor([0, 0]),
+        captions=["one", "two"],
+        caption_image_rows=torch.tensor([0, 0]),
+    )
+    results = TextToImageEvaluator(people, tiny_processor).metrics(encoded)
+    assert results["text_to_image"].rank_1 == 50
+    assert (results["image_to_text"].rank_1, results["image_to_text"].unanswerable_queries) == (100, 1)
+
+
+def test_an_empty_split_is_refused(people, tiny_processor):
+    with pytest.raises(ValueError, match="the data set is empty"):
+        TextToImageEvaluator(people.select([]), tiny_processor)
+
+
+def test_a_missing_column_is_named(people, tiny_processor):
+    with pytest.raises(ValueError, match="no column 'person_id'"):
+        TextToImageEvaluator(people.remove_columns("person_id"), tiny_processor)
+
+
+@pytest.mark.parametrize(("captions", "problem"), [([], "no caption"), (["a man", " \n"], "blank caption")])
+def test_a_row_without_words_is_named(people, tiny_processor, captions, problem):
+    damaged = people.map(
+        lambda record, row: {"captions": captions if row == 7 else record["captions"]}, with_indices=True
+    )
+    with pytest.raises(ValueError, match=f"row 7 of the data set has .*{problem}"):
+        TextToImageEvaluator(damaged, tiny_processor)

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from modeling_prompt_clip.retrieval import EncodedSplit, Tile, contact_sheet, dataset_sheet, ranked_strips
+from modeling_prompt_clip.retrieval.report import IRRELEVANT, RELEVANT
+
+BLUE = (0, 0, 255)
+
+
+def has_colour(sheet, colour):
+    return (np.asarray(sheet) == colour).all(axis=2).any()
+
+
+def runs_of_colour(row_of_pixels, colour):
+    """How many separate stretches of one colour a row of pixels has."""
+    same = (row_of_pixels == colour).all(axis=1).astype(int)
+    return int((np.diff(same, prepend=0) == 1).sum())
+
+
+@pytest.fixture
+def encoded(people):
+    """Caption embeddings are one-hot of the person; so are the images', but that of image 3 lies with person 10."""
+    rows = torch.tensor([row for row, captions in enumerate(people["captions"]) for _ in captions])
+    person_ids = torch.tensor(people["person_id"][:])
+    embeds = torch.nn.functional.one_hot(person_ids - 10).float()
+    misled = embeds.clone()
+    misled[3] = embeds[0]
+    return EncodedSplit(
+        image_embeds=misled,
+        text_embeds=embeds[rows],
+        image_person_ids=person_ids,
+        text_person_ids=person_ids[rows],
+        captions=[caption for captions in people["captions"] for caption in captions],
+        caption_image_rows=rows,
+    )
+
+
+def test_small_crops_are_enlarged_and_framed():
+    crop = Image.new("RGB", (48, 144), BLUE)
+    sheet = contact_sheet([("a man", [(crop, RELEVANT, "1"), (crop, IRRELEVANT, "2"), (crop, None, "")])])
+    pixels = np.asarray(sheet)
+    assert int((pixels == BLUE).all(axis=2).sum()) == 3 * 200 * 67
+    assert has_colour(sheet, RELEVANT)
+    assert has_colour(sheet, IRRELEVANT)
+
+
+def test_a_frame_of_none_draws_none():
+    sheet = contact_sheet([("a man", [Tile(Image.new("RGB", (48, 144), BLUE))])])
+    assert not has_colour(sheet, RELEVANT)
+    assert not has_colour(sheet, IRRELEVANT)
+
+
+def test_pictures_of_any_shape_and_mode_fit():
+    wide = Image.new("L", (400, 100), 0)
+    tall = Image.new("RGBA", (1, 500), BLUE)
+    palette = Image.new("P", (10, 10))
+    sheet = contact_sheet([("a", [Tile(wide), Tile(tall)]), ("b", [Tile(palette)]), ("nothing", [])], tile_height=100)
+    assert sheet.mode == "RGB"
+    assert sheet.height < 3 * 200
+
+
+def test_long_text_is_cut_inside_its_row():
+    tile = Tile(Image.new("RGB", (48, 144), BLUE))
+    long, short = (contact_sheet([(text, [tile]), ("next", [tile])]) for text in ("word " * 500, "word"))
+    assert long.size == short.size
+    half = long.height // 2 + 10
+    assert np.array_equal(np.asarray(long)[half:], np.asarray(short)[half:])
+
+
+def test_text_does_not_run_into_the_pictures():
+    tile = Tile(Image.new("RGB", (48, 144), BLUE))
+    long, short = (contact_sheet([(text, [tile])], text_width=150) for text in ("some words " * 20, "w"))
+    pictures_from = 20 + 150 + 20
+    assert np.array_equal(np.asarray(long)[:, pictures_from:], np.asarray(short)[:, pictures_from:])
+
+
+def test_a_sheet_without_pictures_is_refused():
+    for rows in ([], [("text", [])]):
+        with pytest.raises(ValueError, match="at least one row with a picture"):
+            contact_sheet(rows)
+
+
+def test_strips_are_green_for_the_person_and_red_for_others(encoded, people):
+    person_10, person_12 = (encoded.text_person_ids == person_id for person_id in (10, 12))
+    for wanted, colours in ((person_10, (3, 1)), (person_12, (3, 1))):
+        row = int(wanted.nonzero()[0])
+        only = EncodedSplit(
+            encoded.image_embeds,
+            encoded.text_embeds[row : row + 1],
+            encoded.image_person_ids,
+            encoded.text_person_ids[row : row + 1],
+            encoded.captions[row : row + 1],
+            encoded.caption_image_rows[row : row + 1],
+        )
+        pixels = np.asarray(ranked_strips(only, people, top=4))
+        top_edge = (pixels == RELEVANT).all(axis=2).sum(axis=1).argmax()
+        assert tuple(runs_of_colour(pixels[top_edge], colour) for colour in (RELEVANT, IRRELEVANT)) == colours
+
+
+def test_strips_depend_on_the_seed_alone(encoded, people):
+    first, again, other = (ranked_strips(encoded, people, queries=3, seed=seed) for seed in (0, 0, 1))
+    assert first.tobytes() == again.tobytes()
+    assert first.tobytes() != other.tobytes()
+
+
+def test_more_queries_and_answers_than_there_are_show_all(encoded, people):
+    sheet = ranked_strips(encoded, people, queries=1000, top=1000)
+    assert sheet.height > 18 * 200
+    assert sheet.width < 13 * 100 + 400
+
+
+def test_a_data_set_is_shown_with_and_without_cameras(people):
+    sheet = dataset_sheet(people, identities=100)
+    assert 4 * 200 < sheet.height < 5 * 250
+    assert dataset_sheet(people, identities=2, seed=0).tobytes() == dataset_sheet(people, identities=2).tobytes()
