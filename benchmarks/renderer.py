@@ -1,0 +1,79 @@
+"""How many pictures, captions included, does one core render in a second, street and catalogue?
+
+One process, one thread, processor time instead of wall time, so that other programs on the machine do not blur the
+answer. Writes benchmarks/results/renderer.json.
+"""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from dataset_scripts.synthetic import render_catalogue_item, render_person, stream
+
+RESULT = Path(__file__).parent / "results" / "renderer.json"
+ROUNDS, PICTURES_A_ROUND = 5, 800
+TARGET_PICTURES_A_SECOND = 300
+
+
+def render_street(pictures: int) -> None:
+    """48 x 144, four pictures a person, two captions a picture."""
+    for person_id in range(pictures // 4):
+        render_person(0, person_id)
+
+
+def render_catalogue(pictures: int) -> None:
+    """96 x 96, one text a picture."""
+    rng = stream(0)
+    for _ in range(pictures):
+        render_catalogue_item(rng)
+
+
+def measure(domain: str, render: Callable[[int], None]) -> dict:
+    render(20)
+    speeds = []
+    for _ in range(ROUNDS):
+        started = time.process_time()
+        render(PICTURES_A_ROUND)
+        speeds.append(PICTURES_A_ROUND / (time.process_time() - started))
+    return {
+        "domain": domain,
+        "pictures_a_second_median": round(statistics.median(speeds)),
+        "pictures_a_second_best": round(max(speeds)),
+        "rounds": ROUNDS,
+        "pictures_a_round": PICTURES_A_ROUND,
+    }
+
+
+def processor_name() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def main() -> None:
+    results = [measure("street", render_street), measure("catalogue", render_catalogue)]
+    record = {
+        "question": __doc__.splitlines()[0],
+        "command": "python benchmarks/renderer.py",
+        "date": date.today().isoformat(),
+        "machine": {"processor": processor_name(), "cores": os.cpu_count(), "threads_used": 1},
+        "versions": {"python": platform.python_version(), "pillow": PIL.__version__, "numpy": np.__version__},
+        "target": f"at least {TARGET_PICTURES_A_SECOND} street pictures a second on one core",
+        "target_met": results[0]["pictures_a_second_median"] >= TARGET_PICTURES_A_SECOND,
+        "results": results,
+    }
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(record, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from dataset_scripts.annotations import AnnotationRow, PersonSearchRecord, check_identities
+
+PARTS = st.sampled_from(["..", ".", "", "a", "b.jpg", "C:", "~", "\\", "..\\", " ", "...", "\0", "\ud800", "é"])
+PATHS = st.one_of(st.lists(PARTS, max_size=6).map("/".join), st.text(max_size=12))
+
+
+def _row(value: object) -> AnnotationRow:
+    return AnnotationRow(Path("annotation.json"), 0, {"field": value})
+
+
+@given(PATHS)
+@example("../x.jpg")
+@example("a/../../x.jpg")
+@example("//server/x.jpg")
+@example("a/./b.jpg")
+@settings(deadline=None, max_examples=300)
+def test_no_path_leaves_the_image_folder(path: str):
+    try:
+        image_id = _row(path).image_path("field")
+    except ValueError as error:
+        assert "annotation.json, row 0: 'field' is" in str(error)
+        return
+    root = "/data/imgs"
+    # realpath reads `..` as the system would, independently of the check.
+    assert os.path.realpath(f"{root}/{image_id}").startswith(f"{root}/")
+    assert image_id.encode() and not image_id.startswith("/") and "\\" not in image_id
+    assert _row(image_id).image_path("field") == image_id
+
+
+@given(st.lists(st.text("abcXYZ09_- .é", min_size=1, max_size=8).filter(lambda part: part.strip(".")), min_size=1))
+@settings(deadline=None, max_examples=100)
+def test_ordinary_paths_are_taken_unchanged(parts: list[str]):
+    assert _row("/".join(parts)).image_path("field") == "/".join(parts)
+
+
+@given(st.integers(0, 2**63 - 1))
+@settings(max_examples=50)
+def test_person_ids_are_kept(value: object):
+    assert _row(value).person_id("field") == value
+
+
+@pytest.mark.parametrize("value", [True, False, 1.0, "1", None, [1], -1, 2**63, float("nan")])
+def test_what_is_no_person_id(value: object):
+    with pytest.raises(ValueError, match="a person id is a whole number"):
+        _row(value).person_id("field")
+
+
+def test_long_values_are_shortened_in_errors():
+    with pytest.raises(ValueError) as caught:
+        _row("x" * 100_000 + "\0").image_path("field")
+    assert len(str(caught.value)) < 250
+
+
+def test_check_identities_counts_the_shared_persons():
+    def record(row: int, split: str, person_id: int) -> PersonSearchRecord:
+        return PersonSearchRecord(row, split, f"{row}.jpg", person_id, ("a",), None)
+
+    apart = [record(0, "train", 1), record(1, "train", 1), record(2, "test", 2), record(3, "validation", 3)]
+    check_identities(Path("f.json"), apart)
+    shared = [*apart, record(4, "test", 3), record(5, "validation", 1), record(6, "test", 1)]
+    with pytest.raises(ValueError, match=r"2 person id\(s\).*first is 3: validation in row 3, test in row 4"):
+        check_identities(Path("f.json"), shared)
