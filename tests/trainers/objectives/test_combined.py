@@ -1,0 +1,90 @@
+import pytest
+import torch
+
+from trainers.objectives import OBJECTIVES, CombinedObjective, id_loss, itc_loss, sdm_loss, tal_loss
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    images, texts = torch.nn.functional.normalize(torch.randn(2, 6, 8, generator=generator), dim=-1)
+    person_ids = torch.tensor([10, 10, 20, 30, 30, 30])
+    return images, texts, person_ids, torch.tensor([0, 0, 1, 2, 2, 2]), torch.tensor([1, 2, 3, 4, 4, 5])
+
+
+def test_total_is_the_weighted_sum_of_every_objective(batch: tuple[torch.Tensor, ...]):
+    images, texts, person_ids, labels, image_ids = batch
+    weights = {"sdm": 1.0, "itc": 0.25, "tal": 2, "id": 0.5}
+    options = {
+        "sdm": {"temperature": 0.05, "same_person_weight": 0.3},
+        "itc": {"same_person_targets": True},
+        "tal": {"margin": 0.3},
+        "id": {"label_smoothing": 0.1},
+    }
+    objective = CombinedObjective(weights, options, embedding_dim=8, num_identities=3)
+    total, terms = objective(images, texts, person_ids, labels, image_ids)
+    head = objective.identity_head
+    expected = {
+        "sdm": sdm_loss(images, texts, person_ids, temperature=0.05, image_ids=image_ids, same_person_weight=0.3),
+        "itc": itc_loss(images, texts, person_ids, same_person_targets=True),
+        "tal": tal_loss(images, texts, person_ids, margin=0.3),
+        "id": id_loss(head(images), head(texts), labels, label_smoothing=0.1),
+    }
+    assert tuple(terms) == tuple(expected) == OBJECTIVES
+    for name, value in expected.items():
+        assert torch.equal(terms[name], value) and not terms[name].requires_grad
+    torch.testing.assert_close(total, sum(weights[name] * value for name, value in expected.items()))
+
+
+def test_gradients_reach_the_embeddings_and_the_head(batch: tuple[torch.Tensor, ...]):
+    images, texts, person_ids, labels, _ = batch
+    images.requires_grad_()
+    objective = CombinedObjective({"sdm": 1, "id": 1}, embedding_dim=8, num_identities=3)
+    objective(images, texts, person_ids, labels)[0].backward()
+    assert images.grad.any() and all(parameter.grad.any() for parameter in objective.parameters())
+
+
+def test_only_the_id_objective_has_parameters(batch: tuple[torch.Tensor, ...]):
+    plain = CombinedObjective({"sdm": 1, "itc": 1, "tal": 1, "id": 0})
+    assert not list(plain.parameters()) and set(plain(*batch[:3])[1]) == {"sdm", "itc", "tal"}
+    with_head = CombinedObjective({"id": 1}, embedding_dim=8, num_identities=3)
+    assert {name: tuple(p.shape) for name, p in with_head.named_parameters()} == {
+        "identity_head.classifier.weight": (3, 8),
+        "identity_head.classifier.bias": (3,),
+    }
+
+
+def test_options_of_an_unused_objective_change_nothing(batch: tuple[torch.Tensor, ...]):
+    images, texts, person_ids, *_ = batch
+    objective = CombinedObjective({"itc": 1}, {"sdm": {"temperature": 0.5}})
+    assert torch.equal(objective(images, texts, person_ids)[0], itc_loss(images, texts, person_ids))
+
+
+@pytest.mark.parametrize(
+    ("weights", "options", "error", "message"),
+    [
+        ({"sdn": 1}, None, ValueError, "'sdn' is no objective: did you mean 'sdm'"),
+        ({"sdm": -1}, None, ValueError, "weight of objective 'sdm' is -1"),
+        ({"sdm": float("nan")}, None, ValueError, "weight of objective 'sdm' is nan"),
+        ({"sdm": "1"}, None, TypeError, "weight of objective 'sdm' is '1'"),
+        ({"sdm": True}, None, TypeError, "weight of objective 'sdm' is True"),
+        ({"sdm": 0, "itc": 0}, None, ValueError, "at least one must be above 0"),
+        ({}, None, ValueError, "at least one must be above 0"),
+        ({"sdm": 1}, {"smd": {}}, ValueError, "'smd' is no objective: did you mean 'sdm'"),
+        ({"sdm": 1}, {"sdm": {"temprature": 1}}, ValueError, "option of objective 'sdm': did you mean 'temperature'"),
+        ({"sdm": 1}, {"sdm": {"image_ids": 1}}, ValueError, "'image_ids' is no option"),
+        ({"sdm": 1}, {"sdm": {"temperature": -1}}, ValueError, "temperature is -1"),
+        ({"tal": 1}, {"tal": {"margin": 3}}, ValueError, "margin is 3"),
+        ({"itc": 1}, {"itc": {"label_smoothing": 2}}, ValueError, "label_smoothing is 2"),
+        ({"id": 1}, None, ValueError, "embedding_dim is None and num_identities None"),
+    ],
+)
+def test_bad_settings_are_refused_at_construction(weights: dict, options: dict, error: type[Exception], message: str):
+    with pytest.raises(error, match=message):
+        CombinedObjective(weights, options)
+
+
+def test_missing_labels_are_named(batch: tuple[torch.Tensor, ...]):
+    objective = CombinedObjective({"id": 1}, embedding_dim=8, num_identities=3)
+    with pytest.raises(ValueError, match="labels is None"):
+        objective(*batch[:3])

@@ -1,0 +1,69 @@
+import math
+
+import pytest
+
+from trainers.arguments import TwoStageTrainingArguments, parse_objectives
+
+
+@pytest.mark.parametrize(
+    "field, value, rule",
+    [
+        ("batch_size", 1, "at least 2"),
+        ("batch_size", "8", "must be a number"),
+        ("batch_size", True, "must be a number"),
+        ("stage_one_learning_rate", 0.0, "above 0"),
+        ("stage_two_learning_rate", math.nan, "above 0"),
+        ("adam_beta2", 1.0, "at most"),
+        ("augment_flip", 1.5, "at most 1"),
+        ("stage_two_max_steps", 0, "at least 1 step"),
+        ("text_prompt_length", -1, "at least 0"),
+        ("mixed_precision", "fp8", "one of no, bf16, fp16"),
+        ("optimizer", "sgd", "one of adamw, adam"),
+        ("prompt_init", "zeros", "normal or activations"),
+        ("image_size", [384], "height and width"),
+        ("image_size", [384, 0], "height and width"),
+        ("stages", ["two", "one"], "'one two', 'one' or 'two'"),
+        ("stages", ["two"], "adapter"),
+        ("adapter", "runs/x/adapter", "--stages two"),
+        ("dataset_options", "{", "JSON"),
+        ("stage_one_objectives", {"sdn": 1.0}, "sdm"),
+        ("stage_one_objectives", {"sdm": -1.0}, "0 or more"),
+        ("stage_one_objectives", {"sdm": 0.0}, "above 0"),
+        ("stage_two_objectives", "sdm=x", "must be a number"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name_with_the_rule(field, value, rule):
+    with pytest.raises(ValueError, match=field) as error:
+        TwoStageTrainingArguments(**{field: value})
+    assert rule in str(error.value)
+
+
+def test_no_prompts_at_all_are_refused_unless_direct():
+    with pytest.raises(ValueError, match="set direct"):
+        TwoStageTrainingArguments(text_prompt_length=0, vision_prompt_length=0)
+    args = TwoStageTrainingArguments(text_prompt_length=0, vision_prompt_length=0, direct=True)
+    assert args.stages == ["two"]
+
+
+def test_direct_and_an_adapter_contradict():
+    with pytest.raises(ValueError, match="direct is set and so is adapter"):
+        TwoStageTrainingArguments(direct=True, adapter="runs/x/adapter")
+
+
+@pytest.mark.parametrize("value", ["sdm=1,id=0.5", "sdm, id=.5", '{"sdm": 1, "id": 0.5}', {"sdm": 1, "id": 0.5}])
+def test_objectives_are_read_in_every_form(value):
+    assert parse_objectives("stage_one_objectives", value) == {"sdm": 1.0, "id": 0.5}
+
+
+@pytest.mark.parametrize(
+    "epochs, max_steps, per_epoch, steps", [(2.0, -1, 10, 20), (0.25, -1, 10, 3), (2.0, 7, 10, 7), (0.01, -1, 5, 1)]
+)
+def test_steps_of_a_stage(epochs, max_steps, per_epoch, steps):
+    args = TwoStageTrainingArguments(stage_one_epochs=epochs, stage_one_max_steps=max_steps)
+    assert args.stage("one").total_steps(per_epoch) == steps
+
+
+def test_each_stage_has_its_own_settings():
+    args = TwoStageTrainingArguments(stage_one_learning_rate=1e-2, stage_two_learning_rate=1e-4)
+    assert args.stage("one").learning_rate == 1e-2
+    assert args.stage("two").learning_rate == 1e-4

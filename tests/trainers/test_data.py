@@ -1,0 +1,109 @@
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import CLIPTokenizer
+
+from trainers.data import CaptionPairs, PairCollator, StepBatches, batches_per_epoch, pair_loader
+from trainers.transforms import TrainingTransform
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_clip_folder):
+    return CLIPTokenizer.from_pretrained(tiny_clip_folder)
+
+
+@pytest.fixture(scope="module")
+def pairs(splits, tokenizer):
+    transform = TrainingTransform((96, 32), (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+    return CaptionPairs(splits["train"], tokenizer, transform, seed=3)
+
+
+def test_one_row_for_each_caption_with_its_image_and_person(pairs, splits, tokenizer):
+    assert len(pairs) == 24
+    for row in range(len(pairs)):
+        record, pair = splits["train"][row // 2], pairs[0, row]
+        assert pair["person_id"] == record["person_id"]
+        assert pair["input_ids"] == tokenizer(record["captions"][row % 2])["input_ids"]
+        assert pair["pixel_values"].shape == (3, 96, 32)
+
+
+def test_labels_are_made_by_sorting(pairs):
+    assert pairs.num_identities == 6
+    assert [pairs.label_of[person_id] for person_id in sorted(pairs.label_of)] == list(range(6))
+
+
+def test_augmentation_hangs_on_epoch_and_row_alone(pairs):
+    assert torch.equal(pairs[1, 5]["pixel_values"], pairs[1, 5]["pixel_values"])
+    views = [pairs[epoch, 5]["pixel_values"] for epoch in range(4)]
+    assert any(not torch.equal(views[0], view) for view in views[1:])
+
+
+def test_worker_count_does_not_change_the_data(pairs, tokenizer):
+    def batches(workers):
+        sampler = StepBatches(len(pairs), 4, num_steps=8, seed=0)
+        return list(pair_loader(pairs, sampler, tokenizer.pad_token_id, workers))
+
+    for alone, together in zip(batches(0), batches(2), strict=True):
+        assert all(torch.equal(alone[key], together[key]) for key in alone)
+
+
+def test_captions_are_padded_to_the_longest_of_the_batch():
+    def pair(*ids):
+        return {
+            "input_ids": list(ids),
+            "pixel_values": torch.zeros(3, 2, 2),
+            "person_id": 7,
+            "label": 0,
+            "image_row": 1,
+        }
+
+    batch = PairCollator(pad_token_id=9)([pair(1, 2, 3), pair(1, 3)])
+    assert batch["input_ids"].tolist() == [[1, 2, 3], [1, 3, 9]]
+    assert batch["person_ids"].tolist() == [7, 7]
+    assert batch["image_ids"].tolist() == [1, 1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(4, 60),
+    batch_size=st.integers(1, 6),
+    world_size=st.integers(1, 3),
+    epochs=st.integers(1, 3),
+    seed=st.integers(0, 9),
+)
+def test_ranks_together_see_what_one_process_sees(rows, batch_size, world_size, epochs, seed):
+    if batch_size * world_size > rows:
+        return
+    steps = epochs * batches_per_epoch(rows, batch_size, world_size)
+    one = list(StepBatches(rows, batch_size * world_size, steps, seed))
+    ranks = [list(StepBatches(rows, batch_size, steps, seed, rank, world_size)) for rank in range(world_size)]
+    assert [sum(parts, []) for parts in zip(*ranks, strict=True)] == one
+    seen = Counter(index for batch in one for index in batch)
+    assert max(seen.values()) == 1  # a row at most once an epoch
+    assert len(seen) == epochs * (rows - rows % (batch_size * world_size))
+
+
+def test_a_batch_larger_than_the_split_is_refused():
+    with pytest.raises(ValueError, match="batch_size 8 on 2 process.*16 caption-image pairs.*10; lower batch_size"):
+        batches_per_epoch(10, 8, 2)
+
+
+def test_a_blank_caption_is_refused_with_its_row(splits, tokenizer, pairs):
+    split = splits["train"]
+    captions = list(split["captions"])
+    captions[3] = ["a man", "  "]
+    blank = split.remove_columns("captions").add_column("captions", captions)
+    with pytest.raises(ValueError, match="training row 3 has a blank caption"):
+        CaptionPairs(blank, tokenizer, pairs.transform, seed=0)
+
+
+def test_an_image_that_breaks_in_training_is_named(splits, tokenizer, pairs):
+    def broken(image, generator):
+        raise OSError("image file is truncated")
+
+    bad = CaptionPairs(splits["train"], tokenizer, broken, seed=0)
+    with pytest.raises(OSError, match="'5_0.png' .training row 0. cannot be read: image file is truncated"):
+        bad[0, 0]

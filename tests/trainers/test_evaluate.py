@@ -1,0 +1,150 @@
+import json
+
+import datasets
+import pytest
+from PIL import Image
+
+import trainers.evaluate
+from modeling_prompt_clip import cli
+from modeling_prompt_clip.loading import load_model
+from modeling_prompt_clip.retrieval import TextToImageEvaluator
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_folder):
+    return load_model(tiny_folder)
+
+
+@pytest.fixture(scope="module")
+def people():
+    images = [Image.new("RGB", (48, 144), (20 * number, 255 - 20 * number, 128)) for number in range(10)]
+    captions = [[f"person {number} in grey", f"number {number}"] for number in range(10)]
+    columns = {"image": images, "person_id": [number // 2 for number in range(10)], "captions": captions}
+    return datasets.Dataset.from_dict(columns).cast_column("image", datasets.Image())
+
+
+@pytest.fixture(autouse=True)
+def calls(monkeypatch, loaded, people):
+    """What the loaders were called with."""
+    made = {}
+
+    def spy_on_load_model(name_or_path, *, image_size=None, device=None):
+        made["model"] = (name_or_path, image_size, device)
+        return loaded
+
+    def spy_on_load_person_search(name, data_dir=None, split="train"):
+        made["data"] = (name, data_dir and str(data_dir), split)
+        return people
+
+    monkeypatch.setattr(trainers.evaluate, "load_model", spy_on_load_model)
+    monkeypatch.setattr(trainers.evaluate, "load_person_search", spy_on_load_person_search)
+    return made
+
+
+@pytest.fixture
+def expected(loaded, people):
+    model, processor = loaded
+    return {name: metrics.to_dict() for name, metrics in TextToImageEvaluator(people, processor)(model).items()}
+
+
+def test_the_table_has_both_directions_and_the_protocol(calls, expected, capsys):
+    assert trainers.evaluate.main(["M", "--data", "cuhk_pedes"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("M on cuhk_pedes, validation: 10 images, 20 captions\n\n")
+    for direction, metrics in expected.items():
+        line = next(line for line in out.splitlines() if line.startswith(direction.replace("_", " ")))
+        assert f"{metrics['mAP']:.2f}" in line.split()
+    assert "\nProtocol: every caption queries all images of the split; relevant = same person_id" in out
+
+
+def test_the_test_split_is_used_only_when_named(calls):
+    trainers.evaluate.main(["M", "--data", "cuhk_pedes"])
+    assert calls == {"data": ("cuhk_pedes", None, "validation"), "model": ("M", None, None)}
+    trainers.evaluate.main(
+        "M --data cuhk_pedes --split test --data_dir D --image_size 64 32 --device cpu --batch_size 3".split()
+    )
+    assert calls == {"data": ("cuhk_pedes", "D", "test"), "model": ("M", (64, 32), "cpu")}
+
+
+def test_json_and_output_hold_the_same_rows(expected, tmp_path, capsys):
+    folder = tmp_path / "new" / "results"
+    assert trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--json", "--output", str(folder)]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["direction"]: row["metrics"] for row in rows} == expected
+    for row in rows:
+        assert (row["method"], row["data"], row["split"], row["image_size"]) == (
+            "M",
+            "cuhk_pedes",
+            "validation",
+            [96, 32],
+        )
+    assert json.loads((folder / "results.json").read_text()) == rows
+    with Image.open(folder / "ranked_strips.png") as strips:
+        assert strips.height > 8 * 200
+
+
+def test_the_results_of_a_run_are_added_to(tmp_path):
+    results = tmp_path / "results.json"
+    results.write_text('[{"stage": "one"}]')
+    trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--output", str(tmp_path)])
+    assert [row.get("direction") for row in json.loads(results.read_text())] == [
+        None,
+        "text_to_image",
+        "image_to_text",
+    ]
+
+
+@pytest.mark.parametrize(("content", "problem"), [("[{", "is not JSON"), ('{"a": 1}', "is not a list of evaluations")])
+def test_other_results_are_not_overwritten(calls, tmp_path, content, problem):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"results\.json {problem}"):
+        trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--output", str(tmp_path)])
+    assert calls == {}
+    assert (tmp_path / "results.json").read_text() == content
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["M"],
+        ["--data", "cuhk_pedes"],
+        ["M", "--data", "cuhk_pedes", "--split", "dev"],
+        ["M", "--data", "x", "--image_size", "0", "1"],
+    ],
+)
+def test_wrong_use_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as exit:
+        trainers.evaluate.main(arguments)
+    assert exit.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: prompt-clip evaluate")
+
+
+def test_a_model_and_its_run_folder_give_the_same(monkeypatch, tiny_folder, people, expected, tmp_path, capsys):
+    monkeypatch.undo()
+    monkeypatch.setattr(trainers.evaluate, "load_person_search", lambda *args, **options: people)
+    (tmp_path / "model").symlink_to(tiny_folder)
+    for folder in (tiny_folder, tmp_path):
+        assert cli.main(["evaluate", str(folder), "--data", "cuhk_pedes", "--json"]) == 0
+        out, err = capsys.readouterr()
+        assert {row["direction"]: row["metrics"] for row in json.loads(out)} == expected
+        assert err == ""
+
+
+def test_a_missing_model_is_one_line(monkeypatch, people, capsys):
+    monkeypatch.undo()
+    monkeypatch.setattr(trainers.evaluate, "load_person_search", lambda *args, **options: people)
+    assert cli.main(["evaluate", "no/such/model folder", "--data", "cuhk_pedes"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("prompt-clip evaluate: error: ")
+    assert "'no/such/model folder'" in err
+    assert err.count("\n") == 1
+
+
+def test_an_unknown_data_set_is_one_line(monkeypatch, capsys):
+    monkeypatch.undo()
+    assert cli.main(["evaluate", "M", "--data", "cuhk_pede"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("prompt-clip evaluate: error: name is 'cuhk_pede'")
+    assert err.count("\n") == 1

@@ -1,0 +1,273 @@
+"""Every setting of a two-stage run, checked before anything is loaded."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainers.objectives import OBJECTIVES
+
+STAGES = ("one", "two")
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What differs between the stages; see the `stage_*` fields of [`TwoStageTrainingArguments`]."""
+
+    name: str
+    epochs: float
+    max_steps: int
+    learning_rate: float
+    weight_decay: float
+    warmup_ratio: float
+    objectives: dict[str, float]
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Optimizer steps of the stage: `max_steps` where it is set, else `epochs` of the data; at least 1."""
+        return self.max_steps if self.max_steps > 0 else max(1, math.ceil(self.epochs * steps_per_epoch))
+
+
+@dataclass
+class TwoStageTrainingArguments:
+    """Settings of a two-stage run.
+
+    Not transformers' `TrainingArguments`: two optimizers and two schedules need their settings twice. Names are those
+    of that class wherever they mean the same. `batch_size` is that of one process. Defaults are choices of this
+    package; `trainers/configs/*.yaml` are complete recipes with the reason for each value.
+
+    Raises:
+        ValueError: a value out of range, or two settings that contradict each other.
+    """
+
+    # what is trained
+    base_model: str = field(
+        default="stand-in",
+        metadata={"help": "CLIP to start from: a folder, a Hub id, or 'stand-in', the small one that ships with us."},
+    )
+    image_size: list[int] = field(
+        default_factory=lambda: [384, 128],
+        metadata={"help": "Height and width in pixels, multiples of the patch size."},
+    )
+    text_prompt_length: int = field(default=4, metadata={"help": "Prompts in each prompted layer of the text tower."})
+    vision_prompt_length: int = field(
+        default=4, metadata={"help": "Prompts in each prompted layer of the vision tower."}
+    )
+    prompt_layers: list[int] | None = field(
+        default=None, metadata={"help": "Layers that get prompts, such as 0 1 2; all of them when left out."}
+    )
+    prompt_init: str = field(
+        default="normal", metadata={"help": "How prompts start: 'normal', or 'activations' of the frozen towers."}
+    )
+    prompt_init_phrase: str = field(
+        default="a photo of a person", metadata={"help": "The phrase that 'activations' starts text prompts from."}
+    )
+    stages: list[str] = field(
+        default_factory=lambda: ["one", "two"], metadata={"help": "Stages to run: 'one two', 'one', or 'two'."}
+    )
+    direct: bool = field(
+        default=False,
+        metadata={"help": "Direct fine-tuning, the baseline: stage two alone, from the base model, without prompts."},
+    )
+    adapter: str | None = field(
+        default=None, metadata={"help": "With --stages two: the stage-one adapter folder to merge before stage two."}
+    )
+    attn_implementation: str | None = field(
+        default=None, metadata={"help": "'sdpa', 'eager' or 'flash_attention_2'; transformers' choice when left out."}
+    )
+
+    # data
+    dataset: str = field(default="synthetic_pedes", metadata={"help": "Name of the data set, see dataset_scripts."})
+    data_dir: str | None = field(default=None, metadata={"help": "The data set's folder (not for synthetic_pedes)."})
+    dataset_options: dict[str, Any] = field(
+        default_factory=dict, metadata={"help": "Further options of the data set, as JSON: '{\"seed\": 1}'."}
+    )
+    num_workers: int = field(default=2, metadata={"help": "Processes that prepare images, beside each training one."})
+
+    # the run
+    output_dir: str = field(default="runs/two_stage", metadata={"help": "The run folder; it must not hold a run yet."})
+    overwrite_output_dir: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
+    seed: int = field(default=0, metadata={"help": "Everything random hangs on it."})
+    log_steps: int = field(default=10, metadata={"help": "Log losses every so many optimizer steps."})
+    eval_steps: int = field(
+        default=0, metadata={"help": "Evaluate on validation every so many steps; 0 does once an epoch."}
+    )
+    eval_batch_size: int = field(default=128, metadata={"help": "Images or captions encoded at once in evaluation."})
+    report_to: str = field(default="tensorboard", metadata={"help": "Tracker by accelerate's name, or 'none'."})
+
+    # optimisation, both stages
+    batch_size: int = field(default=64, metadata={"help": "Caption-image pairs of one process in one step."})
+    gradient_accumulation_steps: int = field(
+        default=1, metadata={"help": "Batches a step; losses compare only the pairs of one batch."}
+    )
+    mixed_precision: str = field(default="no", metadata={"help": "'no', 'bf16' or 'fp16', by accelerate."})
+    optimizer: str = field(default="adamw", metadata={"help": "'adamw' or 'adam'."})
+    adam_beta1: float = field(default=0.9, metadata={"help": "In [0, 1)."})
+    adam_beta2: float = field(default=0.999, metadata={"help": "In [0, 1)."})
+    adam_epsilon: float = field(default=1e-8, metadata={"help": "Above 0."})
+    bias_lr_multiplier: float = field(default=1.0, metadata={"help": "Learning rate of biases over the others'."})
+    head_lr_multiplier: float = field(default=5.0, metadata={"help": "Learning rate of loss heads over the others'."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Clip the gradient's norm to this; 0 does not clip."})
+    warmup_start: float = field(
+        default=0.1, metadata={"help": "Learning rate at step 0 over the full one, in [0, 1]."}
+    )
+
+    # stage one: domain adaptation, prompts only
+    stage_one_epochs: float = field(default=10.0, metadata={"help": "Passes over the captions in stage one."})
+    stage_one_max_steps: int = field(
+        default=-1, metadata={"help": "Steps of stage one, instead of epochs; -1 is off."}
+    )
+    stage_one_learning_rate: float = field(default=3e-3, metadata={"help": "Peak learning rate of the prompts."})
+    stage_one_weight_decay: float = field(default=0.0, metadata={"help": "Weight decay of prompts and loss heads."})
+    stage_one_warmup_ratio: float = field(default=0.1, metadata={"help": "Share of stage one that warms up."})
+    stage_one_objectives: dict[str, float] = field(
+        default_factory=lambda: {"sdm": 1.0}, metadata={"help": "Losses and weights: sdm=1,id=0.5 or JSON."}
+    )
+
+    # stage two: task adaptation, CLIP itself
+    stage_two_epochs: float = field(default=60.0, metadata={"help": "Passes over the captions in stage two."})
+    stage_two_max_steps: int = field(
+        default=-1, metadata={"help": "Steps of stage two, instead of epochs; -1 is off."}
+    )
+    stage_two_learning_rate: float = field(default=1e-5, metadata={"help": "Peak learning rate of CLIP's weights."})
+    stage_two_weight_decay: float = field(default=0.01, metadata={"help": "Weight decay of CLIP's matrices."})
+    stage_two_warmup_ratio: float = field(default=0.1, metadata={"help": "Share of stage two that warms up."})
+    stage_two_objectives: dict[str, float] = field(
+        default_factory=lambda: {"sdm": 1.0}, metadata={"help": "Losses and weights: sdm=1,id=0.5 or JSON."}
+    )
+
+    # losses
+    sdm_temperature: float = field(default=0.02, metadata={"help": "Temperature of sdm, above 0."})
+    itc_temperature: float = field(default=0.07, metadata={"help": "Temperature of itc, above 0."})
+    tal_temperature: float = field(default=0.015, metadata={"help": "Temperature of tal, above 0."})
+    tal_margin: float = field(default=0.1, metadata={"help": "Margin of tal, 0 or more."})
+    label_smoothing: float = field(default=0.0, metadata={"help": "Of itc and id, in [0, 1)."})
+
+    # augmentation of training images
+    augment_flip: float = field(default=0.5, metadata={"help": "Probability of a mirrored image."})
+    augment_pad: int = field(default=10, metadata={"help": "Padding before the random crop, in pixels of 384x128."})
+    augment_erase: float = field(default=0.5, metadata={"help": "Probability of an erased rectangle."})
+    augment_color_jitter: float = field(default=0.0, metadata={"help": "Strength of colour jitter; 0 is off."})
+
+    def __post_init__(self) -> None:
+        self.stage_one_objectives = parse_objectives("stage_one_objectives", self.stage_one_objectives)
+        self.stage_two_objectives = parse_objectives("stage_two_objectives", self.stage_two_objectives)
+        self.dataset_options = parse_json_dict("dataset_options", self.dataset_options)
+        self._check_ranges()
+        self._check_choices()
+
+    def _check_ranges(self) -> None:
+        """Raise a ValueError naming the first number that is out of its range."""
+        probability, at_least_0, above_0, at_least_1 = (0.0, 1.0), (0.0, math.inf), (1e-300, math.inf), (1, math.inf)
+        below_1 = (0.0, math.nextafter(1.0, 0.0))
+        bounds = {
+            "text_prompt_length": at_least_0, "vision_prompt_length": at_least_0, "num_workers": at_least_0,
+            "log_steps": at_least_1, "eval_steps": at_least_0, "eval_batch_size": at_least_1,
+            "batch_size": (2, math.inf), "gradient_accumulation_steps": at_least_1,
+            "adam_beta1": below_1, "adam_beta2": below_1, "adam_epsilon": above_0,
+            "bias_lr_multiplier": above_0, "head_lr_multiplier": above_0,
+            "max_grad_norm": at_least_0, "warmup_start": probability,
+            "stage_one_epochs": above_0, "stage_one_learning_rate": above_0, "stage_one_weight_decay": at_least_0,
+            "stage_one_warmup_ratio": probability, "stage_one_max_steps": (-1, math.inf),
+            "stage_two_epochs": above_0, "stage_two_learning_rate": above_0, "stage_two_weight_decay": at_least_0,
+            "stage_two_warmup_ratio": probability, "stage_two_max_steps": (-1, math.inf),
+            "sdm_temperature": above_0, "itc_temperature": above_0, "tal_temperature": above_0,
+            "tal_margin": at_least_0, "label_smoothing": below_1,
+            "augment_flip": probability, "augment_pad": at_least_0, "augment_erase": probability,
+            "augment_color_jitter": at_least_0,
+        }  # fmt: skip
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"{name} is {value!r}; it must be a number (in YAML, write 1.0e-5 rather than 1e-5)")
+            if not (math.isfinite(value) and low <= value <= high):
+                low_text = "above 0" if low == 1e-300 else f"at least {low:g}"
+                high_text = "" if high == math.inf else f" and at most {high:.6g}"
+                raise ValueError(f"{name} is {value!r}; it must be {low_text}{high_text}")
+        for name in ("stage_one_max_steps", "stage_two_max_steps"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} is 0; give at least 1 step, or -1 to count epochs")
+
+    def _check_choices(self) -> None:
+        """Raise a ValueError naming the first setting that is no known choice or contradicts another."""
+        for name, choices in (("mixed_precision", ("no", "bf16", "fp16")), ("optimizer", ("adamw", "adam"))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(choices)}")
+        if self.prompt_init not in ("normal", "activations"):
+            raise ValueError(f"prompt_init is {self.prompt_init!r}; it must be normal or activations")
+        if len(self.image_size) != 2 or any(not isinstance(side, int) or side < 1 for side in self.image_size):
+            raise ValueError(f"image_size is {self.image_size}; give height and width in pixels, such as 384 128")
+        if tuple(self.stages) not in (("one", "two"), ("one",), ("two",)):
+            raise ValueError(f"stages is {self.stages}; give 'one two', 'one' or 'two'")
+        if self.direct:
+            if self.adapter:
+                raise ValueError(
+                    "direct is set and so is adapter; direct fine-tuning has no prompts: drop one of them"
+                )
+            self.stages = ["two"]
+        elif not self.text_prompt_length and not self.vision_prompt_length:
+            raise ValueError(
+                "text_prompt_length and vision_prompt_length are both 0; prompt a tower, or set direct to fine-tune "
+                "without prompts"
+            )
+        if self.adapter and "one" in self.stages:
+            raise ValueError(f"adapter is {self.adapter!r} but stage one would train a new one; add --stages two")
+        if self.stages == ["two"] and not self.adapter and not self.direct:
+            raise ValueError("stages is two without an adapter; name a stage-one adapter folder, or set direct")
+
+    def stage(self, name: str) -> StageSettings:
+        """The settings of stage `"one"` or `"two"`."""
+        prefix = f"stage_{name}_"
+        fields = ("epochs", "max_steps", "learning_rate", "weight_decay", "warmup_ratio", "objectives")
+        return StageSettings(name=name, **{key: getattr(self, prefix + key) for key in fields})
+
+    def objective_options(self) -> dict[str, dict[str, float]]:
+        """Keyword options of each objective."""
+        return {
+            "sdm": {"temperature": self.sdm_temperature},
+            "itc": {"temperature": self.itc_temperature, "label_smoothing": self.label_smoothing},
+            "tal": {"temperature": self.tal_temperature, "margin": self.tal_margin},
+            "id": {"label_smoothing": self.label_smoothing},
+        }
+
+
+def parse_objectives(name: str, value: dict[str, float] | str) -> dict[str, float]:
+    """Losses and their weights, from a mapping, JSON, or `"sdm=1,id=0.5"`.
+
+    Raises:
+        ValueError: an unknown loss, a weight that is not a number of 0 or more, or no weight above 0.
+    """
+    if isinstance(value, str) and not value.lstrip().startswith("{"):
+        pairs = [part.partition("=") for part in value.replace(" ", "").split(",") if part]
+        value = {loss: weight or "1" for loss, _, weight in pairs}
+    weights = parse_json_dict(name, value)
+    for loss, weight in weights.items():
+        if loss not in OBJECTIVES:
+            raise ValueError(f"{name} names {loss!r}; the objectives are {', '.join(OBJECTIVES)}")
+        try:
+            weights[loss] = float(weight)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} gives {loss} the weight {weight!r}; it must be a number") from error
+        if not (math.isfinite(weights[loss]) and weights[loss] >= 0):
+            raise ValueError(f"{name} gives {loss} the weight {weight!r}; it must be 0 or more")
+    if not any(weights.values()):
+        raise ValueError(f"{name} is {value!r}; give at least one loss a weight above 0, such as sdm=1")
+    return weights
+
+
+def parse_json_dict(name: str, value: dict[str, Any] | str) -> dict[str, Any]:
+    """A dictionary, given as one or as JSON.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{name} is {value!r}, which is not JSON ({error.msg}); write it like {{}}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {value!r}; it must be a mapping")
+    return dict(value)
+
+
+__all__ = ["StageSettings", "TwoStageTrainingArguments"]

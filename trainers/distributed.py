@@ -1,0 +1,55 @@
+"""What a loss needs from other processes: their embeddings, with gradients, and their ids."""
+
+import torch
+import torch.distributed as dist
+
+
+def world_size() -> int:
+    """Number of processes of this run; 1 where nothing is distributed."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+class _GatherWithGradient(torch.autograd.Function):
+    """all_gather forward; backward sums over ranks the gradients that reached this rank's slice."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, tensor: torch.Tensor) -> torch.Tensor:
+        ctx.rows = tensor.shape[0]
+        parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.contiguous().clone()
+        dist.all_reduce(gradient)
+        start = dist.get_rank() * ctx.rows
+        return gradient[start : start + ctx.rows]
+
+
+def gather_with_gradient(embeddings: torch.Tensor) -> torch.Tensor:
+    """Embeddings of all processes in the order of ranks.
+
+    Every rank then computes the loss of the whole batch. The gradient of a rank's slice arrives `world_size` times too
+    large, once from each rank's copy of the loss, and DDP's mean over ranks takes that factor out again: the
+    parameters get exactly the gradient that one process with the whole batch would compute.
+
+    Args:
+        embeddings: `(batch, dim)`, the same batch on every rank.
+
+    Returns:
+        `(world_size * batch, dim)`; the input itself where nothing is distributed.
+    """
+    return embeddings if world_size() == 1 else _GatherWithGradient.apply(embeddings)
+
+
+def gather_ids(ids: torch.Tensor) -> torch.Tensor:
+    """Integer ids of all processes, `(batch,)` -> `(world_size * batch,)`, in the order of ranks."""
+    if world_size() == 1:
+        return ids
+    parts = [torch.empty_like(ids) for _ in range(world_size())]
+    dist.all_gather(parts, ids.contiguous())
+    return torch.cat(parts)
+
+
+__all__ = ["gather_ids", "gather_with_gradient", "world_size"]

@@ -1,0 +1,95 @@
+"""What every objective needs from a batch of image-caption pairs: checks, similarities, target distributions.
+
+Objectives compute in float32 (float64 where an embedding is float64) whatever the model's precision or an active
+autocast, because a similarity divided by a temperature of 0.02 loses three bits more than bfloat16 has to spare.
+"""
+
+import torch
+from torch import Tensor
+
+from trainers.checks import check_number
+
+
+def check_pairs(image_embeds: Tensor, text_embeds: Tensor, person_ids: Tensor | None = None) -> None:
+    """Refuse a batch whose tensors do not describe the same N pairs.
+
+    Args:
+        image_embeds: `[N, D]`, floating point.
+        text_embeds: `[N, D]`, floating point; row i is the caption of image i.
+        person_ids: `[N]`, integers, or None where the objective does not use them.
+
+    Raises:
+        ValueError: a shape does not fit, or the batch is empty.
+        TypeError: embeddings that are not floating point, or ids that are not integers.
+    """
+    for name, embeds in (("image_embeds", image_embeds), ("text_embeds", text_embeds)):
+        if not embeds.is_floating_point():
+            raise TypeError(f"{name} has dtype {embeds.dtype}: embeddings must be floating point.")
+        if embeds.ndim != 2 or len(embeds) == 0:
+            raise ValueError(
+                f"{name} has shape {tuple(embeds.shape)}: it must be [pairs, dim] with at least one pair."
+            )
+    if image_embeds.shape != text_embeds.shape:
+        raise ValueError(
+            f"image_embeds has shape {tuple(image_embeds.shape)} and text_embeds {tuple(text_embeds.shape)}: row i of "
+            "both must describe pair i in one space; repeat an image's embedding for each of its captions."
+        )
+    if person_ids is not None:
+        check_ids("person_ids", person_ids, len(image_embeds))
+
+
+def check_ids(name: str, ids: Tensor, pairs: int) -> None:
+    """Refuse ids that are not one integer a pair.
+
+    Raises:
+        TypeError: `ids` are not integers.
+        ValueError: `ids` is not of shape `[pairs]`.
+    """
+    if ids.dtype == torch.bool or ids.is_floating_point() or ids.is_complex():
+        raise TypeError(f"{name} has dtype {ids.dtype}: ids must be integers, such as torch.int64.")
+    if ids.shape != (pairs,):
+        raise ValueError(f"{name} has shape {tuple(ids.shape)}: it must be [{pairs}], one id for each pair.")
+
+
+def check_temperature(temperature: float | Tensor) -> None:
+    """Refuse a temperature that is neither a finite number above 0 nor a scalar tensor.
+
+    The value of a tensor is left alone, since reading it would make a GPU wait at every step.
+
+    Raises:
+        ValueError: the rule is broken.
+        TypeError: `temperature` is neither a number nor a tensor.
+    """
+    if not isinstance(temperature, Tensor):
+        check_number("temperature", temperature, above=0)
+    elif temperature.ndim != 0:
+        shape = tuple(temperature.shape)
+        raise ValueError(f"temperature is a tensor of shape {shape}: it must be a scalar, of shape ().")
+
+
+def loss_dtype(*tensors: Tensor) -> torch.dtype:
+    """Precision of a loss over `tensors`: float64 if any of them is, else float32."""
+    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+
+
+def similarities(image_embeds: Tensor, text_embeds: Tensor) -> Tensor:
+    """Cosines of all pairs of a batch, `[N, N]`, entry (i, j) between image i and caption j.
+
+    Args:
+        image_embeds: `[N, D]`, unit length.
+        text_embeds: `[N, D]`, unit length.
+    """
+    dtype = loss_dtype(image_embeds, text_embeds)
+    # Matrix products are what autocast lowers; all that follows keeps the precision it is handed.
+    with torch.autocast(image_embeds.device.type, enabled=False):
+        return image_embeds.to(dtype) @ text_embeds.to(dtype).T
+
+
+def same_id(ids: Tensor) -> Tensor:
+    """Which pairs of a batch share an id: boolean `[N, N]`, symmetric, true on the diagonal, from `[N]` ids."""
+    return ids[:, None] == ids[None, :]
+
+
+def row_distributions(weights: Tensor) -> Tensor:
+    """Turn non-negative `[N, N]` weights into one distribution a row; each row must hold a positive weight."""
+    return weights / weights.sum(dim=1, keepdim=True)
