@@ -106,7 +106,7 @@ class TwoStageTrainer:
         if "one" in self.args.stages:
             stages["one"] = self.stage_one()
         if "two" in self.args.stages:
-            stages["two"] = self.stage_two()
+            stages["two"] = self.stage_two(stages.get("one"))
         metrics = self._test(stages)
         if self.log is not None:
             self.log.close()
@@ -133,12 +133,14 @@ class TwoStageTrainer:
         self.model = model.merge_and_unload(safe_merge=True)
         return result
 
-    def stage_two(self) -> StageResult:
+    def stage_two(self, stage_one: StageResult | None = None) -> StageResult:
         """Task adaptation: prompts are fixed buffers, CLIP itself is trained."""
         set_seed(self.args.seed + 1)
         self.model.requires_grad_(True)
         # the objectives have temperatures of their own, and a parameter without a gradient would stall DDP
         self.model.logit_scale.requires_grad_(False)
+        if stage_one is not None and stage_one.best_metrics and self.log is not None:  # where the curves go on
+            self.log.write({"stage": "two", "step": 0, "split": "validation", **stage_one.best_metrics})
         best = BestWeights(self.run.checkpoints, "two", writer=self.accelerator.is_main_process)
 
         def save(folder: str) -> None:

@@ -64,7 +64,7 @@ def test_losses_and_scores_are_logged(finished):
     ]
     assert all(record["loss"] == pytest.approx(record["sdm"] + 0.5 * record["id"], rel=1e-5) for record in trained)
     validated = [(record["stage"], record["step"]) for record in records if record["split"] == "validation"]
-    assert validated == [("one", 0), ("one", 2), ("one", 4), ("two", 2), ("two", 4)]
+    assert validated == [("one", 0), ("one", 2), ("one", 4), ("two", 0), ("two", 2), ("two", 4)]
 
 
 def test_the_published_model_gives_the_reported_test_metrics(finished, splits):

@@ -44,3 +44,9 @@ def test_the_cast_colours_the_picture():
     scene, mask = Image.new("RGB", SIZE, (120, 120, 120)), Image.new("L", SIZE, 0)
     warm = np.asarray(expose(scene, mask, CAMERAS[3], random.Random(1))).astype(float).mean(axis=(0, 1))
     assert warm[0] > warm[1] > warm[2]
+
+
+def test_street_pictures_are_darker_than_the_scene():
+    scene, mask = Image.new("RGB", SIZE, (255, 255, 255)), Image.new("L", SIZE, 0)
+    brightest = max(np.asarray(expose(scene, mask, CAMERAS[5], random.Random(seed))).max() for seed in range(20))
+    assert 0.8 * 255 < brightest <= 0.86 * 255
