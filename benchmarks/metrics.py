@@ -8,21 +8,16 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import json
-import platform
 import resource
 import statistics
 import time
-from datetime import date
 from multiprocessing import get_context
-from pathlib import Path
 
-import numpy as np
 import torch
 
 from modeling_prompt_clip.retrieval import retrieval_metrics
+from record import write_record
 
-RESULT = Path(__file__).parent / "results" / "metrics.json"
 # name: queries (captions), gallery (images), repeats
 SIZES = {"CUHK-PEDES": (6156, 3074, 7), "ICFG-PEDES": (19848, 19848, 3)}
 DIM = 512
@@ -82,29 +77,19 @@ def measure(method: str, queries: int, gallery: int, repeats: int) -> dict:
     }
 
 
-def processor_name() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main() -> None:
     jobs = [("retrieval_metrics", *size) for size in SIZES.values()] + [("full argsort", *SIZES["CUHK-PEDES"])]
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         results = [pool.apply(measure, job) for job in jobs]
-    record = {
-        "question": __doc__.splitlines()[0],
-        "command": "python benchmarks/metrics.py",
-        "date": date.today().isoformat(),
-        "machine": {"processor": processor_name(), "cores": os.cpu_count(), "threads_used": 1},
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "target": f"{SIZES['CUHK-PEDES'][0]} x {SIZES['CUHK-PEDES'][1]} x {DIM} under {TARGET_SECONDS} s on one core",
-        "target_met": results[0]["seconds_median"] < TARGET_SECONDS,
-        "results": results,
-    }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(record, indent=2))
+    write_record(
+        "metrics",
+        __doc__.splitlines()[0],
+        ("torch", "numpy"),
+        threads_used=1,
+        target=f"{SIZES['CUHK-PEDES'][0]} x {SIZES['CUHK-PEDES'][1]} x {DIM} under {TARGET_SECONDS} s on one core",
+        target_met=results[0]["seconds_median"] < TARGET_SECONDS,
+        results=results,
+    )
 
 
 if __name__ == "__main__":

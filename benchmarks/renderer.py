@@ -4,21 +4,13 @@ One process, one thread, processor time instead of wall time, so that other prog
 answer. Writes benchmarks/results/renderer.json.
 """
 
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from datetime import date
-from pathlib import Path
-
-import numpy as np
-import PIL
 
 from dataset_scripts.synthetic import render_catalogue_item, render_person, stream
+from record import write_record
 
-RESULT = Path(__file__).parent / "results" / "renderer.json"
 ROUNDS, PICTURES_A_ROUND = 5, 800
 TARGET_PICTURES_A_SECOND = 300
 
@@ -52,27 +44,17 @@ def measure(domain: str, render: Callable[[int], None]) -> dict:
     }
 
 
-def processor_name() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main() -> None:
     results = [measure("street", render_street), measure("catalogue", render_catalogue)]
-    record = {
-        "question": __doc__.splitlines()[0],
-        "command": "python benchmarks/renderer.py",
-        "date": date.today().isoformat(),
-        "machine": {"processor": processor_name(), "cores": os.cpu_count(), "threads_used": 1},
-        "versions": {"python": platform.python_version(), "pillow": PIL.__version__, "numpy": np.__version__},
-        "target": f"at least {TARGET_PICTURES_A_SECOND} street pictures a second on one core",
-        "target_met": results[0]["pictures_a_second_median"] >= TARGET_PICTURES_A_SECOND,
-        "results": results,
-    }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(record, indent=2))
+    write_record(
+        "renderer",
+        __doc__.splitlines()[0],
+        ("pillow", "numpy"),
+        threads_used=1,
+        target=f"at least {TARGET_PICTURES_A_SECOND} street pictures a second on one core",
+        target_met=results[0]["pictures_a_second_median"] >= TARGET_PICTURES_A_SECOND,
+        results=results,
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How many training images a second does one core prepare, from JPEG bytes to an augmented 384x128 tensor?
 
-    python benchmarks/transforms.py [--seconds 5] [--output benchmarks/results/transforms.json]
+    python benchmarks/transforms.py [--seconds 5]
 
 Pictures are smooth noise with a little grain, saved as JPEG of quality 90, 64x128 to 200x500 pixels (width x height),
 the range of pedestrian crops. Each case runs on one thread for the given seconds of processor time, three times; the
@@ -8,21 +8,15 @@ best is reported, as other work on the machine can only slow it down.
 """
 
 import argparse
-import datetime
 import io
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-import PIL
 import torch
 from PIL import Image, features
 
-from trainers.files import write_json
+from record import write_record
 from trainers.transforms import TrainingTransform, sample_generator
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -80,31 +74,20 @@ def measure(seconds: float) -> dict[str, float]:
     }
 
 
-def environment() -> dict[str, object]:
-    """Machine, versions and date."""
-    cpu_lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":")[1].strip() for line in cpu_lines if line.startswith("model name")), "unknown")
-    return {
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        "load_average_before": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "pillow": PIL.__version__,
-        "libjpeg_turbo": features.check_feature("libjpeg_turbo"),
-        "threads": torch.get_num_threads(),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5, help="processor time of one run of one case")
-    parser.add_argument("--output", default="benchmarks/results/transforms.json", help="where the result is written")
-    arguments = parser.parse_args()
+    seconds = parser.parse_args().seconds
     torch.set_num_threads(1)
-    result = {"image_size": SIZE, **environment(), "images_per_second": measure(arguments.seconds)}
-    write_json(arguments.output, result)
-    print(json.dumps(result, indent=2))
+    write_record(
+        "transforms",
+        __doc__.splitlines()[0],
+        ("torch", "pillow"),
+        threads_used=1,
+        image_size=SIZE,
+        libjpeg_turbo=features.check_feature("libjpeg_turbo"),
+        images_per_second={name: round(speed) for name, speed in measure(seconds).items()},
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from typing import NamedTuple
 
 from modeling_prompt_clip import __version__
@@ -129,6 +130,8 @@ def _talk_on_stderr() -> None:
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     for package in OUR_PACKAGES:
         logging.getLogger(package).setLevel(logging.INFO)
+    # PEFT 0.21 reads an attribute that transformers 5 deprecates: nothing that a user could mend
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
     if "TRANSFORMERS_VERBOSITY" not in os.environ:
         transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

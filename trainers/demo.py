@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
@@ -64,21 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     leave_a_core_to_the_loader()
     run = RunFolder(options.output_dir)
     run.check_free(options.overwrite_output_dir)
-    logger.info("1/5 drawing the synthetic set (kept for the next time)")
+    logger.info("drawing the synthetic set (kept for the next time)")
     splits = load_person_search(RECIPE, None, None, **recipe.get("dataset_options", {}))
-    logger.info("2/5 two-stage training: prompts in a frozen CLIP, then CLIP with the prompts fixed")
-    two_stage = train(recipe, splits)
-    logger.info("3/5 direct fine-tuning with as many steps, for comparison")
-    direct = train(direct_recipe(recipe), splits)
-    logger.info("4/5 testing the stages on %d persons never trained on", len(set(splits["test"]["person_id"])))
-    results = {
-        "zero-shot": test_metrics("stand-in", splits["test"], recipe),
-        "stage one": test_metrics(str(run.adapter), splits["test"], recipe),
-        "two-stage": two_stage,
-        "direct": direct,
-    }
-    run.record([result_row(method, metrics) for method, metrics in results.items() if method != "two-stage"])
-    logger.info("5/5 searching the test images by sentence")
+    results = compare(recipe, splits)
+    logger.info("searching the test images by sentence")
     answers = search_gallery(run, splits["test"])
     sys.stdout.write(f"{metrics_table(results)}\n\n{answers}")
     logger.info("done in %.0f s; look into %s", time.monotonic() - started, run.plots)
@@ -100,6 +90,33 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def compare(recipe: dict[str, Any], splits: datasets.DatasetDict) -> dict[str, RetrievalMetrics]:
+    """Train by a recipe, and directly with as many steps; test both, and what came before, on the same images.
+
+    Args:
+        recipe: settings by name, with `output_dir` and the steps of both stages.
+        splits: train, validation and test.
+
+    Returns:
+        Test metrics, text to image, of "zero-shot", "stage one", "two-stage" and "direct"; they are in the run's
+        `results.json` too.
+    """
+    run = RunFolder(recipe["output_dir"])
+    logger.info("two-stage training: prompts in a frozen CLIP, then CLIP with the prompts fixed")
+    two_stage = train(recipe, splits)
+    logger.info("direct fine-tuning with as many steps, for comparison")
+    direct = train(direct_recipe(recipe), splits)
+    logger.info("testing each of them on %d persons never trained on", len(set(splits["test"]["person_id"])))
+    results = {
+        "zero-shot": metrics_of(recipe["base_model"], splits["test"], tuple(recipe["image_size"])),
+        "stage one": metrics_of(str(run.adapter), splits["test"]),
+        "two-stage": two_stage,
+        "direct": direct,
+    }
+    run.record([result_row(method, metrics) for method, metrics in results.items() if method != "two-stage"])
+    return results
+
+
 def leave_a_core_to_the_loader() -> None:
     """Train on all cores but one, on which a worker prepares images: threads that wait for a core stall the others."""
     torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) - 1)))
@@ -119,26 +136,25 @@ def faster_precision(repeats: int = 5) -> str:
     return min(seconds, key=seconds.get)
 
 
-def train(recipe: dict, splits: datasets.DatasetDict) -> RetrievalMetrics:
+def train(recipe: dict[str, Any], splits: datasets.DatasetDict) -> RetrievalMetrics:
     """Train by a recipe; returns the test metrics, text to image."""
     return TwoStageTrainer(TwoStageTrainingArguments(**recipe), splits=splits).train()["text_to_image"]
 
 
-def direct_recipe(recipe: dict) -> dict:
+def direct_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
     """Direct fine-tuning with as many steps as both stages of `recipe` together."""
     steps = recipe["stage_one_max_steps"] + recipe["stage_two_max_steps"]
     folder = str(Path(recipe["output_dir"]) / "direct")
     return recipe | {"direct": True, "stage_two_max_steps": steps, "output_dir": folder}
 
 
-def test_metrics(model: str, dataset: datasets.Dataset, recipe: dict) -> RetrievalMetrics:
-    """Test metrics of a model folder, text to image."""
-    size = tuple(recipe["image_size"]) if model == "stand-in" else None
-    loaded, processor = load_model(model, image_size=size)
+def metrics_of(model: str, dataset: datasets.Dataset, image_size: tuple[int, int] | None = None) -> RetrievalMetrics:
+    """Metrics of a model on a split, text to image."""
+    loaded, processor = load_model(model, image_size=image_size)
     return TextToImageEvaluator(dataset, processor)(loaded)["text_to_image"]
 
 
-def result_row(method: str, metrics: RetrievalMetrics) -> dict:
+def result_row(method: str, metrics: RetrievalMetrics) -> dict[str, Any]:
     """A row of `results.json`."""
     stage = {"zero-shot": "base", "stage one": "one", "direct": "two"}[method]
     return {
@@ -166,4 +182,4 @@ def search_gallery(run: RunFolder, dataset: datasets.Dataset, top: int = 8) -> s
     return "".join(lines)
 
 
-__all__ = ["main"]
+__all__ = ["compare", "faster_precision", "leave_a_core_to_the_loader", "main"]

@@ -24,6 +24,9 @@ examples:
   prompt-clip train --config synthetic_pedes --output_dir runs/second --stages two --adapter runs/first/adapter"""
 
 
+DEFAULT_RECIPE = "synthetic_pedes"
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Shows defaults, and leaves the examples as they are."""
 
@@ -111,12 +114,17 @@ def parse_arguments(argv: Sequence[str] | None = None) -> TwoStageTrainingArgume
         epilog=EPILOG.format(recipes=recipes),
         allow_abbrev=False,
     )
-    parser.add_argument("--config", default=None, help=f"A recipe ({recipes}) or a YAML file of settings.")
+    parser.add_argument(
+        "--config",
+        default=DEFAULT_RECIPE,
+        help=f"A recipe ({recipes}) or a YAML file of settings; not read by default where --dataset is named.",
+    )
     chosen = RecipeParser([], add_help=False, allow_abbrev=False)
-    chosen.add_argument("--config", default=None)
-    name = chosen.parse_known_args(argv)[0].config
-    if name is not None:
-        parser.set_defaults(**read_recipe(name))
+    chosen.add_argument("--config")
+    chosen.add_argument("--dataset")
+    named = chosen.parse_known_args(argv)[0]
+    if named.config or not named.dataset:
+        parser.set_defaults(**read_recipe(named.config or DEFAULT_RECIPE))
     parsed = vars(parser.parse_args(argv))
     parsed.pop("config")
     return TwoStageTrainingArguments(**parsed)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -135,7 +136,8 @@ class StageLoop:
         started = time.monotonic()
         sums: dict[str, torch.Tensor] = {}
         title = f"stage {self.stage.name}"
-        with tqdm(total=self.total_steps, desc=title, unit="step", dynamic_ncols=True) as progress:
+        pause = 0.2 if sys.stderr.isatty() else 10.0  # seconds between drawings: a log file wants few
+        with tqdm(total=self.total_steps, desc=title, unit="step", mininterval=pause) as progress:
             for step in range(1, self.total_steps + 1):
                 for name, value in self._step().items():
                     sums[name] = sums[name] + value if name in sums else value
@@ -143,7 +145,7 @@ class StageLoop:
                 progress.update()
                 last = step == self.total_steps
                 if step % self.args.log_steps == 0 or last:
-                    progress.set_postfix(self._log_training(step, sums))
+                    progress.set_postfix(self._log_training(step, sums), refresh=False)
                     sums = {}
                 if last or step % self.eval_steps == 0:
                     self._evaluate(step)

@@ -93,7 +93,9 @@ class TwoStageTrainer:
         """
         if self.accelerator.is_main_process:
             self.log = self.run.create(self.args)
-            dataset_sheet(self.splits["train"], seed=self.args.seed).save(self.run.plots / "training_set.png")
+            picture = self.run.plots / "training_set.png"
+            dataset_sheet(self.splits["train"], seed=self.args.seed).save(picture)
+            logger.info("%d caption-image pairs to train on; a look at them: %s", len(self.pairs), picture)
         self.accelerator.wait_for_everyone()
         if self.args.report_to != "none":
             self.accelerator.init_trackers("two_stage")

@@ -69,6 +69,11 @@ def test_a_recipe_that_does_not_exist_names_those_that_do():
         read_recipe("cuhk_pedez")
 
 
+def test_without_a_recipe_the_synthetic_one_is_read_unless_a_data_set_is_named():
+    assert parse_arguments([]) == parse_arguments(["--config", "synthetic_pedes"])
+    assert parse_arguments(["--dataset", "cuhk_pedes"]).image_size == [384, 128]
+
+
 def test_help_teaches(capsys):
     with pytest.raises(SystemExit) as stop:
         parse_arguments(["--help"])

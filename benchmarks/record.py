@@ -1,0 +1,48 @@
+"""What every benchmark writes: its question and command, the machine, the versions, the date, and the results."""
+
+import json
+import os
+import platform
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def processor_name() -> str:
+    """The processor's name as Linux gives it, elsewhere what Python knows."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def write_record(name: str, question: str, packages: tuple[str, ...], **results: Any) -> None:
+    """Write `results/NAME.json` and print it.
+
+    Args:
+        name: of the script, without its ending.
+        question: what the script answers, in one line.
+        packages: distributions whose versions matter to the answer.
+        results: what was measured.
+    """
+    record = {
+        "question": question,
+        "command": f"python benchmarks/{Path(sys.argv[0]).name}",
+        "date": date.today().isoformat(),
+        "machine": {
+            "processor": processor_name(),
+            "cores": os.cpu_count(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "load_average": round(os.getloadavg()[0], 1),
+        },
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
+        **results,
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(record, indent=2) + "\n"
+    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    print(text, end="")
