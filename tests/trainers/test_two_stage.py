@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 
 import pytest
 import torch
@@ -79,6 +80,20 @@ def test_the_published_model_gives_the_reported_test_metrics(finished, splits):
         ("two", "two-stage", "image_to_text"),
     ]
     assert tested[0]["metrics"] == metrics["text_to_image"].to_dict()
+
+
+def test_the_card_loads_what_it_describes_and_prints_what_was_measured(finished, monkeypatch):
+    trainer, metrics = finished
+    card = (trainer.run.path / "README.md").read_text()
+    monkeypatch.chdir(trainer.run.path)
+    names = {}
+    exec(re.search(r"```python\n(.*?)```", card, flags=re.DOTALL).group(1), names)
+    assert isinstance(names["model"], PromptCLIPModel)
+    assert names["processor"].image_size == (96, 32)
+    tested = metrics["text_to_image"].to_dict()
+    assert f"| two-stage | test | text to image | {tested['R@1']:.2f} | {tested['R@5']:.2f} |" in card
+    assert "R@1 on the validation split" in card
+    assert "must not be used for" in card
 
 
 def test_the_best_validation_step_was_kept(finished):
