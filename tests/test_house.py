@@ -1,0 +1,61 @@
+"""The house rules that no linter knows."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("modeling_prompt_clip", "trainers", "dataset_scripts")
+
+
+def test_a_bare_make_explains_every_target():
+    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert {"demo", "test", "test-all", "lint", "bench"} <= set(targets)
+    for target in set(targets) - {"help"}:
+        assert re.search(rf"^  make {target} +\S", shown, flags=re.MULTILINE), target
+
+
+def test_the_project_states_what_it_promises():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["name"] == "prompt-clip-reid"
+    assert {"train", "search", "demo", "export", "test", "dev"} <= set(project["project"]["optional-dependencies"])
+    assert project["tool"]["setuptools"]["packages"]["find"]["include"] == [f"{name}*" for name in PACKAGES]
+    constraints = (ROOT / "constraints.txt").read_text()
+    assert "torch==2.13.0" in constraints
+    assert not re.search(r"^torchvision", constraints, flags=re.MULTILINE)
+
+
+def test_versions_agree():
+    from modeling_prompt_clip import __version__
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["version"] == __version__
+    assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_files_stay_short(package):
+    long = {
+        path.name: lines
+        for path in (ROOT / package).rglob("*.py")
+        if (lines := len(path.read_text().split("\n"))) > 400
+    }
+    assert not long
+
+
+def test_links_in_documents_lead_somewhere():
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_training_module_starts_without_importing_itself_twice():
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-m", "trainers.two_stage", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "RuntimeWarning" not in done.stderr
