@@ -130,6 +130,7 @@ def _talk_on_stderr() -> None:
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     for package in OUR_PACKAGES:
         logging.getLogger(package).setLevel(logging.INFO)
+    logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own: said once is enough
     # PEFT 0.21 reads an attribute that transformers 5 deprecates: nothing that a user could mend
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
     if "TRANSFORMERS_VERBOSITY" not in os.environ:

@@ -72,14 +72,15 @@ class TwoStageTrainer:
             log_with=None if args.report_to == "none" else args.report_to,
             project_config=ProjectConfiguration(project_dir=args.output_dir, logging_dir=args.output_dir),
         )
+        # the data first: most of what goes wrong is there, and a base model may have to be downloaded
+        self.splits = dict(splits) if splits is not None else self._load_splits()
+        if "train" not in self.splits:
+            raise ValueError(f"the data set has no train split, only {sorted(self.splits)}; name one that has")
         set_seed(args.seed)
         self.model, self.processor = (model, processor) if model is not None else load_base(args)
         if args.adapter:
             self.model = merged_adapter(self.model, args.adapter)
         self.prompt_config = new_prompt_config(args, self.model)
-        self.splits = dict(splits) if splits is not None else self._load_splits()
-        if "train" not in self.splits:
-            raise ValueError(f"the data set has no train split, only {sorted(self.splits)}; name one that has")
         self.pairs = self._training_pairs()
         self.batches_per_epoch = batches_per_epoch(len(self.pairs), args.batch_size, self.accelerator.num_processes)
         self.validation = self._evaluator("validation")
