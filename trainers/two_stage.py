@@ -323,7 +323,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """`prompt-clip train`: parse the settings, train, print the test metrics."""
     metrics = TwoStageTrainer(parse_arguments(argv)).train()
     if metrics:
-        sys.stdout.write(metrics_table(metrics) + "\n")
+        sys.stdout.write(metrics_table({name.replace("_", " "): values for name, values in metrics.items()}) + "\n")
     return 0
 
 
