@@ -7,6 +7,7 @@ Runs as `accelerate launch -m trainers.two_stage --config NAME_OR_FILE [--any_fi
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -129,6 +130,7 @@ class TwoStageTrainer:
         def save(folder: str) -> None:
             # prompts touch no embedding layer; PEFT would ask the Hub about the base model to find that out
             model.save_pretrained(folder, save_embedding_layers=False)
+            Path(folder, "README.md").unlink()  # PEFT's form, not filled in; the run's card tells what was measured
 
         result = self._run_stage("one", model, best, save)
         load_adapter_weights(model, best.path)
@@ -197,7 +199,7 @@ class TwoStageTrainer:
             self.run.record([self._entry(name, "validation", result.best_step, "text_to_image", result.best_metrics)])
         return result
 
-    def _publish(self, best: BestWeights, target: Any) -> None:
+    def _publish(self, best: BestWeights, target: Path) -> None:
         """Move a stage's best weights to their place, once every process has read them."""
         self.accelerator.wait_for_everyone()
         best.publish(target)
