@@ -34,10 +34,10 @@ from trainers.two_stage import TwoStageTrainer
 logger = logging.getLogger(__name__)
 
 RECIPE = "synthetic_pedes"
-SENTENCES = (
-    "a person in a red jacket and blue jeans",
+SENTENCES = (  # each fits somebody in the test split
+    "a person in a red coat and a white skirt",
     "someone with a yellow umbrella",
-    "a pedestrian wearing a black and white striped top, with a backpack",
+    "a pedestrian in a yellow jacket and jeans, with a blue backpack",
 )
 
 EPILOG = """leaves in the run folder:
