@@ -4,30 +4,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model
+from peft import get_peft_model
 from torch import nn
 from transformers import CLIPModel
 
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel
+from prompting import adapted, strong, trainable
 
 BOTH_BASES = pytest.mark.parametrize("base_class", [CLIPModel, PromptCLIPModel])
 
 Build = Callable[[type], nn.Module]
 Embed = Callable[[nn.Module], torch.Tensor]
-
-
-def strong(text: int = 3, vision: int = 5, **settings: object) -> ClipPromptConfig:
-    """Prompts far from zero, so that they show in every embedding."""
-    return ClipPromptConfig(text_prompt_length=text, vision_prompt_length=vision, init_std=1.0, **settings)
-
-
-def adapted(base: nn.Module, config: ClipPromptConfig | None = None, seed: int = 11) -> PeftModel:
-    torch.manual_seed(seed)
-    return get_peft_model(base, config or strong()).eval()
-
-
-def trainable(model: nn.Module) -> set[str]:
-    return {name for name, value in model.named_parameters() if value.requires_grad}
 
 
 @BOTH_BASES
