@@ -232,7 +232,11 @@ class TwoStageTrainer:
         self, stage: str, split: str, step: int, direction: str, metrics: Mapping[str, float]
     ) -> dict[str, Any]:
         """A row of `results.json`."""
-        methods = {"base": "zero-shot", "one": "stage one", "two": "direct" if self.args.direct else "two-stage"}
+        methods = {
+            "base": "stage one" if self.args.adapter else "zero-shot",  # an adapter is merged before the run starts
+            "one": "stage one",
+            "two": "direct" if self.args.direct else "two-stage",
+        }
         return {
             "stage": stage,
             "method": methods[stage],

@@ -171,6 +171,8 @@ def test_stage_two_from_a_saved_adapter_equals_the_run_of_both_stages(make_args,
     two.train()
     expected, found = tensors(both.model), tensors(two.model)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+    methods = [entry["method"] for entry in json.loads(two.run.results.read_text())]
+    assert methods == ["stage one", "stage one", "two-stage", "two-stage", "two-stage"]
 
 
 def test_activations_start_and_accumulation_and_prompt_layers(make_args, splits):
