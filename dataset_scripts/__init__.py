@@ -11,25 +11,20 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from dataset_scripts.formats import FORMATS, detect_format
 from dataset_scripts.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
-__all__ = ["PERSON_SEARCH_DATASETS", "load_person_search"]
+    from dataset_scripts.person_search import PersonSearchTable
 
-_BUILDERS = MappingProxyType(
-    {
-        "cuhk_pedes": ("dataset_scripts.cuhk_pedes", "CuhkPedes"),
-        "synthetic_pedes": ("dataset_scripts.synthetic_pedes", "SyntheticPedes"),
-    }
-)
+__all__ = ["PERSON_SEARCH_DATASETS", "load_person_search", "skipped_images"]
 
-PERSON_SEARCH_DATASETS = tuple(_BUILDERS)
-"""Names that `load_person_search` takes."""
+PERSON_SEARCH_DATASETS = ("synthetic_pedes", *FORMATS, "parquet", "auto")
+"""Names that `load_person_search` takes, beside `USER/NAME` of a set on the Hub."""
 
 
 def load_person_search(
@@ -39,41 +34,83 @@ def load_person_search(
     *,
     cache_dir: str | Path | None = None,
     num_proc: int | None = None,
-    **options: int,
-) -> Dataset | DatasetDict:
+    streaming: bool = False,
+    **options: bool | int | float | str | None,
+) -> Dataset | DatasetDict | IterableDataset | IterableDatasetDict:
     """Loads a person-search set, building its table at the first call and after a change of its annotation.
 
     Args:
-        name: one of `PERSON_SEARCH_DATASETS`.
+        name: one of `PERSON_SEARCH_DATASETS`; `auto` finds out which one `data_dir` holds, `parquet` is a folder made
+            by `prompt-clip data convert`, `USER/NAME` a set on the Hub.
         data_dir: folder of the data set; for `synthetic_pedes`, where to keep what is drawn (optional).
         split: `train`, `validation` or `test`; None for all that there are.
         cache_dir: where tables are kept; by default where `datasets` keeps its own.
         num_proc: processes that build the table, 1 or more; None leaves it to the set.
-        options: what the set's builder takes beside (`SyntheticPedesConfig` lists them).
+        streaming: read rows when they are asked for, without a table; for `parquet` and sets on the Hub.
+        options: what the set's builder takes beside (`SyntheticPedesConfig`, `PersonSearchConfig` list them).
 
     Returns:
         A `Dataset` with one row for each image: `image` (RGB), `image_id`, `person_id`, `captions` (list), `camera`
-        (or None). For `split=None`, a `DatasetDict` of them.
+        (or None). For `split=None`, a `DatasetDict` of them. With `streaming`, an `IterableDataset` (or its dict) of
+        the same rows in the same order.
 
     Raises:
         ValueError: an unknown name or split, a value out of its range, a wrong row in the annotation.
         TypeError: an unknown option.
         OSError: a folder, annotation or image is missing or cannot be read.
     """
-    if name not in _BUILDERS:
-        raise ValueError(
-            f"name is {name!r}, but the data sets are {', '.join(_BUILDERS)}.{did_you_mean(str(name), _BUILDERS)}"
-        )
     if num_proc is not None and num_proc < 1:
         raise ValueError(f"num_proc is {num_proc}, but must be 1 or more, or None.")
-    module, class_name = _BUILDERS[name]
-    builder_class = getattr(import_module(module), class_name)
+    if name == "auto":
+        name = _name_of(data_dir)
+    if name == "parquet" or "/" in name:
+        _check_options(name, options, ())
+        parquet = import_module("dataset_scripts.parquet")
+        if name == "parquet":
+            return parquet.load_parquet(data_dir, split, streaming=streaming, cache_dir=cache_dir)
+        return parquet.load_from_hub(name, split, streaming=streaming, cache_dir=cache_dir)
+    if streaming and name in PERSON_SEARCH_DATASETS:
+        raise ValueError(f"{name} cannot be streamed; turn it to Parquet first, with prompt-clip data convert.")
+    builder = _builder(name, data_dir, cache_dir, options)
+    builder.download_and_prepare(num_proc=num_proc or builder.worker_processes())
+    return builder.as_dataset(split)
+
+
+def skipped_images(dataset: Dataset) -> list[dict[str, str | int]]:
+    """Returns what `on_bad_image="skip"` left out of a set: `image_id`, `split`, `file`, `row`, `reason` of each."""
+    return import_module("dataset_scripts.skipped").skipped_images(dataset)
+
+
+def _builder(name: str, data_dir: str | Path | None, cache_dir: str | Path | None, options: dict) -> PersonSearchTable:
+    """Makes the builder of a set that is drawn or read from a folder."""
+    if name == "synthetic_pedes":
+        builder_class = import_module("dataset_scripts.synthetic_pedes").SyntheticPedes
+        _check_options(name, options, builder_class.option_names)
+        return builder_class(data_dir=data_dir, cache_dir=cache_dir, **options)
+    if name not in FORMATS:
+        raise ValueError(
+            f"name is {name!r}, but the data sets are {', '.join(PERSON_SEARCH_DATASETS)}, or USER/NAME on the Hub."
+            f"{did_you_mean(str(name), PERSON_SEARCH_DATASETS)}"
+        )
+    builder_class = import_module("dataset_scripts.person_search").PersonSearchBuilder
+    _check_options(name, options, builder_class.option_names)
+    return builder_class(name, data_dir=data_dir, cache_dir=cache_dir, **options)
+
+
+def _name_of(data_dir: str | Path | None) -> str:
+    """Finds out what a folder holds."""
+    if data_dir is None:
+        raise ValueError("name is 'auto', but data_dir is None. Pass the folder of the data set.")
+    if import_module("dataset_scripts.parquet").is_parquet_folder(data_dir):
+        return "parquet"
+    return detect_format(data_dir).name
+
+
+def _check_options(name: str, options: dict, taken: tuple[str, ...]) -> None:
+    """Refuses an option that the set does not have."""
+    known = ("cache_dir", "num_proc", *taken)
     for option in options:
-        if option not in builder_class.option_names:
-            known = ("cache_dir", "num_proc", *builder_class.option_names)
+        if option not in taken:
             raise TypeError(
                 f"{name} has no option {option!r}; its options are {', '.join(known)}.{did_you_mean(option, known)}"
             )
-    builder = builder_class(data_dir=data_dir, cache_dir=cache_dir, **options)
-    builder.download_and_prepare(num_proc=num_proc or builder.worker_processes())
-    return builder.as_dataset(split)

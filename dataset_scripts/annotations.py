@@ -1,161 +1,149 @@
-"""Reading an annotation file: a JSON list with one object for each image, every field checked as it is read.
+"""One row of an annotation file, every field checked as it is read.
 
 An error names the file, the row (counted from 0, as in `json.load(file)[row]`), the field, the value, the rule and the
 remedy: a wrong row has to be found among tens of thousands.
 """
 
-import json
+import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-__all__ = ["AnnotationRow", "PersonSearchRecord", "check_identities", "read_rows"]
+__all__ = ["AnnotationError", "AnnotationRow"]
 
 _LARGEST_INT64 = 2**63 - 1
+# Paths as nearly all are, which need no second look: looking at a million paths part by part takes half a minute.
+_PLAIN_PATH = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
+_VISIBLE = re.compile(r"\w")
 
 
-@dataclass(frozen=True)
-class PersonSearchRecord:
-    """One image of a person-search set, its fields checked.
+class AnnotationError(ValueError):
+    """Something wrong in an annotation file.
 
     Attributes:
-        row: position in the annotation file, counted from 0.
-        split: `train`, `validation` or `test`.
-        image_id: path of the image relative to the image folder, with forward slashes, never leaving the folder.
-        person_id: identity as the file gives it, 0 or greater.
-        captions: the sentences as the file gives them, at least one, none empty.
-        camera: name of the camera, or None where the set does not tell.
+        kind: its name in `dataset_scripts.problems.PROBLEMS`.
+        file: the annotation file.
+        row: position in the file, counted from 0; None where the file as a whole is wrong.
     """
 
-    row: int
-    split: str
-    image_id: str
-    person_id: int
-    captions: tuple[str, ...]
-    camera: str | None
+    def __init__(self, kind: str, file: Path, row: int | None, message: str) -> None:
+        where = f"{file}" if row is None else f"{file}, row {row}"
+        super().__init__(f"{where}: {message}")
+        self.kind = kind
+        self.file = file
+        self.row = row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AnnotationRow:
     """One raw object of an annotation file, and the checked ways to read its fields.
 
     Attributes:
         file: the annotation file, for the messages.
         index: position in the file, counted from 0.
-        fields: the JSON object. Fields that nobody asks for are ignored.
+        fields: the object. Fields that nobody asks for are ignored.
+        number: position in the whole set, where that has several files; counted from 0.
     """
 
     file: Path
     index: int
     fields: Mapping[str, object]
+    number: int
 
-    def error(self, field: str, rule: str) -> ValueError:
+    def error(self, kind: str, field: str, rule: str) -> AnnotationError:
         """Makes (does not raise) the error that names this row, `field` and its value before `rule`."""
         value = reprlib.repr(self.fields[field])
-        return ValueError(f"{self.file}, row {self.index}: {field!r} is {value}, but {rule}")
+        return AnnotationError(kind, self.file, self.index, f"{field!r} is {value}, but {rule}")
 
     def value(self, field: str, hint: str = "") -> object:
-        """Returns the raw value of `field`. Raises ValueError, ending in `hint`, where the row has no such field."""
+        """Returns the raw value of `field`. Raises AnnotationError, ending in `hint`, where the row lacks it."""
         if field not in self.fields:
-            found = ", ".join(self.fields) or "none"
-            raise ValueError(
-                f"{self.file}, row {self.index}: the field {field!r} is missing (fields here: {found}). "
-                f"{hint or 'Add it, or remove the row.'}"
-            )
+            found = ", ".join(map(str, self.fields)) or "none"
+            message = f"the field {field!r} is missing (fields here: {found}). {hint or 'Add it, or remove the row.'}"
+            raise AnnotationError("missing_field", self.file, self.index, message)
         return self.fields[field]
 
     def choice(self, field: str, meanings: Mapping[str, str], hint: str = "") -> str:
-        """Returns what the value of `field` stands for in `meanings`. Raises ValueError for a value not in it."""
+        """Returns what the value of `field` stands for in `meanings`. Raises AnnotationError for one not in it."""
         value = self.value(field, hint)
         if not isinstance(value, str) or value not in meanings:
-            raise self.error(field, f"it must be one of {', '.join(meanings)}. Correct the row.")
+            rule = f"it must be one of {', '.join(meanings)}. Correct the row."
+            raise self.error("unknown_split", field, rule)
         return meanings[value]
 
     def person_id(self, field: str) -> int:
-        """Returns a person id: a JSON whole number that fits int64, 0 or greater. Raises ValueError for another."""
+        """Returns a person id: a whole number that fits int64, 0 or greater. Raises AnnotationError for another."""
         value = self.value(field)
         # bool is an int for Python; a true in the file is a slip, not the person 1.
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_INT64:
-            raise self.error(
-                field, "a person id is a whole number, 0 or greater. Write it without quotes, sign or fraction."
-            )
+            rule = "a person id is a whole number, 0 or greater. Write it without quotes, sign or fraction."
+            raise self.error("bad_person_id", field, rule)
         return value
 
     def captions(self, field: str) -> tuple[str, ...]:
-        """Returns a list of sentences: at least one, each with visible characters. Raises ValueError otherwise."""
+        """Returns a list of sentences: at least one, each with a letter. Raises AnnotationError otherwise."""
         value = self.value(field)
         if not isinstance(value, list) or not value:
-            raise self.error(field, "it must be a list of at least one caption. Add a caption, or remove the row.")
+            rule = "it must be a list of at least one caption. Add a caption, or remove the row."
+            raise self.error("no_caption" if value in ([], None) else "bad_field", field, rule)
         for caption in value:
-            if not isinstance(caption, str) or not caption.strip():
-                raise self.error(
-                    field, f"a caption is a text that is not empty, and {reprlib.repr(caption)} is not. Remove it."
-                )
-            self._check_encodable(field, caption)
+            self._check_caption(field, caption)
         return tuple(value)
+
+    def caption(self, field: str) -> str:
+        """Returns a sentence with a letter or digit in it. Raises AnnotationError for anything else."""
+        value = self.value(field)
+        self._check_caption(field, value)
+        return value
+
+    def text(self, field: str) -> str | None:
+        """Returns a text without the space around it; None where the row lacks it, has null, or nothing in it.
+
+        Raises AnnotationError for anything that is no text.
+        """
+        value = self.fields.get(field)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise self.error("bad_field", field, "it must be a text. Put it in quotes.")
+        self._check_encodable(field, value)
+        return value.strip() or None
 
     def image_path(self, field: str) -> str:
         """Returns a path inside the image folder, normalised (`a//./b.jpg` becomes `a/b.jpg`), with forward slashes.
 
-        Raises ValueError for a text that is no such path: empty, absolute (in the manner of any system), with `..`,
-        with backslashes, or with characters that no file name has. Links are seen later, on the files themselves.
+        Raises AnnotationError for a text that is no such path: empty, absolute (in the manner of any system), with
+        `..`, with backslashes, or with characters that no file name has. Links are seen later, on the files.
         """
         value = self.value(field)
-        rule = "an image path is relative to the image folder, stays inside it and uses '/'."
-        if not isinstance(value, str) or "\\" in value or "\0" in value:
-            raise self.error(field, f"{rule} Correct the row.")
+        if isinstance(value, str) and _PLAIN_PATH.fullmatch(value):
+            return value
+        rule = "an image path is relative to the image folder, stays inside it and uses '/'. Correct the row."
+        if not isinstance(value, str) or "\0" in value:
+            raise self.error("bad_field", field, rule)
         self._check_encodable(field, value)
         path = PurePosixPath(value)
-        if not path.name or path.is_absolute() or PureWindowsPath(str(path)).drive or ".." in path.parts:
-            raise self.error(field, f"{rule} Correct the row.")
+        if not path.name:
+            raise self.error("bad_field", field, rule)
+        if "\\" in value or path.is_absolute() or PureWindowsPath(str(path)).drive or ".." in path.parts:
+            raise self.error("bad_path", field, rule)
         return path.as_posix()
+
+    def _check_caption(self, field: str, caption: object) -> None:
+        """Refuses what is no text, or a text without a letter or digit: cleaning may leave nothing of it."""
+        if isinstance(caption, str):
+            self._check_encodable(field, caption)
+        if not isinstance(caption, str) or not _VISIBLE.search(caption):
+            rule = f"a caption is a text with a letter or digit, and {reprlib.repr(caption)} is not. Remove it."
+            raise self.error(
+                "empty_caption" if caption is None or isinstance(caption, str) else "bad_field", field, rule
+            )
 
     def _check_encodable(self, field: str, text: str) -> None:
         """Refuses text with half a surrogate pair, which JSON can write and no tokenizer, file or table can store."""
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise self.error(field, "it is not valid Unicode text. Save the file as UTF-8 and mend it.") from error
-
-
-def read_rows(file: Path) -> list[AnnotationRow]:
-    """Reads an annotation file: JSON, UTF-8, a list of at least one object.
-
-    Raises ValueError for anything else, and OSError where the file cannot be read.
-    """
-    try:
-        # utf-8-sig takes the byte-order mark that some editors write, and plain UTF-8 as well.
-        rows = json.loads(file.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON in UTF-8 ({error}). Restore the file from its source.") from error
-    if not isinstance(rows, list) or not rows:
-        raise ValueError(
-            f"{file} holds {reprlib.repr(rows)}, but must be a JSON list with one object for each image. "
-            "Restore the file from its source."
-        )
-    for index, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise ValueError(
-                f"{file}, row {index}: {reprlib.repr(row)} is not an object with the fields of one image. Remove it."
-            )
-    return [AnnotationRow(file, index, row) for index, row in enumerate(rows)]
-
-
-def check_identities(file: Path, records: Sequence[PersonSearchRecord]) -> None:
-    """Refuses a person who is in two splits: the test would be on people seen in training.
-
-    Raises ValueError that counts those people and names the first, with a row of each split.
-    """
-    first: dict[int, PersonSearchRecord] = {}
-    shared: dict[int, PersonSearchRecord] = {}
-    for record in records:
-        if first.setdefault(record.person_id, record).split != record.split:
-            shared.setdefault(record.person_id, record)
-    if shared:
-        person_id, other = next(iter(shared.items()))
-        raise ValueError(
-            f"{file}: {len(shared)} person id(s) are in more than one split, but splits share no person. "
-            f"The first is {person_id}: {first[person_id].split} in row {first[person_id].row}, "
-            f"{other.split} in row {other.row}. Give each person one split."
-        )
+            rule = "it is not valid Unicode text. Save the file as UTF-8 and mend it."
+            raise self.error("bad_text", field, rule) from error

@@ -16,7 +16,8 @@ def hash_files(files: Iterable[str | Path], *extra: str) -> str:
     digest = hashlib.sha256()
     for file in files:
         # Each part is hashed on its own, so that text moving from one file to the next changes the result.
-        digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
+        with open(file, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
     for text in extra:
         digest.update(hashlib.sha256(text.encode()).digest())
     return digest.hexdigest()[:16]

@@ -1,6 +1,6 @@
 """Finding a data set's folder on this machine, and saying what is there instead where it is not."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dataset_scripts.suggest import did_you_mean
@@ -11,50 +11,63 @@ _NAMES_SHOWN = 8
 
 
 def find_data_folder(
-    data_dir: str | Path | None, dataset: str, annotation_file: str, image_folder: str, known_files: Mapping[str, str]
+    data_dir: str | Path | None,
+    dataset: str,
+    annotation_files: Sequence[str],
+    image_folder: str,
+    known_files: Mapping[str, str],
+    find_annotations: Callable[[Path], Sequence[Path]],
 ) -> Path:
-    """Returns the absolute path of `data_dir` after checking that it holds `annotation_file` and `image_folder`.
+    """Returns the absolute path of `data_dir` after checking that it holds an annotation file and the image folder.
 
     Args:
         data_dir: what the user gave; `~` is expanded.
         dataset: name of the data set, for the messages.
-        annotation_file: name of the annotation file inside the folder.
-        image_folder: name of the folder of images inside the folder.
+        annotation_files: names or glob patterns of the annotation inside the folder, for the messages.
+        image_folder: name of the folder of images inside the folder; "" for the folder itself.
         known_files: files often found in place of the annotation, each with an explanation of what it lacks.
+        find_annotations: gives the annotation files of a folder, of which there has to be one.
 
     Raises:
         ValueError: `data_dir` is None.
         FileNotFoundError: the folder, the annotation or the image folder is missing; the message says what is there.
     """
-    layout = f"a folder with {annotation_file} and {image_folder}/"
+    annotation = " or ".join(annotation_files)
+    layout = f"a folder with {annotation}" + (f" and {image_folder}/" if image_folder else "")
     if data_dir is None:
         raise ValueError(f"{dataset} needs data_dir, but it is None. Pass {layout}.")
     folder = Path(data_dir).expanduser().absolute()
     if not folder.is_dir():
         state = "is a file" if folder.is_file() else "does not exist"
         raise FileNotFoundError(f"data_dir {folder} {state}. {dataset} needs {layout}.")
-    if not (folder / annotation_file).is_file():
-        raise FileNotFoundError(_missing_annotation(folder, dataset, annotation_file, known_files))
+    if not find_annotations(folder):
+        raise FileNotFoundError(_missing_annotation(folder, dataset, annotation_files, known_files, find_annotations))
     if not (folder / image_folder).is_dir():
         raise FileNotFoundError(
-            f"{folder} has {annotation_file} but no folder {image_folder}/ ({_contents(folder)}). "
+            f"{folder} has {annotation} but no folder {image_folder}/ ({_contents(folder)}). "
             f"Put the images of {dataset} there."
         )
     return folder
 
 
-def _missing_annotation(folder: Path, dataset: str, annotation_file: str, known_files: Mapping[str, str]) -> str:
+def _missing_annotation(
+    folder: Path,
+    dataset: str,
+    annotation_files: Sequence[str],
+    known_files: Mapping[str, str],
+    find_annotations: Callable[[Path], Sequence[Path]],
+) -> str:
     """Writes the message about a folder without its annotation file, with the likeliest remedy."""
-    message = f"{dataset} needs {annotation_file}, which is not in {folder} ({_contents(folder)})."
+    message = f"{dataset} needs {' or '.join(annotation_files)}, which is not in {folder} ({_contents(folder)})."
     entries = sorted(folder.iterdir())
     for entry in entries:
         if entry.name in known_files:
             return f"{message} {known_files[entry.name]}"
     for nearby in [folder.parent, *filter(Path.is_dir, entries)]:
-        if (nearby / annotation_file).is_file():
+        if find_annotations(nearby):
             return f"{message} It is in {nearby}: pass that as data_dir."
     names = [entry.name for entry in entries]
-    return f"{message}{did_you_mean(annotation_file, names) or ' Copy the file from the original archive.'}"
+    return f"{message}{did_you_mean(annotation_files[0], names) or ' Copy the file from the original archive.'}"
 
 
 def _contents(folder: Path) -> str:

@@ -1,31 +1,40 @@
-"""The images of a person-search set: how they are decoded, and the checks that keep surprises out of training."""
+"""The images of a person-search set: the feature that decodes them, and the checks on all images of a folder."""
 
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
 from datasets.utils import tqdm
+from datasets.utils.file_utils import is_local_path
 from PIL import Image
 
-from dataset_scripts.annotations import PersonSearchRecord
+from dataset_scripts.image_files import DECODING_ERRORS, ImageError, decode_image, open_image, read_image_file
+from dataset_scripts.records import PersonSearchRecord
 
-__all__ = ["PersonImage", "check_image_files", "check_images_decode", "check_images_exist"]
+__all__ = [
+    "BadImage",
+    "ImageFolder",
+    "PersonImage",
+    "check_image_links",
+    "check_images_exist",
+    "find_bad_images",
+    "refuse_bad_images",
+]
 
-_EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-# What Pillow's decoders raise on damaged files: most OSError, PNG chunks SyntaxError, some headers the others.
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 _NAMES_SHOWN = 3
+# Images handed to the threads at a time: enough to keep them busy, few enough to forget.
+_AT_ONCE = 4096
 
 
 @dataclass
 class PersonImage(datasets.Image):
     """The `datasets.Image` feature with two promises: what comes out is RGB, and a failure names the file.
 
-    Grey, palette and CMYK images are converted; transparency is dropped (the colour stored under it shows); an EXIF
-    rotation is applied. Images of more than 8 bits a channel are refused, since Pillow would clip them to white.
-    Stored data are those of a plain `datasets.Image(mode="RGB")`, so a set that is pushed loads without this package.
+    See `open_image` for what is refused and `decode_image` for what is converted. Stored data are those of a plain
+    `datasets.Image(mode="RGB")`, so a set that is pushed loads without this package.
     """
 
     def __post_init__(self):
@@ -34,66 +43,132 @@ class PersonImage(datasets.Image):
 
     def decode_example(self, value: dict, token_per_repo_id: dict | None = None) -> Image.Image:
         """Decodes `{"path": ..., "bytes": ...}` to an RGB image. Raises OSError that names the image and the fault."""
-        name = value["path"] or "in the table"
-        try:
-            image = datasets.Image().decode_example(value, token_per_repo_id)
-        except _DECODING_ERRORS as error:
-            raise OSError(
-                f"image {name} cannot be decoded ({error}). Restore it from the original archive."
-            ) from error
-        if image.mode not in _EIGHT_BIT_MODES:
-            raise OSError(f"image {name} has Pillow mode {image.mode}, not 8 bits a channel. Save it as RGB.")
-        return image.convert("RGB")
+        path, data = value["path"], value["bytes"]
+        name = path or "in the table"
+        if data is None and not is_local_path(path):
+            try:
+                return datasets.Image(mode="RGB").decode_example(value, token_per_repo_id)
+            except DECODING_ERRORS as error:
+                raise ImageError(f"image {name} cannot be read ({error}).") from error
+        if data is None:
+            data = read_image_file(path)
+        return decode_image(open_image(data, name), name)
 
 
-def check_image_files(file: Path, folder: Path, records: Sequence[PersonSearchRecord]) -> None:
-    """Checks that every image of `records` (rows of the annotation `file`) is a file inside `folder`.
+class ImageFolder:
+    """The folder of a set's images; looks for files in it, and remembers its sub-folders.
 
-    Raises ValueError where a link leads out of `folder` (`folder` itself may be a link), and FileNotFoundError where
-    files are missing; each counts them and names the first, with their rows.
+    Args:
+        folder: it may be a link itself, but nothing inside may lead out by a link.
     """
-    root = os.path.realpath(folder)
-    outside = [
-        f"{record.image_id} (row {record.row})"
-        for record in records
-        if not os.path.realpath(os.path.join(root, record.image_id)).startswith(root + os.sep)
-    ]
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = str(folder)
+        self._root = os.path.realpath(folder)
+        self._real_folders: dict[str, str] = {}
+        self._missing_folders: dict[str, str | None] = {}
+
+    def file(self, image_id: str) -> str:
+        """Returns the path of an image."""
+        return os.path.join(self.path, image_id)
+
+    def leads_out(self, image_id: str) -> bool:
+        """Says whether the path of an image leaves the folder by a link."""
+        folder, _, name = image_id.rpartition("/")
+        if folder not in self._real_folders:
+            self._real_folders[folder] = os.path.realpath(os.path.join(self._root, folder))
+        file = os.path.join(self._real_folders[folder], name)
+        if os.path.islink(file):
+            file = os.path.realpath(file)
+        return not file.startswith(self._root.rstrip(os.sep) + os.sep)
+
+    def missing_folder(self, image_id: str) -> str | None:
+        """Returns the first folder on an image's path that is not there, relative to this one; None if all are."""
+        folder = image_id.rpartition("/")[0]
+        if folder not in self._missing_folders:
+            steps = folder.split("/")
+            ways = ("/".join(steps[: count + 1]) for count in range(len(steps)))
+            missing = (way for way in ways if not os.path.isdir(os.path.join(self._root, way)))
+            self._missing_folders[folder] = next(missing, None)
+        return self._missing_folders[folder]
+
+
+@dataclass(frozen=True, slots=True)
+class BadImage:
+    """An image that cannot be used.
+
+    Attributes:
+        record: the row that names it.
+        kind: what is wrong with it, a name of `dataset_scripts.problems.PROBLEMS`.
+        reason: the same as a sentence with the file and the remedy.
+    """
+
+    record: PersonSearchRecord
+    kind: str
+    reason: str
+
+
+def check_image_links(folder: Path, records: Sequence[PersonSearchRecord]) -> None:
+    """Refuses images outside `folder` (which may be a link itself): a link inside must not lead out.
+
+    Raises ValueError that counts them and names the first, with their rows.
+    """
+    images = ImageFolder(folder)
+    outside = [f"{record.image_id} (row {record.row})" for record in records if images.leads_out(record.image_id)]
     if outside:
         raise ValueError(
-            f"{file}: {len(outside)} image path(s) lead out of {folder} by a link, first {_first(outside)}. "
-            "Copy the files into the folder; the folder as a whole may be a link."
-        )
-    missing = [
-        f"{record.image_id} (row {record.row})"
-        for record in records
-        if not os.path.isfile(os.path.join(root, record.image_id))
-    ]
-    if missing:
-        raise FileNotFoundError(
-            f"{file}: {len(missing)} of {len(records)} images are not in {folder}, first {_first(missing)}. "
-            "Restore them from the original archive, or remove their rows."
+            f"{records[0].file}: {len(outside)} image path(s) lead out of {folder} by a link, first "
+            f"{_first(outside)}. Copy the files into the folder; the folder as a whole may be a link."
         )
 
 
-def check_images_decode(file: Path, folder: Path, records: Sequence[PersonSearchRecord]) -> None:
-    """Decodes every image of `records` once, as training will: a header says nothing of a file cut short.
+def find_bad_images(folder: Path, records: Sequence[PersonSearchRecord], threads: int | None = None) -> list[BadImage]:
+    """Decodes every image once, as training will: a header says nothing of a file cut short.
 
-    Runs once for each version of the annotation file, at some thousand images a second. Raises OSError that counts the
-    images that fail, gives the first rows, and says what is wrong with the first image.
+    Runs once for each version of the annotation, at some thousand images a second.
+
+    Args:
+        folder: the image folder.
+        records: the rows.
+        threads: images decoded at once; None takes one a core.
     """
-    feature = PersonImage()
-    faults: dict[int, OSError] = {}
-    for record in tqdm(records, desc="Checking images", unit=" images", delay=2):
+    images = ImageFolder(folder)
+
+    def fault(record: PersonSearchRecord) -> BadImage | None:
+        path = images.file(record.image_id)
         try:
-            feature.decode_example({"path": str(folder / record.image_id), "bytes": None})
-        except OSError as error:
-            faults[record.row] = error
-    if faults:
-        rows = _first([str(row) for row in faults])
-        first = next(iter(faults.values()))
-        raise OSError(
-            f"{file}: {len(faults)} of {len(records)} images cannot be used, in row {rows}. The first: {first}"
-        ) from first
+            decode_image(open_image(read_image_file(path), path), path)
+        except ImageError as error:
+            return BadImage(record, error.kind, str(error))
+        return None
+
+    bad: list[BadImage] = []
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        bar = tqdm(total=len(records), desc="Checking images", unit=" images", delay=2)
+        for start in range(0, len(records), _AT_ONCE):
+            part = records[start : start + _AT_ONCE]
+            bad.extend(filter(None, pool.map(fault, part)))
+            bar.update(len(part))
+        bar.close()
+    return bad
+
+
+def refuse_bad_images(bad: Sequence[BadImage], total: int) -> None:
+    """Raises FileNotFoundError where images are missing, else OSError for those that cannot be decoded.
+
+    The message counts them, names the first rows, says what is wrong with the first, and how to train on the rest.
+    """
+    if not bad:
+        return
+    missing = [image for image in bad if image.kind == "missing_image"]
+    chosen, kind = (missing, FileNotFoundError) if missing else (bad, OSError)
+    first = chosen[0]
+    rows = _first([f"{image.record.image_id} (row {image.record.row})" for image in chosen])
+    what = "are not in the image folder" if missing else "cannot be used"
+    raise kind(
+        f"{first.record.file}: {len(chosen)} of {total} images {what}, first {rows}. The first: {first.reason} "
+        "Or leave such images out with on_bad_image='skip'."
+    )
 
 
 def check_images_exist(paths: Iterable[str]) -> None:

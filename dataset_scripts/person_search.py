@@ -3,24 +3,33 @@
 A table has one row for each image. `load_person_search` is the usual way in; the builders are ordinary `datasets`
 builders, used as classes because `load_dataset` no longer runs scripts:
 
-    >>> builder = CuhkPedes("CUHK-PEDES")
+    >>> builder = PersonSearchBuilder("cuhk_pedes", "CUHK-PEDES")
     >>> builder.download_and_prepare()
     >>> train = builder.as_dataset("train")
 """
 
 import inspect
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import datasets
+from datasets.utils import tqdm
 
-from dataset_scripts.annotations import AnnotationRow, PersonSearchRecord, check_identities, read_rows
+from dataset_scripts.captions import clean_caption
+from dataset_scripts.carving import carve_splits
 from dataset_scripts.fingerprint import hash_files, python_sources
-from dataset_scripts.folders import find_data_folder
-from dataset_scripts.images import PersonImage, check_image_files, check_images_decode, check_images_exist
+from dataset_scripts.formats import AnnotationFormat, get_format
+from dataset_scripts.images import (
+    PersonImage,
+    check_image_links,
+    check_images_exist,
+    find_bad_images,
+    refuse_bad_images,
+)
+from dataset_scripts.records import PersonSearchRecord, check_identities, merge_rows
+from dataset_scripts.skipped import write_skipped
 from dataset_scripts.suggest import did_you_mean
 
 __all__ = [
@@ -95,54 +104,91 @@ class PersonSearchTable(datasets.GeneratorBasedBuilder):
 
 @dataclass
 class PersonSearchConfig(datasets.BuilderConfig):
-    """Configuration of a set in a folder. `annotation_hash` keys the cache by the annotation's content."""
+    """Options of a set in a folder. Every one of them is part of the cache key.
+
+    Attributes:
+        annotation_hash: of the annotation's content: an edited file is never served from an old table.
+        clean_captions: put the captions' spaces and punctuation right (`dataset_scripts.captions`).
+        on_bad_image: `error` refuses a set with an image that is missing or cannot be decoded; `skip` leaves such
+            images out and writes their list (see `dataset_scripts.skipped_images`).
+        validation_share: share of the training persons that become the validation split, where the set has none, in
+            [0, 1); None for the set's own default.
+        test_share: likewise for the test split.
+        split_seed: 0 or greater; draws those persons.
+
+    Raises:
+        ValueError: an option is no such value.
+    """
 
     annotation_hash: str = ""
+    clean_captions: bool = True
+    on_bad_image: str = "error"
+    validation_share: float | None = None
+    test_share: float | None = None
+    split_seed: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.on_bad_image not in ("error", "skip"):
+            raise ValueError(f"on_bad_image is {self.on_bad_image!r}, but must be 'error' or 'skip'.")
+        if not isinstance(self.clean_captions, bool):
+            raise ValueError(f"clean_captions is {self.clean_captions!r}, but must be true or false.")
 
 
 class PersonSearchBuilder(PersonSearchTable):
-    """Base of the builders that read a folder with one JSON annotation file and one folder of images.
+    """Builds the table of a set in a folder: annotation files and a folder of images.
 
-    A subclass sets `annotation_file` and `image_folder` (names inside `data_dir`), optionally `known_files` (what is
-    often found instead of the annotation, with an explanation), and writes `parse_row`. Images stay where they are:
-    the table stores their paths. Everything that can be known of the folder is checked before the first row is
-    written: the layout, each field, that no person is in two splits, the files, and that every image decodes.
+    Images stay where they are: the table stores their paths. Everything that can be known of the folder is checked
+    before the first row is written: the layout, each field, that no person is in two splits, the files, and that every
+    image decodes. `prompt-clip data check` reports all problems at once; here the first kind of them is an error.
 
     Args:
+        layout: what the folder looks like, by name (`dataset_scripts.formats.FORMATS`) or as an object.
         data_dir: the folder of the data set.
         cache_dir: where tables are kept; by default where `datasets` keeps its own.
+        options: fields of `PersonSearchConfig`.
 
     Raises:
         ValueError, OSError: here for a folder that lacks its parts, in `download_and_prepare` for a row or image.
     """
 
     BUILDER_CONFIG_CLASS = PersonSearchConfig
-    annotation_file: ClassVar[str]
-    image_folder: ClassVar[str]
-    known_files: ClassVar[Mapping[str, str]] = {}
+    option_names = ("clean_captions", "on_bad_image", "validation_share", "test_share", "split_seed")
 
-    def __init__(self, data_dir: str | Path | None = None, cache_dir: str | Path | None = None):
-        folder = find_data_folder(
-            data_dir, type(self).__name__, self.annotation_file, self.image_folder, self.known_files
-        )
-        self._annotation = folder / self.annotation_file
-        self._images = folder / self.image_folder
+    def __init__(
+        self,
+        layout: str | AnnotationFormat,
+        data_dir: str | Path | None = None,
+        cache_dir: str | Path | None = None,
+        **options: bool | str | float | None,
+    ):
+        self.layout = get_format(layout) if isinstance(layout, str) else layout
+        folder = self.layout.find(data_dir)
+        annotations = self.layout.annotations(folder)
+        self._folder, self._images = folder, folder / self.layout.image_folder
+        # Options left out are written out: the key must not depend on whether a default was given or meant.
+        filled_in = PersonSearchConfig(**options)
         super().__init__(
             cache_dir=cache_dir,
+            dataset_name=self.layout.name,
             data_dir=str(folder),
-            hash=hash_files([*python_sources(), inspect.getfile(type(self))]),
-            annotation_hash=hash_files([self._annotation]),
+            hash=hash_files([*python_sources(), *python_sources("formats")]),
+            # With their names, which may tell the split.
+            annotation_hash=hash_files(annotations, *(str(file.relative_to(folder)) for file in annotations)),
+            **{option: getattr(filled_in, option) for option in self.option_names},
         )
 
-    @abstractmethod
-    def parse_row(self, row: AnnotationRow) -> PersonSearchRecord:
-        """Turns one raw row into a record. Raises ValueError as the methods of `AnnotationRow` do."""
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(
+            description=inspect.getdoc(type(self.layout)),
+            features=PERSON_SEARCH_FEATURES.copy(),
+            homepage=self.layout.homepage,
+            citation=self.layout.citation,
+            license=self.layout.terms,
+        )
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
-        records = [self.parse_row(row) for row in read_rows(self._annotation)]
-        check_identities(self._annotation, records)
-        check_image_files(self._annotation, self._images, records)
-        check_images_decode(self._annotation, self._images, records)
+        records = self._usable(self._records())
         by_split = {name: [record for record in records if record.split == name] for name in PERSON_SEARCH_SPLITS}
         return [
             datasets.SplitGenerator(name=name, gen_kwargs={"records": chosen})
@@ -150,15 +196,45 @@ class PersonSearchBuilder(PersonSearchTable):
             if chosen
         ]
 
+    def _records(self) -> list[PersonSearchRecord]:
+        """Reads the annotation: one record an image, each in a split, no person in two."""
+        rows = tqdm(self.layout.rows(self._folder), desc="Reading the annotation", unit=" rows", delay=2)
+        records = merge_rows(map(self.layout.record, rows), self.layout.identity_per_image)
+        validation_share, test_share = (
+            default if share is None else share
+            for share, default in zip(
+                (self.config.validation_share, self.config.test_share), self.layout.shares(self._folder), strict=True
+            )
+        )
+        records = carve_splits(
+            records, validation_share=validation_share, test_share=test_share, seed=self.config.split_seed
+        )
+        check_identities(records)
+        return records
+
+    def _usable(self, records: list[PersonSearchRecord]) -> list[PersonSearchRecord]:
+        """Checks every image, and leaves out the bad ones or refuses them, as `on_bad_image` says."""
+        check_image_links(self._images, records)
+        bad = find_bad_images(self._images, records)
+        if self.config.on_bad_image == "error":
+            refuse_bad_images(bad, len(records))
+        write_skipped(self._output_dir, bad)
+        left_out = {image.record.image_id for image in bad}
+        usable = [record for record in records if record.image_id not in left_out]
+        if not usable:
+            refuse_bad_images(bad, len(records))
+        return usable
+
     def _generate_examples(self, records: list[PersonSearchRecord]) -> Iterator[tuple[int, dict]]:
-        for record in records:
+        clean = clean_caption if self.config.clean_captions else str
+        for number, record in enumerate(records):
             yield (
-                record.row,
+                number,
                 {
                     "image": str(self._images / record.image_id),
                     "image_id": record.image_id,
                     "person_id": record.person_id,
-                    "captions": list(record.captions),
+                    "captions": [clean(caption) for caption in record.captions],
                     "camera": record.camera,
                 },
             )

@@ -30,10 +30,12 @@ VERBS = {
     "train": Verb("trainers.two_stage:main", "train by a recipe: prompts alone, then CLIP with the prompts fixed"),
     "evaluate": Verb("trainers.evaluate:main", "R@1, R@5, R@10, mAP and mINP of a model on a data set"),
     "search": Verb("modeling_prompt_clip.commands.search:main", "find the images of a folder that fit a sentence"),
+    "data": Verb("dataset_scripts.commands.data:main", "check a data set, convert it to Parquet, push it to the Hub"),
 }
 
 EXAMPLES = (
     "prompt-clip demo",
+    "prompt-clip data check CUHK-PEDES",
     "prompt-clip train --config cuhk_pedes --data_dir CUHK-PEDES",
     "prompt-clip evaluate runs/demo --data synthetic_pedes --split test",
     'prompt-clip search runs/demo --gallery photos "a woman in a red coat with a black backpack"',

@@ -1,4 +1,4 @@
-"""What all tests share: a quiet, offline, single-threaded session, and tiny CLIPs built from config."""
+"""What all tests share: a quiet, offline, single-threaded session, tiny CLIPs built from config, and a Hub."""
 
 import os
 
@@ -12,7 +12,10 @@ os.environ.update(
 )
 
 import json  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
+from types import SimpleNamespace  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -20,6 +23,9 @@ import transformers  # noqa: E402
 from PIL import Image  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 from tokenizers.pre_tokenizers import ByteLevel  # noqa: E402
+
+if TYPE_CHECKING:
+    from hub_state import Hub
 
 torch.set_num_threads(1)
 transformers.utils.logging.disable_progress_bar()
@@ -164,3 +170,26 @@ def pictures() -> list[Image.Image]:
     sizes = [(144, 48), (64, 64), (100, 230)]
     noise = [torch.randint(256, (*size, 3), generator=generator, dtype=torch.uint8) for size in sizes]
     return [Image.fromarray(pixels.numpy()) for pixels in noise]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["Hub"]:
+    """A Hub of this test's own, which `huggingface_hub` in this process talks to as alice, retrying without pauses."""
+    from huggingface_hub import close_session, constants, hf_api
+    from huggingface_hub.utils import _http
+
+    from hub_server import running_hub
+
+    with running_hub() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(hf_api.api, "endpoint", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))
+        yield server
+        close_session()

@@ -5,14 +5,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dataset_scripts.annotations import AnnotationRow, PersonSearchRecord, check_identities
+from dataset_scripts.annotations import AnnotationError, AnnotationRow
+from dataset_scripts.problems import PROBLEMS
 
 PARTS = st.sampled_from(["..", ".", "", "a", "b.jpg", "C:", "~", "\\", "..\\", " ", "...", "\0", "\ud800", "é"])
 PATHS = st.one_of(st.lists(PARTS, max_size=6).map("/".join), st.text(max_size=12))
 
 
 def _row(value: object) -> AnnotationRow:
-    return AnnotationRow(Path("annotation.json"), 0, {"field": value})
+    return AnnotationRow(Path("annotation.json"), 0, {"field": value}, 0)
 
 
 @given(PATHS)
@@ -58,12 +59,35 @@ def test_long_values_are_shortened_in_errors():
     assert len(str(caught.value)) < 250
 
 
-def test_check_identities_counts_the_shared_persons():
-    def record(row: int, split: str, person_id: int) -> PersonSearchRecord:
-        return PersonSearchRecord(row, split, f"{row}.jpg", person_id, ("a",), None)
+@pytest.mark.parametrize("caption", ["", " \n", "\u200b", "\0", "...", None])
+def test_a_caption_without_a_letter_is_refused(caption: object):
+    with pytest.raises(AnnotationError, match="with a letter or digit") as caught:
+        _row([caption]).captions("field")
+    assert caught.value.kind == "empty_caption" and caught.value.row == 0
 
-    apart = [record(0, "train", 1), record(1, "train", 1), record(2, "test", 2), record(3, "validation", 3)]
-    check_identities(Path("f.json"), apart)
-    shared = [*apart, record(4, "test", 3), record(5, "validation", 1), record(6, "test", 1)]
-    with pytest.raises(ValueError, match=r"2 person id\(s\).*first is 3: validation in row 3, test in row 4"):
-        check_identities(Path("f.json"), shared)
+
+@pytest.mark.parametrize(("value", "text"), [(None, None), ("", None), ("  ", None), (" c1 ", "c1"), ("c1", "c1")])
+def test_a_text_is_stripped_and_nothing_is_none(value: object, text: str | None):
+    assert _row(value).text("field") == text
+
+
+def test_a_text_that_is_none_is_refused():
+    with pytest.raises(AnnotationError, match="Put it in quotes"):
+        _row(7).text("field")
+
+
+@pytest.mark.parametrize(
+    ("call", "value", "kind"),
+    [
+        ("image_path", "../x.jpg", "bad_path"),
+        ("image_path", 7, "bad_field"),
+        ("person_id", "1", "bad_person_id"),
+        ("captions", [], "no_caption"),
+        ("captions", "A man.", "bad_field"),
+        ("caption", "\ud800 a", "bad_text"),
+    ],
+)
+def test_an_error_tells_its_kind(call: str, value: object, kind: str):
+    with pytest.raises(AnnotationError) as caught:
+        getattr(_row(value), call)("field")
+    assert caught.value.kind == kind and kind in PROBLEMS

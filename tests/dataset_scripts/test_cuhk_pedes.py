@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from datasets import Features, List, Value
 
-from dataset_scripts.cuhk_pedes import CuhkPedes
+from dataset_scripts.formats.cuhk_pedes import CuhkPedes
 from dataset_scripts.images import PersonImage
 
 if TYPE_CHECKING:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search
+from dataset_scripts.formats import FORMATS
 
 if TYPE_CHECKING:
     from tests.dataset_scripts.conftest import CuhkFolder
 
 
 def test_the_names():
-    assert PERSON_SEARCH_DATASETS == ("cuhk_pedes", "synthetic_pedes")
+    assert PERSON_SEARCH_DATASETS == ("synthetic_pedes", *FORMATS, "parquet", "auto")
+    assert "cuhk_pedes" in FORMATS
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,7 @@ def test_the_names():
     [("cuhk-pedes", "cuhk_pedes"), ("CUHK-PEDES", "cuhk_pedes"), ("synthetic", "synthetic_pedes"), ("x", None)],
 )
 def test_an_unknown_name_gets_the_nearest(name: str, nearest: str | None):
-    with pytest.raises(ValueError, match=f"name is '{name}', but the data sets are cuhk_pedes, ") as caught:
+    with pytest.raises(ValueError, match=f"name is '{name}', but the data sets are synthetic_pedes, ") as caught:
         load_person_search(name)
     assert ("Did you mean" in str(caught.value)) is (nearest is not None)
     assert nearest is None or f"Did you mean '{nearest}'?" in str(caught.value)

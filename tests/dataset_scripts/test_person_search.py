@@ -14,8 +14,8 @@ import datasets
 import pytest
 from PIL import Image
 
-from dataset_scripts.cuhk_pedes import CuhkPedes
-from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.formats.cuhk_pedes import CuhkPedes
+from dataset_scripts.person_search import PERSON_SEARCH_FEATURES, PersonSearchBuilder
 
 if TYPE_CHECKING:
     from tests.dataset_scripts.conftest import CuhkFolder
@@ -99,8 +99,18 @@ CASES = [
     Case("caption_all", _rename_annotation("caption_all.json"), FileNotFoundError, ("no 'split' field", "authors")),
     Case("nearest file", _rename_annotation("reid-raw.json"), FileNotFoundError, ("Did you mean 'reid-raw.json'",)),
     Case("no image folder", lambda c: shutil.rmtree(c.path / "imgs"), FileNotFoundError, ("no folder imgs/",)),
-    Case("not JSON", _annotation("[{'split': 1}]"), ValueError, ("reid_raw.json", "not JSON", "line 1")),
-    Case("not UTF-8", lambda c: c.annotation.write_bytes(b'["\xff"]'), ValueError, ("not JSON in UTF-8",)),
+    Case(
+        "not JSON",
+        _annotation("[{'split': 1}]"),
+        ValueError,
+        ("reid_raw.json", "not the JSON expected", "after 0 rows"),
+    ),
+    Case(
+        "not UTF-8",
+        lambda c: c.annotation.write_bytes(b'["\xff"]'),
+        ValueError,
+        ("reid_raw.json", "not UTF-8", "0xff"),
+    ),
     Case("not a list", _annotation('{"train": []}'), ValueError, ("reid_raw.json", "JSON list")),
     Case("empty list", _annotation("[]"), ValueError, ("reid_raw.json", "JSON list")),
     Case("row not an object", _annotation('["cam_a/1.jpg"]'), ValueError, ("row 0", "cam_a/1.jpg", "not an object")),
@@ -118,7 +128,7 @@ CASES = [
     Case("id too large", _set("id", 2**63), ValueError, ID_RULE),
     Case("no caption", _set("captions", []), ValueError, (*CAPTION_RULE, "at least one")),
     Case("captions text", _set("captions", "A man."), ValueError, (*CAPTION_RULE, "'A man.'")),
-    Case("caption empty", _set("captions", ["A man.", " \n"]), ValueError, (*CAPTION_RULE, "not empty")),
+    Case("caption empty", _set("captions", ["A man.", " \n"]), ValueError, (*CAPTION_RULE, "letter or digit")),
     Case("caption not text", _set("captions", ["A man.", 7]), ValueError, (*CAPTION_RULE, "7 is not")),
     Case("caption half a surrogate", _set("captions", ["\ud83d"]), ValueError, ("row 3", "not valid Unicode")),
     Case("path absolute", _set("file_path", "/etc/passwd"), ValueError, PATH_RULE),
@@ -149,19 +159,19 @@ def test_a_wrong_folder_is_refused_with_a_reason(cuhk: CuhkFolder, case: Case):
 
 
 def test_no_data_dir():
-    with pytest.raises(ValueError, match="CuhkPedes needs data_dir, but it is None"):
-        CuhkPedes()
+    with pytest.raises(ValueError, match="CUHK-PEDES needs data_dir, but it is None"):
+        PersonSearchBuilder("cuhk_pedes")
 
 
 def test_data_dir_is_a_file(cuhk: CuhkFolder):
     with pytest.raises(FileNotFoundError, match="is a file"):
-        CuhkPedes(cuhk.annotation)
+        PersonSearchBuilder("cuhk_pedes", cuhk.annotation)
 
 
 @pytest.mark.parametrize("nearby", [".", "CUHK-PEDES/imgs"])
 def test_the_folder_above_or_below_is_recognised(cuhk: CuhkFolder, nearby: str):
     with pytest.raises(FileNotFoundError, match="CUHK-PEDES: pass that as data_dir"):
-        CuhkPedes(cuhk.path.parent / nearby)
+        PersonSearchBuilder("cuhk_pedes", cuhk.path.parent / nearby)
 
 
 def test_an_empty_split_is_refused_by_name(cuhk: CuhkFolder):
@@ -195,7 +205,7 @@ def test_an_edited_annotation_is_read_anew(cuhk: CuhkFolder):
 
 def test_an_unchanged_annotation_is_not_built_again(cuhk: CuhkFolder, monkeypatch: pytest.MonkeyPatch):
     first = cuhk.load()
-    monkeypatch.setattr(CuhkPedes, "parse_row", lambda self, row: pytest.fail("built again"))
+    monkeypatch.setattr(CuhkPedes, "record", lambda self, row: pytest.fail("built again"))
     second = cuhk.load()
     assert first[:]["image_id"] == second[:]["image_id"]
     assert second.features == PERSON_SEARCH_FEATURES
@@ -207,7 +217,7 @@ def test_one_relative_data_dir_in_two_places_is_two_sets(cuhk: CuhkFolder, monke
     paths = []
     for place in (cuhk.path.parent, other.parent):
         monkeypatch.chdir(place)
-        builder = CuhkPedes("CUHK-PEDES", cuhk.cache_dir)
+        builder = PersonSearchBuilder("cuhk_pedes", "CUHK-PEDES", cuhk.cache_dir)
         builder.download_and_prepare()
         paths.append(builder.as_dataset("train").data.column("image")[0].as_py()["path"])
     assert paths == [str(cuhk.image(0)), str(other / "imgs" / cuhk.rows[0]["file_path"])]

@@ -54,7 +54,7 @@ def test_the_version(capsys):
 
 @pytest.mark.parametrize(
     ("argv", "advice"),
-    [(["serach", "x"], "did you mean 'search'?"), (["xyzzy"], "choose one of demo, train, evaluate, search")],
+    [(["serach", "x"], "did you mean 'search'?"), (["xyzzy"], "choose one of demo, train, evaluate, search, data")],
 )
 def test_an_unknown_verb_is_wrong_use(argv, advice, capsys):
     assert cli.main(argv) == 2

@@ -2,8 +2,8 @@
 
 from types import MappingProxyType
 
-from dataset_scripts.annotations import AnnotationRow, PersonSearchRecord
-from dataset_scripts.person_search import PersonSearchBuilder
+from dataset_scripts.annotations import AnnotationRow
+from dataset_scripts.formats.base import AnnotationFormat, SplitCounts
 
 __all__ = ["CuhkPedes"]
 
@@ -14,7 +14,7 @@ _NOT_THE_ANNOTATION = (
 )
 
 
-class CuhkPedes(PersonSearchBuilder):
+class CuhkPedes(AnnotationFormat):
     """CUHK-PEDES: pedestrians from five person re-identification sets, each image described by two sentences.
 
     Layout: `reid_raw.json` and `imgs/` with the sub-folders cam_a, cam_b, CUHK01, CUHK03, Market, test_query and
@@ -34,9 +34,19 @@ class CuhkPedes(PersonSearchBuilder):
     Source: Li et al., "Person Search with Natural Language Description", CVPR 2017, https://arxiv.org/abs/1702.05729.
     """
 
-    annotation_file = "reid_raw.json"
-    image_folder = "imgs"
+    name = "cuhk_pedes"
+    title = "CUHK-PEDES"
+    annotation_files = ("reid_raw.json",)
     known_files = MappingProxyType({"caption_all.json": _NOT_THE_ANNOTATION})
+    first_row_fields = ("file_path", "id", "captions")
+    published = MappingProxyType(
+        {
+            "train": SplitCounts(11_003, 34_054, 68_126),
+            "validation": SplitCounts(1_000, 3_078, 6_158),
+            "test": SplitCounts(1_000, 3_074, 6_156),
+        }
+    )
+    first_person_id = 1
     homepage = "https://github.com/ShuangLI59/Person-Search-with-Natural-Language-Description"
     terms = "Academic use only, on request to the authors"
     citation = """@inproceedings{li2017person,
@@ -46,16 +56,7 @@ class CuhkPedes(PersonSearchBuilder):
   year={2017}
 }"""
 
-    def parse_row(self, row: AnnotationRow) -> PersonSearchRecord:
-        """Reads one object of `reid_raw.json`. Raises ValueError that names the row and field."""
-        splits = {"train": "train", "val": "validation", "test": "test"}
-        image_id = row.image_path("file_path")
-        folder, slash, _ = image_id.partition("/")
-        return PersonSearchRecord(
-            row=row.index,
-            split=row.choice("split", splits, _NOT_THE_ANNOTATION),
-            image_id=image_id,
-            person_id=row.person_id("id"),
-            captions=row.captions("captions"),
-            camera=folder if slash else None,
-        )
+    def camera(self, row: AnnotationRow) -> str | None:
+        """Returns the sub-folder of the image."""
+        folder, slash, _ = self.image_id(row).partition("/")
+        return folder if slash else None

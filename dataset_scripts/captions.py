@@ -1,0 +1,54 @@
+"""Cleaning of captions, by rules that change spaces and punctuation and never a word."""
+
+import re
+import unicodedata
+
+__all__ = ["clean_caption"]
+
+_UNWRITTEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]")
+_STRAIGHT_QUOTES = str.maketrans({**dict.fromkeys("‘’‚‛′ʼ", "'"), **dict.fromkeys("“”„‟″", '"')})
+_ADDRESS_OR_MARK = re.compile(
+    r"(?<![\w.+-])(?:(?:https?://|www\.)\S+|[\w.+-]+@\S+)| ?(?P<mark>[.,;:!?])(?: ?(?P=mark))*", re.IGNORECASE
+)
+_CLOSING = frozenset("\"')]}%.,;:!?")
+
+
+def clean_caption(text: str) -> str:
+    """The caption with its spaces and punctuation put right; words, capitals and the order of words stay.
+
+    The rules, in order:
+
+    1. Control characters, line breaks and lone surrogates become spaces; soft hyphens, zero-width spaces and byte
+       order marks go.
+    2. Unicode is composed (NFC), as CLIP's tokenizer does. NFKC would rewrite letters and digits (`½`, `m²`).
+    3. Typographic quotes and apostrophes become ASCII: CLIP was trained on text that ftfy had straightened so, and its
+       tokenizer knows the `'s` of `man's`. Dashes and `…` stay, as they do there.
+    4. Runs of white space become one space, and there is none at the ends.
+    5. Around `. , ; : ! ?`: a repeated mark is written once, the space before it goes, and a missing space after it
+       is put in where a letter follows: `shirt ,he` -> `shirt, he`, `shirt.His` -> `shirt. His`.
+
+    Rule 5 leaves alone numbers (`1.80`, `10:30`, ` .5`), dots after a single letter (`e.g.`, `U.S.`, `T.shirt`), and
+    web and mail addresses. Cleaning twice is cleaning once, and a caption with a letter or digit is never emptied.
+
+    >>> clean_caption("A man in a red shirt.His shoes are  white ,, he is 1.80 m tall .")
+    'A man in a red shirt. His shoes are white, he is 1.80 m tall.'
+    """
+    text = _INVISIBLE.sub("", _UNWRITTEN.sub(" ", text))
+    text = unicodedata.normalize("NFC", text).translate(_STRAIGHT_QUOTES)
+    return _ADDRESS_OR_MARK.sub(_spaced_mark, " ".join(text.split())).strip()
+
+
+def _spaced_mark(match: re.Match[str]) -> str:
+    """What stands for an address (itself) or for a run of one mark with the space before it."""
+    mark = match["mark"]
+    before = match.string[max(0, match.start() - 2) : match.start()]
+    after = match.string[match.end() : match.end() + 1]
+    spaced = match[0].startswith(" ")
+    in_number = after.isdigit() and (before[-1:].isdigit() or (mark == "." and spaced))
+    if mark is None or in_number:
+        return match[0]
+    single_letter = before[-1:].isalpha() and not before[:-1].isalpha()
+    abbreviation = mark == "." and single_letter and not spaced
+    ends_something = before[-1:].isalnum() or before[-1:] in _CLOSING
+    return f"{mark} " if after.isalpha() and ends_something and not abbreviation else mark

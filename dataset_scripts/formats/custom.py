@@ -1,0 +1,164 @@
+"""A user's own data: JSON lines or CSV, or a Hugging Face imagefolder."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from dataset_scripts.annotations import AnnotationRow
+from dataset_scripts.formats.base import AnnotationFormat
+from dataset_scripts.row_files import BrokenRow, read_csv, read_json_lines
+
+__all__ = ["Custom"]
+
+_LONGEST_NUMBER = 19
+# Such an id is no name, be it right or wrong: spreadsheets write 1 as 1.0, and -1 stands for nobody in some sets.
+_NUMBER = re.compile(r"[+-]?\d*\.?\d*")
+
+
+class _Survey(NamedTuple):
+    """What only the whole annotation tells: the numbers of persons with names, and whether rows have splits."""
+
+    numbers: Mapping[str, int]
+    has_splits: bool
+
+
+class Custom(AnnotationFormat):
+    """Your own data: a table of images, persons and captions, as JSON lines or CSV.
+
+    Layout: `annotations.jsonl`, `annotations.csv`, any other `.jsonl` or `.csv` files, or a Hugging Face imagefolder
+    with `metadata.jsonl` or `metadata.csv`, beside the images or in a folder for each split. Fields of a row:
+
+    - `image` (or `file_name`): path of the image, relative to the folder of the file that names it;
+    - `person_id`: a whole number of 0 or more, or a name ("track_0031"). Where one row has a name, all persons of the
+      set are numbered from 0 in the order of their names as text;
+    - `caption`, or in JSON lines `captions`, a list. Rows of the same image are put together;
+    - `camera`: optional, any text or number;
+    - `split`: optional; train, val (valid, validation, dev) or test. A file or folder of such a name gives its rows
+      the split as well. Either all rows have a split or none.
+
+    Without splits, a tenth of the persons goes to validation and another to test, whole persons drawn by `split_seed`;
+    `validation_share` and `test_share` change that. CSV is separated by commas, semicolons or tabs, in UTF-8, the
+    first line naming the columns. The annotation is read twice, in the memory of the person ids.
+
+    Terms: yours. Pictures of people are personal data: see docs/datasets.md.
+    """
+
+    name = "custom"
+    title = "your own data"
+    annotation_files = (
+        "annotations.jsonl",
+        "annotations.csv",
+        "metadata.jsonl",
+        "metadata.csv",
+        "*.jsonl",
+        "*.csv",
+        "[tvd]*/metadata.jsonl",
+        "[tvd]*/metadata.csv",
+    )
+    image_folder = ""
+    known_files = MappingProxyType(
+        {"annotations.json": "annotations.json is not read: write one JSON object a line, in annotations.jsonl."}
+    )
+    first_row_fields = ("image", "person_id")
+    split_values = MappingProxyType(
+        {
+            "train": "train",
+            "val": "validation",
+            "valid": "validation",
+            "validation": "validation",
+            "dev": "validation",
+            "test": "test",
+        }
+    )
+    image_field = "image"
+    person_field = "person_id"
+    terms = "Those of the owner of the data"
+
+    def annotations(self, folder: Path) -> list[Path]:
+        """Returns the annotation files, sorted; of sub-folders only those that bear the name of a split."""
+        files = super().annotations(folder)
+        return [file for file in files if file.parent == folder or file.parent.name in self.split_values]
+
+    def read_file(self, file: Path) -> Iterator[Mapping[str, object]]:
+        """Yields the objects of one annotation file, by its ending."""
+        return read_csv(file) if file.suffix == ".csv" else read_json_lines(file)
+
+    def rows(self, folder: Path) -> Iterator[AnnotationRow]:
+        """Yields the rows of all files with their paths, ids and splits in one form.
+
+        Raises AnnotationError where a file is damaged, OSError where it cannot be read.
+        """
+        survey = self._survey(folder)
+        for row in super().rows(folder):
+            broken = isinstance(row.fields, BrokenRow)
+            yield row if broken else replace(row, fields=self._in_one_form(row, folder, survey))
+
+    def shares(self, folder: Path) -> tuple[float, float]:
+        """Returns a tenth each for a set without splits, else nothing."""
+        return (0.0, 0.0) if self._survey(folder).has_splits else (0.1, 0.1)
+
+    def split(self, row: AnnotationRow) -> str | None:
+        """Returns the split, None where no row has one. Raises AnnotationError for a missing or unknown one."""
+        return row.choice("split", self.split_values) if "split" in row.fields else None
+
+    def captions(self, row: AnnotationRow) -> tuple[str, ...]:
+        """Returns `captions`, or else the one `caption` of a row. Raises AnnotationError for wrong ones."""
+        return row.captions("captions") if "captions" in row.fields else (row.caption("caption"),)
+
+    def camera(self, row: AnnotationRow) -> str | None:
+        """Returns the camera, None where the row has none. Raises AnnotationError for one that is no text."""
+        return row.text("camera")
+
+    def _survey(self, folder: Path) -> _Survey:
+        """Reads all rows for what each of them depends on."""
+        ids: set[str] = set()
+        has_splits = False
+        for row in super().rows(folder):
+            if isinstance(row.fields, BrokenRow):
+                continue
+            ids.add(_text_of(row.fields.get("person_id")))
+            has_splits = has_splits or bool(self._split_of(row, folder))
+        ids.discard("")
+        names = sorted(ids) if any(not _NUMBER.fullmatch(text) for text in ids) else []
+        return _Survey({name: number for number, name in enumerate(names)}, has_splits)
+
+    def _split_of(self, row: AnnotationRow, folder: Path) -> object:
+        """Returns the value of a row's split, or that of the name of its file or folder; nothing where none tells."""
+        own = row.fields.get("split")
+        own = own.strip() if isinstance(own, str) else own
+        if own not in (None, ""):
+            return own
+        places = (row.file.stem, row.file.parent.name if row.file.parent != folder else "")
+        return next((place for place in places if place in self.split_values), "")
+
+    def _in_one_form(self, row: AnnotationRow, folder: Path, survey: _Survey) -> dict[str, object]:
+        """Returns the fields with the path from the folder, the id as a number, the split where the set has any."""
+        fields = dict(row.fields)
+        path = fields.pop("file_name", None)
+        path = fields.get("image", path)
+        if isinstance(path, str):
+            fields["image"] = path if row.file.parent == folder else f"{row.file.parent.name}/{path}"
+        if "person_id" in fields:
+            fields["person_id"] = _as_number(fields["person_id"], survey.numbers)
+        if "camera" in fields:
+            fields["camera"] = _text_of(fields["camera"]) or fields["camera"]
+        fields.pop("split", None)
+        if survey.has_splits:
+            fields["split"] = self._split_of(row, folder)
+        return fields
+
+
+def _text_of(value: object) -> str:
+    """Returns a text or whole number as text; "" for anything else."""
+    return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _as_number(person: object, numbers: Mapping[str, int]) -> object:
+    """Returns the number of a name, or of digits; anything else as it is, for the reader to refuse."""
+    text = _text_of(person)
+    if numbers:
+        return numbers.get(text, person)
+    return int(text) if text.isdecimal() and len(text) <= _LONGEST_NUMBER else person

@@ -1,0 +1,173 @@
+"""One image file: the rules that say whether it can be used, for the check, the builders and training alike.
+
+>>> data = read_image_file("p1.jpg")
+>>> picture = decode_image(open_image(data, "p1.jpg"), "p1.jpg")
+"""
+
+import os
+import stat
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+__all__ = [
+    "DECODING_ERRORS",
+    "ImageError",
+    "decode_image",
+    "ends_whole",
+    "is_rotated",
+    "open_image",
+    "read_image_file",
+]
+
+DECODING_ERRORS = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's decoders raise on damaged files."""
+
+# What cameras and data sets write. Pillow knows more, some of which start other programs or are rarely used.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+_FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
+_LAST_BYTES = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
+_EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+# A crop of a person has some 10,000 pixels; this many take a second and 200 MB to decode.
+_MOST_PIXELS = 1 << 26
+_MOST_BYTES = 1 << 28
+_RESTORE = "Restore it from the original archive."
+
+
+class ImageError(OSError):
+    """An image that cannot be used.
+
+    Attributes:
+        kind: what is wrong with it, a name of `dataset_scripts.problems.PROBLEMS`.
+        fault: the particulars in a few words, for a table; "" where the kind says it all.
+    """
+
+    def __init__(self, message: str, kind: str = "truncated_image", fault: str = "") -> None:
+        # The message alone has to be enough: processes that load data hand exceptions to their parent that way.
+        super().__init__(message)
+        self.kind = kind
+        self.fault = fault
+
+
+def read_image_file(path: str | Path) -> bytes:
+    """Returns the bytes of an image file.
+
+    Raises ImageError for a file that is missing, empty, beyond 256 MiB, cannot be read, or is a folder, pipe or the
+    like. Nothing is opened that could block.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            fault = "a folder, pipe or device"
+            raise ImageError(f"image {path} is no file, but {fault}. {_RESTORE}", "missing_image", fault)
+        if status.st_size > _MOST_BYTES:
+            raise _too_large(path, f"{status.st_size:,} bytes")
+        data = Path(path).read_bytes()
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"image {path} is missing. {_RESTORE}", "missing_image") from error
+    except OSError as error:
+        fault = str(error.strerror)
+        raise ImageError(f"image {path} cannot be read ({fault}). {_RESTORE}", "missing_image", fault) from error
+    if not data:
+        raise ImageError(f"image {path} has 0 bytes. {_RESTORE}", "empty_image")
+    return data
+
+
+def open_image(data: bytes, name: str | Path) -> Image.Image:
+    """Opens an image without decoding it, and checks what its header says.
+
+    Args:
+        data: the bytes of its file.
+        name: of the image, for the messages.
+
+    Raises:
+        ImageError: it is no image in a format that is read (JPEG, PNG, BMP, GIF, PPM, TIFF, WEBP), its header is
+            damaged, it has no pixel or more than 67 million, or more than 8 bits a channel, which Pillow would clip.
+    """
+    try:
+        image = Image.open(BytesIO(data), formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, error) from error
+    except UnidentifiedImageError as error:
+        if data.startswith(_FIRST_BYTES):
+            raise _damaged(name, "its header is damaged") from error
+        raise ImageError(f"image {name} cannot be decoded: it is no image. {_RESTORE}", "not_an_image") from error
+    except DECODING_ERRORS as error:
+        raise _damaged(name, error) from error
+    width, height = image.size
+    if width * height > _MOST_PIXELS:
+        raise _too_large(name, f"{width:,} x {height:,} pixels")
+    if not width or not height:
+        raise _damaged(name, f"{width} x {height} pixels")
+    _check_mode(image, name)
+    return image
+
+
+def decode_image(image: Image.Image, name: str | Path) -> Image.Image:
+    """Returns what training sees of an image from `open_image`: upright, RGB.
+
+    Grey, palette and CMYK images are converted; transparency is dropped (the colour stored under it shows); an EXIF
+    rotation is applied. Raises ImageError for an image that is cut short or damaged.
+    """
+    try:
+        image.load()
+        if is_rotated(image, name):
+            image = ImageOps.exif_transpose(image)
+        # Some decoders know the mode only now.
+        _check_mode(image, name)
+        return image.convert("RGB")
+    except ImageError:
+        raise
+    except DECODING_ERRORS as error:
+        raise _damaged(name, error) from error
+
+
+def is_rotated(image: Image.Image, name: str | Path) -> bool:
+    """Says whether the EXIF tag of an image wants it turned or mirrored. Raises ImageError for damaged EXIF data."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
+    except DECODING_ERRORS as error:
+        raise _damaged(name, error) from error
+
+
+def ends_whole(image: Image.Image, data: bytes) -> bool:
+    """Says whether a file ends as those of its format do. If not, only decoding tells whether it was cut short."""
+    if image.format == "BMP":
+        return int.from_bytes(data[2:6], "little") == len(data)
+    if image.format == "WEBP":
+        return int.from_bytes(data[4:8], "little") + 8 == len(data)
+    return image.format in _LAST_BYTES and data.endswith(_LAST_BYTES[image.format])
+
+
+def _check_mode(image: Image.Image, name: str | Path) -> None:
+    """Refuses modes that lose much when they become RGB."""
+    if image.mode not in _EIGHT_BIT_MODES:
+        fault = f"Pillow mode {image.mode}"
+        raise ImageError(f"image {name} has {fault}, not 8 bits a channel. Save it as RGB.", "deep_image", fault)
+
+
+def _damaged(name: str | Path, fault: object) -> ImageError:
+    message = f"image {name} cannot be decoded ({fault}). {_RESTORE}"
+    return ImageError(message, "truncated_image", str(fault))
+
+
+def _too_large(name: str | Path, fault: object) -> ImageError:
+    message = f"image {name} is too large ({fault}). Crop the person, or remove the row."
+    return ImageError(message, "huge_image", str(fault))

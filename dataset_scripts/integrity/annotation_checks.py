@@ -1,0 +1,130 @@
+"""Reading an annotation to its end, whatever is wrong in between."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from datasets.utils import tqdm
+
+from dataset_scripts.annotations import AnnotationError, AnnotationRow
+from dataset_scripts.formats.base import AnnotationFormat
+from dataset_scripts.integrity.caption_lengths import CaptionLengths, LongCaption
+from dataset_scripts.integrity.findings import Example, Findings
+from dataset_scripts.integrity.row_columns import RowColumns
+
+__all__ = ["Annotation", "read_annotation"]
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_TEXT_SHOWN = 60
+
+
+class Annotation(NamedTuple):
+    """What was read.
+
+    Attributes:
+        rows: number of rows, the wrong ones included.
+        columns: the rows whose image is known.
+        complete: all files were read to their ends, every row without an error.
+    """
+
+    rows: int
+    columns: RowColumns
+    complete: bool
+
+
+def read_annotation(layout: AnnotationFormat, folder: Path, lengths: CaptionLengths, findings: Findings) -> Annotation:
+    """Reads all rows, field by field where one is wrong, and adds to `findings` what is wrong with files and rows.
+
+    Raises OSError for a file that cannot be read.
+    """
+    _find_byte_order_marks(layout.annotations(folder), folder, findings)
+    reader = _Reader(layout, folder, lengths, findings)
+    rows = 0
+    complete = True
+    try:
+        for row in tqdm(layout.rows(folder), desc="Reading the annotation", unit=" rows", delay=2):
+            rows += 1
+            complete = reader.take(row) and complete
+    except AnnotationError as error:
+        reader.report(error)
+        complete = False
+    reader.report_long(lengths.finish())
+    return Annotation(rows, reader.columns, complete)
+
+
+class _Reader:
+    """Takes rows one by one."""
+
+    def __init__(self, layout: AnnotationFormat, folder: Path, lengths: CaptionLengths, findings: Findings) -> None:
+        self.columns = RowColumns()
+        self._layout = layout
+        self._folder = folder
+        self._lengths = lengths
+        self._findings = findings
+
+    def take(self, row: AnnotationRow) -> bool:
+        """Stores a row as far as it can be read, and reports the rest. Says whether all of it could be."""
+        try:
+            record = self._layout.record(row)
+        except AnnotationError:
+            return self._take_parts(row)
+        self._store(row, record.image_id, record.person_id, record.split or "train", record.captions)
+        return True
+
+    def _take_parts(self, row: AnnotationRow) -> bool:
+        layout = self._layout
+        readers = {
+            "image_id": layout.image_id,
+            "person_id": layout.person_id,
+            "split": layout.split,
+            "captions": layout.captions,
+            "camera": layout.camera,
+        }
+        parts: dict[str, Any] = {}
+        errors: dict[str, AnnotationError] = {}
+        for part, read in readers.items():
+            try:
+                parts[part] = read(row)
+            except AnnotationError as error:
+                # A field that two of them read, or a row that cannot be read at all, is one error.
+                errors.setdefault(str(error), error)
+        for error in errors.values():
+            self.report(error)
+        if "image_id" in parts:
+            split = parts["split"] or "train" if "split" in parts else None
+            self._store(row, parts["image_id"], parts.get("person_id"), split, parts.get("captions", ()))
+        return False
+
+    def _store(
+        self, row: AnnotationRow, image_id: str, person_id: int | None, split: str | None, captions: tuple[str, ...]
+    ) -> None:
+        number = len(self.columns)
+        self.columns.add(row.file, row.index, image_id, person_id, split, captions)
+        self.report_long(self._lengths.add(number, captions))
+        if len(set(captions)) < len(captions):
+            twice = next(caption for caption in captions if captions.count(caption) > 1)
+            text = f"{image_id}: {twice[:_TEXT_SHOWN]}"
+            self._findings.add("caption_twice", text, self._name(row.file), row.index)
+
+    def report(self, error: AnnotationError) -> None:
+        """Reports what was wrong with a row or a file."""
+        where = f"{error.file}: " if error.row is None else f"{error.file}, row {error.row}: "
+        self._findings.add(error.kind, str(error).removeprefix(where), self._name(error.file), error.row)
+
+    def report_long(self, captions: list[LongCaption]) -> None:
+        """Reports captions whose end is cut off."""
+        self._findings.add_all("long_caption", len(captions), map(self._long_example, captions))
+
+    def _long_example(self, caption: LongCaption) -> Example:
+        file, index = self.columns.place(caption.row)
+        bound = "" if self._lengths.exact else "at least "
+        return Example(f"{bound}{caption.tokens} tokens: {caption.text[:_TEXT_SHOWN]} ...", self._name(file), index)
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self._folder).as_posix()
+
+
+def _find_byte_order_marks(files: list[Path], folder: Path, findings: Findings) -> None:
+    for file in files:
+        with open(file, "rb") as stream:
+            if stream.read(len(_BYTE_ORDER_MARK)) == _BYTE_ORDER_MARK:
+                findings.add("byte_order_mark", "EF BB BF before the text", file.relative_to(folder).as_posix())

@@ -1,0 +1,159 @@
+"""Looking at every image file of a set: is it there, is it whole, and what kind of image is it."""
+
+import math
+import os
+import warnings
+from array import array
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+from datasets.utils import tqdm
+
+from dataset_scripts.image_files import ImageError, decode_image, ends_whole, is_rotated, open_image, read_image_file
+from dataset_scripts.image_hash import ImagePrints, perceptual_hash
+from dataset_scripts.image_signature import SIGNATURE_SHAPE, image_signature
+from dataset_scripts.images import ImageFolder
+from dataset_scripts.integrity.findings import Findings
+from dataset_scripts.integrity.image_rows import ImageRows
+
+__all__ = ["SeenImages", "check_images"]
+
+# Decoding leaves Python's lock to others, the rest does not: beyond some, threads only wait for each other.
+_MOST_THREADS = 8
+# Images handed to the threads at a time: enough to keep them busy, few enough to forget.
+_AT_ONCE = 4096
+_DIGEST_BYTES = 8
+_HASH_BYTES = 16
+
+
+class SeenImages(NamedTuple):
+    """The images that can be used, for the search for duplicates.
+
+    Attributes:
+        rows: the first row of each image, ascending, int64.
+        digests: hash of the bytes of its file, int64.
+        prints: what it looks like; None where images were not decoded.
+    """
+
+    rows: np.ndarray
+    digests: np.ndarray
+    prints: ImagePrints | None
+
+
+class _Facts(NamedTuple):
+    """An image that can be used: hash of its bytes, Pillow's mode, turned by EXIF or not, perceptual hash or b""."""
+
+    digest: bytes
+    mode: str
+    rotated: bool
+    prints: bytes
+
+
+class _Fault(NamedTuple):
+    """An image that cannot be used: the kind of its problem and the particulars."""
+
+    kind: str
+    details: str
+
+
+def check_images(folder: ImageFolder, rows: ImageRows, decode: bool, findings: Findings) -> SeenImages:
+    """Looks at each image file once, and adds to `findings` what is wrong with it.
+
+    Args:
+        folder: the images; it is there.
+        rows: the annotation.
+        decode: read each image whole, as training does, and hash what it shows; else only its header and its end.
+        findings: what is found is added.
+    """
+    sorter = _Sorter(rows, findings)
+    look = partial(_look, folder, decode)
+    with (
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool,
+        tqdm(total=len(rows.images), desc="Checking images", unit=" images", delay=2) as bar,
+    ):
+        # Pillow's remarks about metadata, among others; what matters of them is reported here.
+        warnings.simplefilter("ignore")
+        for start in range(0, len(rows.images), _AT_ONCE):
+            part = rows.images[start : start + _AT_ONCE]
+            image_ids = rows.columns.image_ids(part)
+            for row, image_id, seen in zip(part.tolist(), image_ids, pool.map(look, image_ids), strict=True):
+                sorter.take(row, image_id, seen)
+            bar.update(len(part))
+    sorter.report_missing_folders()
+    return sorter.seen(decode)
+
+
+class _Sorter:
+    """Reports what was seen, and keeps what the search for duplicates needs."""
+
+    def __init__(self, rows: ImageRows, findings: Findings) -> None:
+        self._image_rows = rows
+        self._findings = findings
+        self._missing_folders: dict[str, int] = {}
+        self._rows = array("q")
+        self._digests = bytearray()
+        self._prints = bytearray()
+
+    def take(self, row: int, image_id: str, seen: _Facts | _Fault) -> None:
+        """Takes one image and what was seen of it."""
+        if isinstance(seen, _Fault):
+            if seen.kind == "missing_folder":
+                self._missing_folders[seen.details] = self._missing_folders.get(seen.details, 0) + 1
+            else:
+                self._report(seen.kind, row, image_id, seen.details)
+            return
+        self._rows.append(row)
+        self._digests += seen.digest
+        self._prints += seen.prints
+        if seen.mode != "RGB":
+            self._report("odd_mode", row, image_id, seen.mode)
+        if seen.rotated:
+            self._report("rotated_image", row, image_id, "")
+
+    def report_missing_folders(self) -> None:
+        """Reports each missing folder once, not each image that would be in it."""
+        for folder, images in self._missing_folders.items():
+            self._findings.add("missing_folder", f"{folder}/, images listed in it: {images:,}")
+
+    def seen(self, decoded: bool) -> SeenImages:
+        """Returns the images that can be used."""
+        digests = np.frombuffer(self._digests, dtype=np.int64)
+        prints = _as_prints(self._prints, len(digests)) if decoded else None
+        return SeenImages(np.array(self._rows, dtype=np.int64), digests, prints)
+
+    def _report(self, kind: str, row: int, image_id: str, details: str) -> None:
+        text = f"{image_id} ({details})" if details else image_id
+        self._findings.add_all(kind, 1, [self._image_rows.example(row, text)])
+
+
+def _look(folder: ImageFolder, decode: bool, image_id: str) -> _Facts | _Fault:
+    """Looks at one image file."""
+    if folder.leads_out(image_id):
+        return _Fault("link_out", "")
+    missing = folder.missing_folder(image_id)
+    if missing is not None:
+        return _Fault("missing_folder", missing)
+    try:
+        data = read_image_file(folder.file(image_id))
+        image = open_image(data, image_id)
+        mode, rotated = image.mode, is_rotated(image, image_id)
+        prints = b""
+        if decode or not ends_whole(image, data):
+            picture = decode_image(image, image_id)
+            if decode:
+                prints = perceptual_hash(picture).tobytes() + image_signature(picture).tobytes()
+    except ImageError as error:
+        return _Fault(error.kind, error.fault)
+    return _Facts(blake2b(data, digest_size=_DIGEST_BYTES).digest(), mode, rotated, prints)
+
+
+def _as_prints(data: bytearray, images: int) -> ImagePrints:
+    """Makes prints of the bytes of each image: 16 of its hash, 36 x 12 of its signature."""
+    rows = np.frombuffer(data, dtype=np.uint8).reshape(images, _HASH_BYTES + math.prod(SIGNATURE_SHAPE))
+    hashes = np.ascontiguousarray(rows[:, :_HASH_BYTES]).view(np.uint64)
+    signatures = np.ascontiguousarray(rows[:, _HASH_BYTES:]).reshape(images, *SIGNATURE_SHAPE)
+    return ImagePrints(hashes, signatures, np.ones(images, dtype=bool))

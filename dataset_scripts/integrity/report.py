@@ -1,0 +1,101 @@
+"""What the check of a folder answers: facts for a program, and the verdict."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataset_scripts.formats.base import AnnotationFormat, SplitCounts
+from dataset_scripts.integrity.findings import Findings
+from dataset_scripts.problems import PROBLEMS, SKIPPED_PROBLEMS
+
+__all__ = ["FolderReport"]
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """A folder, checked.
+
+    Attributes:
+        folder: absolute path of the data set.
+        layout: its format.
+        rows: rows of the annotation.
+        images: different images that they name.
+        good_images: those that can be used; None where they were not looked at.
+        checked: how the images were looked at: `nothing`, `headers` or `pixels`.
+        splits: split -> its counts, as loading would make them of the rows that can be read.
+        shares: of the persons that go to validation and to test when a set without splits is loaded.
+        person_ids: smallest and largest; None where the set has none.
+        context: tokens of a caption that are read.
+        exact_tokens: long captions were counted by a tokenizer; else the number is a lower bound.
+        against: folders that were searched for leaks.
+        findings: what is wrong.
+    """
+
+    folder: Path
+    layout: AnnotationFormat
+    rows: int
+    images: int
+    good_images: int | None
+    checked: str
+    splits: Mapping[str, SplitCounts]
+    shares: tuple[float, float]
+    person_ids: tuple[int, int] | None
+    context: int
+    exact_tokens: bool
+    against: tuple[str, ...]
+    findings: Findings
+
+    @property
+    def usable(self) -> bool:
+        """True where nothing is wrong that would stop loading, and nothing leaks."""
+        return not self.findings.kinds("error")
+
+    @property
+    def usable_with_skip(self) -> bool:
+        """True where loading works that leaves out the images that cannot be used."""
+        return self.usable or (bool(self.good_images) and SKIPPED_PROBLEMS.issuperset(self.findings.kinds("error")))
+
+    @property
+    def clean(self) -> bool:
+        """True where there is not even a warning."""
+        return not self.findings.counts
+
+    @property
+    def annotation_files(self) -> list[str]:
+        """The annotation files, relative to the folder."""
+        return [file.relative_to(self.folder).as_posix() for file in self.layout.annotations(self.folder)]
+
+    def to_dict(self) -> dict[str, object]:
+        """Returns everything, ready for JSON; problems in the order of the table, errors first."""
+        kinds = self.findings.kinds("error") + self.findings.kinds("warning")
+        return {
+            "folder": str(self.folder),
+            "format": self.layout.name,
+            "title": self.layout.title,
+            "usable": self.usable,
+            "usable_with_skip": self.usable_with_skip,
+            "annotation_files": self.annotation_files,
+            "rows": self.rows,
+            "images": self.images,
+            "good_images": self.good_images,
+            "images_checked": self.checked,
+            "person_ids": None if self.person_ids is None else list(self.person_ids),
+            "splits": {name: counts._asdict() for name, counts in self.splits.items()},
+            "published": {name: counts._asdict() for name, counts in self.layout.published.items()},
+            "drawn_shares": {"validation": self.shares[0], "test": self.shares[1]},
+            "context_tokens": self.context,
+            "token_counts": "exact" if self.exact_tokens else "lower bound",
+            "against": list(self.against),
+            "problems": [self._problem(kind) for kind in kinds],
+        }
+
+    def _problem(self, kind: str) -> dict[str, object]:
+        problem = PROBLEMS[kind]
+        return {
+            "kind": kind,
+            "severity": problem.severity,
+            "what": problem.what,
+            "count": self.findings.counts[kind],
+            "examples": [example._asdict() for example in self.findings.examples[kind]],
+            "remedy": problem.remedy,
+        }

@@ -1,0 +1,25 @@
+"""The `datasets` builder of Parquet shards: the packaged one, whose errors name the shard."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+from datasets.builder import Key
+from datasets.packaged_modules.parquet.parquet import Parquet
+
+__all__ = ["PersonSearchParquet"]
+
+
+class PersonSearchParquet(Parquet):
+    """Reads shards as `datasets.packaged_modules.parquet.Parquet` does, and says which one is damaged."""
+
+    def _generate_tables(
+        self, files: list[str], row_groups_list: list[tuple[int, ...] | None]
+    ) -> Iterator[tuple[Key, pa.Table]]:
+        for number, (file, row_groups) in enumerate(zip(files, row_groups_list, strict=True)):
+            try:
+                for key, table in super()._generate_tables([file], [row_groups]):
+                    yield Key(number, key.item_or_batch_id), table
+            except (OSError, pa.ArrowInvalid) as error:
+                raise OSError(
+                    f"shard {file} is damaged ({error}). Run prompt-clip data convert again, or copy it anew."
+                ) from error

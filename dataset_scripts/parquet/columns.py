@@ -1,0 +1,65 @@
+"""The columns that a person-search set must have, whoever made its files."""
+
+import datasets
+import pyarrow as pa
+
+from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
+
+__all__ = ["Rows", "Splits", "check_schema", "with_features"]
+
+Rows = datasets.Dataset | datasets.IterableDataset
+Splits = datasets.DatasetDict | datasets.IterableDatasetDict
+
+
+def check_schema(schema: pa.Schema, where: str) -> None:
+    """Refuses columns that are missing or cannot be those of a person-search set. Raises ValueError."""
+    if missing := [column for column in PERSON_SEARCH_FEATURES if column not in schema.names]:
+        raise ValueError(
+            f"{where} has no column {', '.join(missing)} (it has {', '.join(schema.names) or 'none'}). "
+            f"A person-search set has {', '.join(PERSON_SEARCH_FEATURES)}: rename or add them."
+        )
+    for column, (fits, meaning) in _COLUMN_TYPES.items():
+        kind = schema.field(column).type
+        if not fits(kind):
+            raise ValueError(f"{where}: column {column} is of type {kind}, but must be {meaning}.")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _is_text_or_null(kind: pa.DataType) -> bool:
+    return _is_text(kind) or pa.types.is_null(kind)
+
+
+def _is_list_of_text(kind: pa.DataType) -> bool:
+    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type)
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    stored_as_feature = pa.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}
+    return stored_as_feature or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+_COLUMN_TYPES = {
+    "image": (_is_image, "the bytes of an image file, or a struct of bytes and path, as datasets.Image stores it"),
+    "image_id": (_is_text, "text"),
+    "person_id": (pa.types.is_integer, "a whole number"),
+    "captions": (_is_list_of_text, "a list of texts"),
+    "camera": (_is_text_or_null, "text or null"),
+}
+
+
+def with_features(rows: Rows, where: str) -> Rows:
+    """Gives rows the features of this package: images come out as RGB, and an error names the image.
+
+    Raises ValueError where a column is missing or cannot be what it must be.
+    """
+    check_schema(rows.features.arrow_schema, where)
+    if rows.column_names != list(PERSON_SEARCH_FEATURES):
+        rows = rows.select_columns(list(PERSON_SEARCH_FEATURES))
+    if rows.features.type != PERSON_SEARCH_FEATURES.type:
+        return rows.cast(PERSON_SEARCH_FEATURES.copy())
+    # What comes from Parquet or the cache knows its images as plain `datasets.Image`.
+    rows.info.features = PERSON_SEARCH_FEATURES.copy()
+    return rows

@@ -1,0 +1,209 @@
+"""Turning a data set into Parquet shards with the images inside: resumable, verified, the same bytes every time."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+
+import datasets
+from datasets.utils import tqdm
+from filelock import FileLock, Timeout
+
+from dataset_scripts.dataset_card import CARD, dataset_card
+from dataset_scripts.parquet.atomic import remove_leftovers, replacing
+from dataset_scripts.parquet.manifest import MANIFEST, DataSource, Manifest, Settings, ShardRecord, SplitRecord
+from dataset_scripts.parquet.processes import run_jobs
+from dataset_scripts.parquet.shards import RowHash, source_batches, verify_shard, write_shard
+from dataset_scripts.person_search import PERSON_SEARCH_FEATURES, PERSON_SEARCH_SPLITS
+
+__all__ = ["convert_to_parquet"]
+
+_DATA = "data"
+_LOCK = ".lock"
+_LARGEST_SIDE = 8192
+
+
+def convert_to_parquet(
+    splits: Mapping[str, datasets.Dataset],
+    folder: str | Path,
+    *,
+    source: str,
+    image_size: tuple[int, int] | None = None,
+    quality: int = 95,
+    rows_per_shard: int = 5000,
+    num_proc: int | None = None,
+) -> Manifest:
+    """Writes `data/{split}-00000-of-00007.parquet`, the record `conversion.json` and the card `README.md` to a folder.
+
+    Plain `datasets.load_dataset(folder)` reads it, without this package. Killed at any instant, the same call goes on
+    after the finished shards and gives the same bytes as an undisturbed one (with the same version of pyarrow).
+    Every shard is read back and compared with the rows it was made of; one of an earlier call with the source again.
+
+    Args:
+        splits: split -> rows of `PERSON_SEARCH_FEATURES`, as `load_person_search(..., split=None)` gives them.
+        folder: where to; made where it does not exist. An existing one must be empty, or hold this very conversion.
+        source: name of the set, for the record and the card. What else they tell of it is taken from `splits`.
+        image_size: height and width in pixels. None stores the image files unchanged. Otherwise every image, in all
+            splits alike, is decoded, resized once by Pillow's bicubic filter, which training uses too, and saved as
+            JPEG: figures measured on such images differ slightly from those on the original files.
+        quality: of those JPEG files, 1 to 100, colours at full resolution; not used without `image_size`.
+        rows_per_shard: images in a shard, 1 or more.
+        num_proc: processes that convert, 1 or more; None is 1. They are started afresh, so a script that asks for more
+            than 1 has to be guarded by `if __name__ == "__main__":`.
+
+    Returns:
+        The record of the conversion.
+
+    Raises:
+        ValueError: a value out of its range, a missing column, an unknown or empty split, or a folder that holds a
+            conversion of another source or with other settings.
+        FileExistsError: the folder holds something else.
+        OSError: an image or file cannot be read or written, or what was read back is not what was written.
+    """
+    _check_settings(image_size, quality, rows_per_shard, num_proc)
+    pieces = _pieces(splits, rows_per_shard)
+    settings = Settings(
+        image_size=tuple(image_size) if image_size else None,
+        quality=quality if image_size else None,
+        rows_per_shard=rows_per_shard,
+        pyarrow=version("pyarrow"),
+        pillow=version("pillow") if image_size else None,
+    )
+    wanted = Manifest(
+        source=DataSource.from_info(source, next(iter(splits.values())).info),
+        settings=settings,
+        splits={name: _split_record(name, dataset) for name, dataset in splits.items()},
+        shards=dict.fromkeys(pieces),
+    )
+    folder = Path(folder).expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_writer(folder):
+        manifest = _begin_or_resume(folder, wanted)
+        _convert(manifest, folder, pieces, num_proc or 1)
+    return manifest
+
+
+def _convert(manifest: Manifest, folder: Path, pieces: Mapping[str, datasets.Dataset], num_proc: int) -> None:
+    """Writes the shards that are missing, verifies all, and writes the card."""
+    jobs = {
+        name: partial(_finished_shard, piece, folder / name, manifest.settings, manifest.shards[name])
+        for name, piece in pieces.items()
+    }
+    with tqdm(total=sum(map(len, pieces.values())), desc="Converting", unit=" images", delay=2) as bar:
+        for name, record in run_jobs(jobs, num_proc):
+            if manifest.shards[name] is None:
+                manifest.shards[name] = record
+                manifest.write(folder)
+            bar.update(record.rows)
+    # A card that is there may have been edited since.
+    if not manifest.complete or not (folder / CARD).is_file():
+        with replacing(folder / CARD) as file:
+            file.write(dataset_card(manifest).encode())
+    if not manifest.complete:
+        manifest.complete = True
+        manifest.write(folder)
+
+
+def _finished_shard(
+    piece: datasets.Dataset, path: Path, settings: Settings, earlier: ShardRecord | None
+) -> ShardRecord:
+    """Writes a shard, where there is no record of an earlier call, and reads it back. Returns its record."""
+    record = earlier or write_shard(piece, path, settings.image_size, settings.quality)
+    verify_shard(path, record, source=piece if earlier else None)
+    return record
+
+
+def _begin_or_resume(folder: Path, wanted: Manifest) -> Manifest:
+    """Returns the record that the folder holds, where it is of the same conversion, or begins one."""
+    remove_leftovers(folder)
+    data = folder / _DATA
+    found = Manifest.read(folder)
+    if found is None:
+        if others := sorted(path.name for path in folder.iterdir() if path.name != _LOCK):
+            raise FileExistsError(
+                f"folder {folder} holds {others[0]} and no {MANIFEST}: it is no conversion. Name a new folder."
+            )
+        wanted.write(folder)
+        data.mkdir()
+        return wanted
+    if different := found.differences(wanted):
+        raise ValueError(
+            f"folder {folder} holds another conversion: {'; '.join(different)}. Convert into a new folder, or delete "
+            "this one first."
+        )
+    data.mkdir(exist_ok=True)
+    remove_leftovers(data)
+    for name in found.shards:
+        if not (folder / name).is_file():
+            found.shards[name] = None
+            found.complete = False
+    return found
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Keeps other conversions out of the folder. The lock ends with the process, however that ends."""
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OSError(f"another process is converting into {folder}. Wait for it to end.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _pieces(splits: Mapping[str, datasets.Dataset], rows_per_shard: int) -> dict[str, datasets.Dataset]:
+    """Cuts the splits into shards: path in the folder -> its rows, in their order."""
+    pieces = {}
+    for split, dataset in splits.items():
+        if split not in PERSON_SEARCH_SPLITS:
+            raise ValueError(f"split is {split!r}, but must be one of {', '.join(PERSON_SEARCH_SPLITS)}.")
+        if missing := [column for column in PERSON_SEARCH_FEATURES if column not in dataset.column_names]:
+            raise ValueError(f"the {split} split has no column {', '.join(missing)}. Load it by load_person_search.")
+        if not len(dataset):
+            raise ValueError(f"the {split} split has no rows. Leave it out.")
+        count = math.ceil(len(dataset) / rows_per_shard)
+        for number in range(count):
+            rows = range(number * rows_per_shard, min((number + 1) * rows_per_shard, len(dataset)))
+            pieces[f"{_DATA}/{split}-{number:05d}-of-{count:05d}.parquet"] = dataset.select(rows)
+    if not pieces:
+        raise ValueError("splits is empty. Give at least one split.")
+    return pieces
+
+
+def _split_record(name: str, dataset: datasets.Dataset) -> SplitRecord:
+    """Counts a split and hashes its rows without the images."""
+    annotation, persons, cameras, captions = RowHash(), set(), set(), 0
+    batches = source_batches(dataset, images=False)
+    rows = chain.from_iterable(batches)
+    for row in tqdm(rows, total=len(dataset), desc=f"Reading {name}", unit=" rows", delay=2):
+        annotation.update([row])
+        persons.add(row["person_id"])
+        captions += len(row["captions"])
+        if row["camera"] is not None:
+            cameras.add(row["camera"])
+    return SplitRecord(len(persons), len(dataset), captions, len(cameras), annotation.hexdigest())
+
+
+def _check_settings(
+    image_size: tuple[int, int] | None, quality: int, rows_per_shard: int, num_proc: int | None
+) -> None:
+    """Refuses a setting out of its range, by name."""
+    ranges = {"quality": (quality, 1, 100), "rows_per_shard": (rows_per_shard, 1, None)}
+    if num_proc is not None:
+        ranges["num_proc"] = (num_proc, 1, None)
+    if image_size is not None:
+        if isinstance(image_size, int) or len(image_size) != 2:
+            raise ValueError(f"image_size is {image_size!r}, but must be a height and a width in pixels, or None.")
+        for name, side in zip(("height", "width"), image_size, strict=True):
+            ranges[f"image_size's {name}"] = (side, 1, _LARGEST_SIDE)
+    for name, (value, least, most) in ranges.items():
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or value < least or (most is not None and value > most):
+            limit = f"{least} or greater" if most is None else f"{least} to {most}"
+            raise ValueError(f"{name} is {value!r}, but must be a whole number, {limit}.")

@@ -1,0 +1,77 @@
+"""Loading a person-search set from the Hub."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import datasets
+from datasets.data_files import DataFilesDict
+from datasets.exceptions import DatasetsError
+from datasets.packaged_modules.parquet.parquet import Parquet
+from huggingface_hub import HfApi, is_offline_mode
+
+from dataset_scripts.parquet.builder import PersonSearchParquet
+from dataset_scripts.parquet.columns import Rows, Splits, with_features
+from dataset_scripts.parquet.hub_errors import hub_errors_in_words
+
+__all__ = ["load_from_hub"]
+
+
+def load_from_hub(
+    repo_id: str,
+    split: str | None = None,
+    *,
+    streaming: bool = False,
+    cache_dir: str | Path | None = None,
+    revision: str | None = None,
+) -> Rows | Splits:
+    """Loads a person-search set from the Hub: one that `prompt-clip data push` uploaded, or others' with its columns.
+
+    What the Hub has now is loaded, never an older copy that happens to be in the cache; the cached copy is used where
+    `HF_HUB_OFFLINE=1` is set, and no connection is made.
+
+    Args:
+        repo_id: `USER/NAME`.
+        split, streaming, cache_dir: as in `load_parquet`.
+        revision: branch, tag or commit; by default the newest.
+
+    Returns:
+        As `load_parquet`.
+
+    Raises:
+        ValueError: no such split, or a missing or wrong column.
+        OSError: the repository does not exist, may not be read or cannot be reached; the message says what to do.
+    """
+    if Path(repo_id).is_dir():
+        raise ValueError(f"{repo_id} is a folder here, which hides the repository. Pass it as data_dir of 'parquet'.")
+    with hub_errors_in_words(repo_id, "loaded"):
+        commit = revision if is_offline_mode() else HfApi().dataset_info(repo_id, revision=revision).sha
+        try:
+            builder = datasets.load_dataset_builder(repo_id, cache_dir=cache_dir and str(cache_dir), revision=commit)
+            # Where the Hub fails, `datasets` takes whatever its cache has, and leaves it at a warning.
+            if builder.hash != commit and not is_offline_mode():
+                raise ConnectionError(f"commit {commit} of {repo_id} cannot be had")
+            if not streaming:
+                builder = _for_one_split(builder, split, cache_dir)
+                builder.download_and_prepare()
+            loaded = builder.as_streaming_dataset(split) if streaming else builder.as_dataset(split)
+        except DatasetsError as error:
+            raise OSError(f"{repo_id} cannot be loaded: {error.__cause__ or error}") from error
+    if isinstance(loaded, Mapping):
+        return type(loaded)({name: with_features(rows, f"{repo_id}, {name}") for name, rows in loaded.items()})
+    return with_features(loaded, f"{repo_id}, {split}")
+
+
+def _for_one_split(
+    builder: datasets.DatasetBuilder, split: str | None, cache_dir: str | Path | None
+) -> datasets.DatasetBuilder:
+    """Returns a builder that downloads the files of `split` alone, where they are Parquet files of its own."""
+    files = builder.config.data_files or {}
+    if not isinstance(builder, Parquet) or split not in files or len(files) == 1:
+        return builder
+    return PersonSearchParquet(
+        cache_dir=cache_dir and str(cache_dir),
+        dataset_name=f"{builder.dataset_name}_{split}",
+        hash=builder.hash,
+        data_files=DataFilesDict({split: files[split]}),
+        features=builder.config.features,
+    )

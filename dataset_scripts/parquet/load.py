@@ -1,0 +1,167 @@
+"""Loading a converted set from its folder, as a table or streamed."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.dataset as pds
+import pyarrow.parquet as pq
+from datasets.data_files import DataFilesDict, DataFilesList
+from datasets.exceptions import DatasetsError
+
+from dataset_scripts.parquet.builder import PersonSearchParquet
+from dataset_scripts.parquet.columns import Rows, Splits, check_schema, with_features
+from dataset_scripts.parquet.manifest import MANIFEST, Manifest
+from dataset_scripts.parquet.shards import check_file
+from dataset_scripts.person_search import PERSON_SEARCH_FEATURES, PERSON_SEARCH_SPLITS
+from dataset_scripts.suggest import did_you_mean
+
+__all__ = ["is_parquet_folder", "load_parquet"]
+
+_AGAIN = "Run prompt-clip data convert again, or copy the folder anew."
+_SHARD_NAME = re.compile(rf"({'|'.join(PERSON_SEARCH_SPLITS)})(-(\d+)-of-(\d+))?\.parquet")
+
+
+def is_parquet_folder(folder: str | Path) -> bool:
+    """Says whether `folder` holds a conversion, finished or not, or Parquet files named by split."""
+    folder = Path(folder).expanduser()
+    return (folder / MANIFEST).is_file() or bool(_named_shards(folder))
+
+
+def load_parquet(
+    folder: str | Path | None,
+    split: str | None = None,
+    *,
+    streaming: bool = False,
+    cache_dir: str | Path | None = None,
+) -> Rows | Splits:
+    """Loads a folder made by `prompt-clip data convert`, or by others with the same columns.
+
+    Others' files are called `train-00000-of-00002.parquet` or `train.parquet`, in the folder or in its `data/`.
+    Whatever is loaded was checked: a table is built once from shards that agree with their SHA-256, and never served
+    once one of them has been touched; a stream checks sizes and numbers of rows at once, and each page's checksum as
+    it is read.
+
+    Args:
+        folder: the folder.
+        split: `train`, `validation` or `test`; None for all that there are.
+        streaming: read rows when they are asked for, in the same order, without a table.
+        cache_dir: where tables are kept; by default where `datasets` keeps its own. Not used by a stream.
+
+    Returns:
+        A `Dataset`, or an `IterableDataset` where streamed, of `PERSON_SEARCH_FEATURES`; for `split=None` a dict.
+
+    Raises:
+        ValueError: no such split, a missing or wrong column, an unfinished conversion.
+        OSError: the folder or a shard is missing, damaged, or changed since it was written.
+    """
+    if folder is None:
+        raise ValueError("parquet needs data_dir, but it is None. Pass the folder that prompt-clip data convert made.")
+    folder = Path(folder).expanduser().absolute()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"data_dir {folder} is no folder. Pass the one that prompt-clip data convert made.")
+    manifest = Manifest.read(folder)
+    shards = _named_shards(folder) if manifest is None else _recorded_shards(folder, manifest)
+    if not shards:
+        raise FileNotFoundError(
+            f"{folder} has no Parquet file of a split, such as data/train-00000-of-00001.parquet. {_AGAIN}"
+        )
+    if split is not None and split not in shards:
+        raise ValueError(f"{folder} has no split {split!r}, but {', '.join(shards)}.{did_you_mean(split, shards)}")
+    loaded = {
+        name: _load_split(name, files, manifest, streaming, cache_dir)
+        for name, files in shards.items()
+        if split in (None, name)
+    }
+    if split is not None:
+        return loaded[split]
+    return datasets.IterableDatasetDict(loaded) if streaming else datasets.DatasetDict(loaded)
+
+
+def _recorded_shards(folder: Path, manifest: Manifest) -> dict[str, list[Path]]:
+    """Returns the shards of a finished conversion, by split, after comparing names, sizes and rows with the record."""
+    if not manifest.complete:
+        missing = sum(record is None for record in manifest.shards.values())
+        raise ValueError(
+            f"the conversion into {folder} is not finished: {missing} of {len(manifest.shards)} shards are missing. "
+            "Run prompt-clip data convert again: it goes on where it stopped."
+        )
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")}
+    if unknown := sorted(present.difference(manifest.shards)):
+        raise ValueError(f"{folder} holds {unknown[0]}, which {MANIFEST} does not list. Move it elsewhere.")
+    for name, record in manifest.shards.items():
+        path = folder / name
+        if not path.is_file():
+            raise FileNotFoundError(f"shard {path} is missing. {_AGAIN}")
+        if path.stat().st_size != record.file_bytes or _metadata(path).num_rows != record.rows:
+            raise OSError(f"shard {path} has changed since it was written. {_AGAIN}")
+    return {split: [folder / name for name in manifest.shards_of(split)] for split in manifest.splits}
+
+
+def _named_shards(folder: Path) -> dict[str, list[Path]]:
+    """Returns the Parquet files whose name begins with a split, by split. Raises ValueError where some are missing."""
+    home = folder / "data" if (folder / "data").is_dir() else folder
+    found: dict[str, list[Path]] = {}
+    for split in PERSON_SEARCH_SPLITS:
+        names = [
+            match for path in sorted(home.glob(f"{split}*.parquet")) if (match := _SHARD_NAME.fullmatch(path.name))
+        ]
+        if names:
+            found[split] = [home / match[0] for match in names]
+            expected = int(names[0][4] or len(names))
+            if len(names) != expected:
+                raise ValueError(f"{home} has {len(names)} of {expected} {split} shards. Copy the folder anew.")
+    return found
+
+
+def _load_split(
+    name: str, files: Sequence[Path], manifest: Manifest | None, streaming: bool, cache_dir: str | Path | None
+) -> Rows:
+    """Loads one split from its shards."""
+    for file in files:
+        check_schema(_metadata(file).schema.to_arrow_schema(), str(file))
+    builder = PersonSearchParquet(
+        cache_dir=cache_dir and str(cache_dir),
+        dataset_name="person_search_parquet",
+        # Given as patterns, a bracket in a folder's name would not stand for itself.
+        data_files=DataFilesDict({name: DataFilesList([str(file) for file in files], _states(files))}),
+        columns=list(PERSON_SEARCH_FEATURES),
+        features=PERSON_SEARCH_FEATURES.copy(),
+        fragment_scan_options=pds.ParquetFragmentScanOptions(page_checksum_verification=True),
+    )
+    if streaming:
+        return _with_source(with_features(builder.as_streaming_dataset(name), name), manifest)
+    if manifest is not None and not Path(builder.cache_dir).exists():
+        for file, record in zip(files, manifest.shards_of(name).values(), strict=True):
+            check_file(file, record)
+    try:
+        builder.download_and_prepare()
+    except DatasetsError as error:
+        raise OSError(f"the table of {files[0].parent} cannot be built: {error.__cause__ or error}") from error
+    return _with_source(with_features(builder.as_dataset(name), name), manifest)
+
+
+def _with_source(rows: Rows, manifest: Manifest | None) -> Rows:
+    """Tells in `rows.info` what the record tells of the source: its terms bind whoever converts or pushes it again."""
+    if manifest is not None:
+        manifest.source.write_info(rows.info)
+    return rows
+
+
+def _states(files: Sequence[Path]) -> list[tuple[str]]:
+    """Returns what changes when a file is touched, as `datasets` takes it into the key of its cache.
+
+    The time of the last change of the inode is among it, which copying tools and editors cannot set back.
+    """
+    stats = [file.stat() for file in files]
+    return [(f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}",) for stat in stats]
+
+
+def _metadata(file: Path) -> pq.FileMetaData:
+    """Reads the footer of a Parquet file. Raises OSError that names the file where it is damaged."""
+    try:
+        return pq.read_metadata(file)
+    except pa.ArrowInvalid as error:
+        raise OSError(f"shard {file} is damaged ({error}). {_AGAIN}") from error

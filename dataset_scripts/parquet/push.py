@@ -1,0 +1,114 @@
+"""Uploading a converted set to the Hub: private unless its terms, or the user's right, let it be public."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.utils import validate_repo_id
+
+from dataset_scripts.dataset_card import CARD
+from dataset_scripts.parquet.hub_errors import hub_errors_in_words
+from dataset_scripts.parquet.manifest import MANIFEST, Manifest
+from dataset_scripts.parquet.shards import check_file
+
+__all__ = ["PushedDataset", "push_dataset"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PushedDataset:
+    """Where a set was uploaded to.
+
+    Attributes:
+        repo_id: `USER/NAME`.
+        url: of the repository's page.
+        commit: id of the newest commit; the same as before where nothing had changed.
+        private: only those who are let in can see it.
+    """
+
+    repo_id: str
+    url: str
+    commit: str
+    private: bool
+
+
+def push_dataset(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool = True,
+    right_to_publish: bool = False,
+    token: str | None = None,
+) -> PushedDataset:
+    """Uploads a finished conversion as a dataset repository: its shards, record and card, byte for byte.
+
+    The folder is checked against its record first and is not changed. Pushing again uploads what differs, removes
+    shards of an earlier push that are no longer part of the set, and goes on where an interrupted push stopped.
+
+    Args:
+        folder: made by `convert_to_parquet`.
+        repo_id: `USER/NAME`; made where it does not exist.
+        private: False makes a new repository public.
+        right_to_publish: the user states the right to publish a set whose terms do not give it to everybody.
+        token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
+
+    Raises:
+        ValueError: no such name, an unfinished conversion, a public repository for a set that may not be published.
+        OSError: the folder is damaged; the Hub refuses, fails or cannot be reached.
+    """
+    folder = Path(folder).expanduser().absolute()
+    manifest = _finished(folder)
+    _check_name(repo_id)
+    _check_right(manifest, right_to_publish, to_be_public=not private)
+    api = HfApi(token=token)
+    with hub_errors_in_words(repo_id, "pushed"):
+        url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        # The visibility of a repository that exists is not changed by making it again: look before anything is sent.
+        is_private = bool(api.dataset_info(repo_id).private)
+        if not is_private and private:
+            raise ValueError(
+                f"{repo_id} exists and is public. Make it private on its page, choose another name, or pass --public."
+            )
+        if is_private and not private:
+            logger.warning("%s exists and is private; it stays private", repo_id)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            repo_type="dataset",
+            folder_path=folder,
+            allow_patterns=[CARD, MANIFEST, *manifest.shards],
+            delete_patterns=["*.parquet"],
+            commit_message=f"Upload {manifest.source.name}",
+        )
+    return PushedDataset(repo_id, str(url), commit.oid, is_private)
+
+
+def _finished(folder: Path) -> Manifest:
+    """Reads the record of a finished conversion and compares every shard with it."""
+    manifest = Manifest.read(folder)
+    if manifest is None:
+        raise FileNotFoundError(f"{folder} has no {MANIFEST}: it is no conversion. Run prompt-clip data convert.")
+    if not manifest.complete:
+        raise ValueError(f"the conversion into {folder} is not finished. Run prompt-clip data convert again.")
+    if not (folder / CARD).is_file():
+        raise FileNotFoundError(f"{folder} has no {CARD}. Run prompt-clip data convert again: it writes one.")
+    for name, record in manifest.shards.items():
+        check_file(folder / name, record)
+    return manifest
+
+
+def _check_name(repo_id: str) -> None:
+    if repo_id.count("/") != 1:
+        raise ValueError(f"repo is {repo_id!r}, but must be USER/NAME.")
+    validate_repo_id(repo_id)
+
+
+def _check_right(manifest: Manifest, right_to_publish: bool, to_be_public: bool) -> None:
+    """Refuses to publish pictures of people whose licence does not let everybody do so."""
+    if to_be_public and not right_to_publish and manifest.source.open_licence is None:
+        terms = manifest.source.terms or "not stated"
+        raise ValueError(
+            f"{manifest.source.name} may not be made public: its terms are {terms!r}. Push it as private, or pass "
+            "--i_have_the_right_to_publish if you have its authors' permission."
+        )

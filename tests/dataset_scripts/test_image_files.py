@@ -1,0 +1,179 @@
+"""The rules that say whether an image file can be used."""
+
+import io
+import os
+import pickle
+import random
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset_scripts import image_files
+from dataset_scripts.image_files import ImageError, decode_image, ends_whole, is_rotated, open_image, read_image_file
+
+# Format -> options of saving.
+FORMATS = {
+    "JPEG": {"quality": 90},
+    "PNG": {},
+    "BMP": {},
+    "GIF": {},
+    "PPM": {},
+    "TIFF": {},
+    "WEBP": {"lossless": True},
+}
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 8, 3), dtype=np.uint8))
+
+
+def _saved(kind: str, image: Image.Image = NOISE, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **{**FORMATS[kind], **options})
+    return buffer.getvalue()
+
+
+def _turned(orientation: object) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return _saved("JPEG", exif=exif)
+
+
+def _png_of_size(width: int, height: int) -> bytes:
+    """The start of a grey PNG, all that its size is read from."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + struct.pack(">I", zlib.crc32(header)) + b"\0\0\0\0IDAT\x35\xaf\x06\x1e"
+    )
+
+
+def _kind(call: object, *args: object) -> str:
+    with pytest.raises(ImageError) as caught:
+        call(*args)
+    return caught.value.kind
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_image_of_each_format_is_read(kind: str):
+    data = _saved(kind)
+    image = open_image(data, "a")
+    assert ends_whole(image, data) == (kind not in ("TIFF", "PPM"))
+    assert decode_image(image, "a").size == NOISE.size
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP"])
+@pytest.mark.parametrize("change", [lambda data: data[:-3], lambda data: data + b"\0\0"])
+def test_a_cut_or_longer_file_does_not_end_whole(kind: str, change: object):
+    data = _saved(kind)
+    assert not ends_whole(open_image(data, "a"), change(data))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_file_cut_short_is_told_by_decoding(kind: str):
+    data = _saved(kind)[:-100]
+    assert _kind(lambda: decode_image(open_image(data, "a"), "a")) == "truncated_image"
+
+
+def test_bytes_behind_the_image_do_no_harm():
+    decode_image(open_image(_saved("JPEG") + b"\0" * 50, "a"), "a")
+
+
+@pytest.mark.parametrize("data", [b"<html>", b"\0" * 99, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
+def test_what_is_no_image_is_said_so(data: bytes):
+    assert _kind(open_image, data, "a") == "not_an_image"
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF"])
+def test_an_image_cut_in_its_header_is_damaged(kind: str):
+    assert _kind(open_image, _saved(kind)[:9], "a") == "truncated_image"
+
+
+@pytest.mark.parametrize(("width", "height"), [(8193, 8192), (1 << 26, 2), (65500, 65500)])
+def test_an_absurd_size_is_refused_by_the_header(width: int, height: int):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert _kind(open_image, _png_of_size(width, height), "a") == "huge_image"
+
+
+def test_the_largest_size_is_read():
+    assert open_image(_png_of_size(8192, 8192), "a").size == (8192, 8192)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_images_are_refused(mode: str):
+    kind = "PNG" if mode == "I;16" else "TIFF"
+    with pytest.raises(ImageError, match=f"image a has Pillow mode {mode}, not 8 bits") as caught:
+        open_image(_saved(kind, Image.new(mode, (4, 4), 3000)), "a")
+    assert (caught.value.kind, caught.value.fault) == ("deep_image", f"Pillow mode {mode}")
+
+
+@pytest.mark.parametrize(
+    ("orientation", "rotated"), [(1, False), (2, True), (6, True), (8, True), (0, False), (9, False)]
+)
+def test_rotation_is_told_by_the_tag(orientation: int, rotated: bool):
+    image = open_image(_turned(orientation), "a")
+    assert is_rotated(image, "a") == rotated
+    assert decode_image(image, "a").size == ((20, 8) if orientation in (6, 8) else (8, 20))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0XXXXXXXX", b"Exif\0\0II*\0"])
+def test_damaged_exif_data_are_damage(kind: str, exif: bytes):
+    data = _saved(kind, exif=exif)
+    for look in (is_rotated, decode_image):
+        assert _kind(look, open_image(data, "a"), "a") == "truncated_image"
+
+
+def test_files_that_are_none(tmp_path: Path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe")
+    kinds = {name: _kind(read_image_file, tmp_path / name) for name in ("no", "folder", "empty", "loop", "pipe")}
+    assert kinds.pop("empty") == "empty_image"
+    assert set(kinds.values()) == {"missing_image"}
+    assert _kind(read_image_file, tmp_path / "empty" / "below") == "missing_image"
+    assert _kind(read_image_file, tmp_path / ("long" * 100)) == "missing_image"
+
+
+def test_an_absurd_file_is_not_read(tmp_path: Path):
+    file = tmp_path / "a.jpg"
+    file.touch()
+    os.truncate(file, (1 << 28) + 1)
+    assert _kind(read_image_file, file) == "huge_image"
+
+
+def test_an_error_survives_the_way_from_a_worker():
+    error = ImageError("image a has 0 bytes.", "empty_image", "fault")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (str(copy), copy.kind, copy.fault) == (str(error), "empty_image", "fault")
+    assert str(ImageError(str(error))) == str(error)
+
+
+def test_other_formats_are_not_tried():
+    assert "EPS" not in image_files._FORMATS
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_damage_is_never_another_error(kind: str):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a text"
+    whole = _saved(kind, **({"exif": exif} if kind in ("JPEG", "PNG", "WEBP") else {}))
+    draw = random.Random(kind)
+    outcomes = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(150):
+            data = bytearray(whole)
+            for _ in range(draw.choice((1, 3, 20))):
+                data[draw.randrange(len(data))] = draw.randrange(256)
+            cut = draw.choice((len(data), draw.randrange(1, len(data))))
+            try:
+                outcomes.add(decode_image(open_image(bytes(data[:cut]), "a"), "a").mode)
+            except ImageError as error:
+                outcomes.add(error.kind)
+    assert "truncated_image" in outcomes
+    assert outcomes <= {"RGB", "truncated_image", "not_an_image", "huge_image", "deep_image"}
