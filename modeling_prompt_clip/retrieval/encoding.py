@@ -1,8 +1,7 @@
 """Images and captions to unit embeddings, in batches, by any CLIP: PromptCLIP, plain CLIP, or a PEFT model of one."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import torch
 from PIL import Image
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from modeling_prompt_clip.modeling_prompt_clip import unit_vectors
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+from modeling_prompt_clip.retrieval.image_batches import ImagePreparation, image_batches
 
 __all__ = ["encode_captions", "encode_images"]
 
@@ -23,6 +23,7 @@ def encode_images(
     progress: bool = True,
     description: str = "images",
     total: int | None = None,
+    num_workers: int = 0,
 ) -> torch.Tensor:
     """Embed images on the model's own device and in its own dtype.
 
@@ -34,20 +35,27 @@ def encode_images(
         progress: show a bar on stderr when it takes more than two seconds.
         description: in front of the bar.
         total: images to expect, for the bar, where `images` does not know its length.
+        num_workers: processes that decode and prepare images while the model works; 0 leaves that to this process.
+            The result is the same for any number. Only a sequence (a list, a data set's column) can be shared among
+            workers; anything else is read in this process.
 
     Returns:
         `[images, projection_dim]` unit vectors, float32, on the CPU.
 
     Raises:
-        ValueError: no images, a batch size below 1, or an embedding that is not finite.
+        ValueError: no images, a batch size below 1, a negative `num_workers`, or an embedding that is not finite.
+        OSError: an image of a sequence cannot be read; the message has its row.
     """
-    _check_batch_size(batch_size)
+    _check_at_least("batch_size", batch_size, 1)
+    _check_at_least("num_workers", num_workers, 0)
     total = len(images) if isinstance(images, Sized) else total
-    images = iter(images)
+    preparation = ImagePreparation(processor)
+    on_gpu = model.device.type == "cuda"
+    batches = image_batches(preparation, images, batch_size, num_workers=num_workers, pin_memory=on_gpu)
     embeds = []
-    with _inference(model), _bar(total, description, progress) as bar:
-        while batch := list(itertools.islice(images, batch_size)):
-            pixel_values = processor(images=batch)["pixel_values"].to(model.device, model.dtype)
+    with closing(batches), _inference(model), _bar(total, description, progress) as bar:
+        for batch in batches:
+            pixel_values = preparation.normalize(batch.to(model.device, non_blocking=on_gpu)).to(model.dtype)
             embeds.append(_unit_on_cpu(model.get_image_features(pixel_values=pixel_values).pooler_output))
             bar.update(len(batch))
     if not embeds:
@@ -81,7 +89,7 @@ def encode_captions(
     Raises:
         ValueError: no captions, a batch size below 1, or an embedding that is not finite.
     """
-    _check_batch_size(batch_size)
+    _check_at_least("batch_size", batch_size, 1)
     captions = list(captions)
     if not captions:
         raise ValueError("captions is empty; give at least one sentence")
@@ -115,9 +123,9 @@ def _bar(total: int | None, description: str, progress: bool) -> tqdm:
     return tqdm(total=total, desc=description, delay=2, disable=not progress)
 
 
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} must be at least 1")
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name}={value} must be at least {least}")
 
 
 @contextmanager

@@ -55,6 +55,7 @@ class TextToImageEvaluator:
         processor: the model's own.
         batch_size: images, or captions, a forward pass.
         progress: show bars on stderr for passes that take more than two seconds.
+        num_workers: processes that decode and prepare images while the model works; the figures do not depend on it.
 
     Raises:
         ValueError: a data set without rows or without one of these columns, an image without a caption, or a caption
@@ -64,13 +65,20 @@ class TextToImageEvaluator:
     primary_metric = "R@1"
 
     def __init__(
-        self, dataset: "Dataset", processor: PromptCLIPProcessor, *, batch_size: int = 64, progress: bool = True
+        self,
+        dataset: "Dataset",
+        processor: PromptCLIPProcessor,
+        *,
+        batch_size: int = 64,
+        progress: bool = True,
+        num_workers: int = 0,
     ) -> None:
         check_split(dataset)
         self.dataset = dataset
         self.processor = processor
         self.batch_size = batch_size
         self.progress = progress
+        self.num_workers = num_workers
 
     def __call__(self, model: nn.Module) -> dict[str, RetrievalMetrics]:
         """Metrics under "text_to_image" and "image_to_text"; see `metrics`."""
@@ -83,8 +91,9 @@ class TextToImageEvaluator:
         sentences = [sentence for group in captions for sentence in group]
         person_ids = torch.tensor(self.dataset["person_id"][:])
         options = {"batch_size": self.batch_size, "progress": self.progress}
+        images = self.dataset["image"]
         return EncodedSplit(
-            image_embeds=encode_images(model, self.processor, self.dataset["image"], **options),
+            image_embeds=encode_images(model, self.processor, images, num_workers=self.num_workers, **options),
             text_embeds=encode_captions(model, self.processor, sentences, **options),
             image_person_ids=person_ids,
             text_person_ids=person_ids[rows],

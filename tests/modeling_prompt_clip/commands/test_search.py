@@ -4,6 +4,7 @@ import types
 import pytest
 import torch
 from PIL import Image
+from transformers import CLIPImageProcessorPil
 
 import modeling_prompt_clip.commands.search
 from modeling_prompt_clip import cli
@@ -14,6 +15,8 @@ COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 class ColourProcessor:
     """Pixels in 0..1; a caption is the number of its colour."""
+
+    image_processor = CLIPImageProcessorPil(do_normalize=False)  # images go through the processor itself
 
     def tokenizer(self, captions, **kwargs):
         return {"input_ids": [[list(COLOURS).index(caption)] for caption in captions]}

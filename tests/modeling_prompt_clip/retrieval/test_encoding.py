@@ -1,6 +1,9 @@
+import multiprocessing
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from PIL import Image
 from transformers import CLIPModel
 
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPProcessor
@@ -53,6 +56,36 @@ def test_a_generator_and_a_column_give_what_a_list_gives(tiny_model, tiny_proces
     expected = encode_images(tiny_model, tiny_processor, images)
     assert torch.equal(encode_images(tiny_model, tiny_processor, (image for image in images)), expected)
     assert torch.equal(encode_images(tiny_model, tiny_processor, people["image"]), expected)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_workers_give_the_same_embeddings(tiny_model, tiny_processor, images, people, num_workers):
+    expected = encode_images(tiny_model, tiny_processor, images, batch_size=5)
+    for given in (images, people["image"], iter(images)):
+        embeds = encode_images(tiny_model, tiny_processor, given, batch_size=5, num_workers=num_workers)
+        assert torch.equal(embeds, expected)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_image_that_cannot_be_read_is_named(tiny_model, tiny_processor, images, tmp_path, num_workers):
+    images[0].save(tmp_path / "short.jpg")
+    (tmp_path / "short.jpg").write_bytes((tmp_path / "short.jpg").read_bytes()[:900])
+    with Image.open(tmp_path / "short.jpg") as short:
+        given = [*images[:7], short, *images[7:]]
+        with pytest.raises(OSError, match=r"^image 7 \(counted from 0\) cannot be read: image file is truncated"):
+            encode_images(tiny_model, tiny_processor, given, batch_size=5, num_workers=num_workers)
+    assert not multiprocessing.active_children()
+
+
+def test_workers_end_when_the_model_fails(tiny_model, tiny_processor, images, monkeypatch):
+    def fail(pixel_values):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(tiny_model, "get_image_features", fail)
+    with pytest.raises(RuntimeError, match="out of memory") as error:
+        encode_images(tiny_model, tiny_processor, images, batch_size=2, num_workers=2)
+    # while the error lives, so do the variables of the function that it left
+    assert error.tb is not None and not multiprocessing.active_children()
 
 
 def test_plain_clip_is_encoded(tiny_clip_folder, images):
@@ -112,6 +145,8 @@ def test_wrong_input_is_named(tiny_model, tiny_processor, images):
         encode_captions(tiny_model, tiny_processor, [])
     with pytest.raises(ValueError, match="batch_size=0"):
         encode_images(tiny_model, tiny_processor, images, batch_size=0)
+    with pytest.raises(ValueError, match="num_workers=-1 must be at least 0"):
+        encode_images(tiny_model, tiny_processor, images, num_workers=-1)
     with pytest.raises(ValueError, match="batch_size=-1"):
         encode_captions(tiny_model, tiny_processor, CAPTIONS, batch_size=-1)
 

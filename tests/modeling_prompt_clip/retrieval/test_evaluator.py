@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from modeling_prompt_clip.retrieval import EncodedSplit, TextToImageEvaluator, retrieval_metrics
+from modeling_prompt_clip.retrieval import EncodedSplit, TextToImageEvaluator, encode_images, retrieval_metrics
+from modeling_prompt_clip.retrieval import evaluator as evaluator_module
 
 
 def test_every_caption_belongs_to_its_image_and_person(tiny_model, tiny_processor, people):
@@ -27,6 +28,22 @@ def test_both_directions_are_ranked(tiny_model, tiny_processor, people):
     assert results["image_to_text"] == retrieval_metrics(images[0], texts[0], images[1], texts[1])
     assert (results["text_to_image"].queries, results["text_to_image"].gallery) == (18, 12)
     assert evaluator.primary_metric in results["text_to_image"].to_dict()
+
+
+def test_workers_prepare_images_and_change_nothing(tiny_model, tiny_processor, people, monkeypatch):
+    asked_for = []
+
+    def spy(*args, num_workers, **options):
+        asked_for.append(num_workers)
+        return encode_images(*args, num_workers=num_workers, **options)
+
+    monkeypatch.setattr(evaluator_module, "encode_images", spy)
+    alone, together = (
+        TextToImageEvaluator(people, tiny_processor, batch_size=5, num_workers=workers).encode(tiny_model)
+        for workers in (0, 2)
+    )
+    assert asked_for == [0, 2]
+    assert torch.equal(alone.image_embeds, together.image_embeds)
 
 
 def test_the_direction_is_not_mixed_up(people, tiny_processor):

@@ -1,0 +1,142 @@
+"""Images to `pixel_values`, a batch at a time: decoded and resized by workers, normalised where the model is."""
+
+from collections.abc import Generator, Iterable, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from transformers import CLIPImageProcessorPil
+
+from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+
+__all__ = ["ImagePreparation", "image_batches"]
+
+# What Pillow's decoders raise on damaged files: most OSError, PNG chunks SyntaxError, some headers the others.
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+class ImagePreparation:
+    """What a processor does to images, in two steps, so that bytes and not floats travel from a worker to the model.
+
+    The result is that of the processor, bit for bit. Resizing by Pillow comes first; it ends in bytes anyway. In
+    between transformers copies each image to NumPy and back, and scales it in float64; that takes half its time and
+    is left out here. A processor set to do more than resize and normalise, or images other than opaque RGB ones,
+    go through the processor itself.
+
+    Args:
+        processor: its settings are read once.
+    """
+
+    def __init__(self, processor: PromptCLIPProcessor) -> None:
+        settings = processor.image_processor
+        self.processor = processor
+        self.resample = settings.resample
+        # white is a tensor because CUDA multiplies by the reciprocal of a number, which rounds otherwise
+        self.white, self.mean, self.std = (
+            torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
+            for values in (255, settings.image_mean, settings.image_std)
+        )
+        self.only_resizes = (
+            type(settings) is CLIPImageProcessorPil
+            and all((settings.do_resize, settings.do_rescale, settings.do_normalize))
+            and not (settings.do_center_crop or settings.do_pad)
+            and settings.rescale_factor == 1 / 255
+            and bool(settings.size.get("height") and settings.size.get("width"))
+        )
+
+    def resize(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """The step for a worker.
+
+        Returns:
+            `[images, height, width, 3]`, uint8; or `[images, 3, height, width]`, float32, by the processor itself.
+        """
+        if not (self.only_resizes and all(map(_is_opaque_rgb, images))):
+            return self.processor(images=list(images))["pixel_values"]
+        height, width = self.processor.image_size
+        return torch.from_numpy(np.stack([image.resize((width, height), self.resample) for image in images]))
+
+    def normalize(self, resized: torch.Tensor) -> torch.Tensor:
+        """The step for the model's device: from what `resize` returns to `[images, 3, height, width]`, float32."""
+        if resized.dtype != torch.uint8:
+            return resized
+        white, mean, std = (values.to(resized.device) for values in (self.white, self.mean, self.std))
+        count, height, width, _ = resized.shape
+        pixel_values = white.new_empty(count, 3, height, width)
+        for pixels, image in zip(pixel_values, resized, strict=True):  # one at a time fits a core's cache
+            pixels.copy_(image.permute(2, 0, 1)).div_(white).sub_(mean).div_(std)
+        return pixel_values
+
+
+def image_batches(
+    preparation: ImagePreparation,
+    images: Iterable[Image.Image],
+    batch_size: int,
+    *,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+) -> Generator[torch.Tensor, None, None]:
+    """Resized images, a batch at a time; the same batches for any number of workers.
+
+    Close the generator to end its workers. torch's global random state is neither used nor changed.
+
+    Args:
+        preparation: of the model's processor.
+        images: RGB images. A sequence (a list, a data set's column) can be shared among workers, each of which reads
+            its own rows; what can only be iterated over is read once, in this process.
+        batch_size: images a batch; the last may be smaller.
+        num_workers: processes that read and resize; 0 leaves that to this process.
+        pin_memory: put the batches of a sequence where a GPU fetches them without waiting.
+
+    Yields:
+        what `ImagePreparation.resize` returns.
+
+    Raises:
+        OSError: an image of a sequence cannot be read; the message has its row.
+    """
+    if not isinstance(images, Sequence):
+        images = iter(images)
+        while batch := list(islice(images, batch_size)):
+            yield preparation.resize(batch)
+        return
+    batches = [range(start, min(start + batch_size, len(images))) for start in range(0, len(images), batch_size)]
+    loader = DataLoader(
+        _ResizedRows(preparation, images),
+        sampler=batches,
+        batch_size=None,  # a batch is one item of the data set
+        num_workers=min(num_workers, len(batches)),
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # the loader draws a seed for its workers, by default from the global generator
+    )
+    for batch in loader:
+        if isinstance(batch, str):
+            raise OSError(batch)
+        yield batch
+
+
+class _ResizedRows(Dataset):
+    """The resized images of a range of rows; or what is wrong, in words, with one that cannot be read.
+
+    Where a worker raises an error, a DataLoader raises one with the worker's whole traceback for a message.
+    """
+
+    def __init__(self, preparation: ImagePreparation, images: Sequence[Image.Image]) -> None:
+        self.preparation = preparation
+        self.images = images
+
+    def __getitem__(self, rows: range) -> torch.Tensor | str:
+        images = []
+        for row in rows:
+            try:
+                image = self.images[row]
+                if isinstance(image, Image.Image):
+                    image.load()
+            except _DECODING_ERRORS as error:
+                return f"image {row} (counted from 0) cannot be read: {error}"
+            images.append(image)
+        return self.preparation.resize(images)
+
+
+def _is_opaque_rgb(image: object) -> bool:
+    return isinstance(image, Image.Image) and image.mode == "RGB" and image.info.get("transparency") is None
