@@ -2,12 +2,24 @@
 
 import json
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from trainers.objectives import OBJECTIVES
+from trainers.text_augmentation import TEXT_AUGMENTATIONS
 
-STAGES = ("one", "two")
+CHOICES = MappingProxyType(
+    {
+        "mixed_precision": ("no", "bf16", "fp16"),
+        "optimizer": ("adamw", "adam"),
+        "prompt_init": ("normal", "activations"),
+        "on_bad_image": ("error", "skip"),
+        "on_leak": ("error", "drop", "allow"),
+        "resume": ("no", "auto"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -76,16 +88,46 @@ class TwoStageTrainingArguments:
     )
 
     # data
-    dataset: str = field(default="synthetic_pedes", metadata={"help": "Name of the data set, see dataset_scripts."})
+    dataset: str = field(
+        default="synthetic_pedes",
+        metadata={"help": "The data set: a name (with data_dir), a folder, or USER/NAME on the Hub."},
+    )
     data_dir: str | None = field(default=None, metadata={"help": "The data set's folder (not for synthetic_pedes)."})
     dataset_options: dict[str, Any] = field(
         default_factory=dict, metadata={"help": "Further options of the data set, as JSON: '{\"seed\": 1}'."}
+    )
+    clean_captions: bool = field(
+        default=True, metadata={"help": "Put spaces and punctuation of captions right (sets in folders)."}
+    )
+    on_bad_image: str = field(
+        default="error", metadata={"help": "'error', or 'skip' to list bad images and train on the rest (folders)."}
+    )
+    also_train_on: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Sets whose train splits are added: NAME=FOLDER, a folder, or USER/NAME on the Hub."},
+    )
+    on_leak: str = field(
+        default="error",
+        metadata={"help": "Test images in the joined training set: 'error', 'drop' those persons, or 'allow'."},
+    )
+    streaming: bool = field(
+        default=False, metadata={"help": "Read the train split as it is needed (Parquet and the Hub)."}
+    )
+    shuffle_buffer: int = field(
+        default=10_000, metadata={"help": "With streaming: caption-image pairs that are held and shuffled."}
     )
     num_workers: int = field(default=2, metadata={"help": "Processes that prepare images, beside each training one."})
 
     # the run
     output_dir: str = field(default="runs/two_stage", metadata={"help": "The run folder; it must not hold a run yet."})
     overwrite_output_dir: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
+    resume: str = field(
+        default="no", metadata={"help": "'auto' goes on with the run in output_dir, if there is one; 'no' refuses it."}
+    )
+    save_steps: int = field(
+        default=0, metadata={"help": "Save what a killed run goes on from every so many steps; 0: when evaluating."}
+    )
+    save_total_limit: int = field(default=2, metadata={"help": "Checkpoints to keep; the best weights stay apart."})
     seed: int = field(default=0, metadata={"help": "Everything random hangs on it."})
     log_steps: int = field(default=10, metadata={"help": "Log losses every so many optimizer steps."})
     eval_steps: int = field(
@@ -107,6 +149,9 @@ class TwoStageTrainingArguments:
     bias_lr_multiplier: float = field(default=1.0, metadata={"help": "Learning rate of biases over the others'."})
     head_lr_multiplier: float = field(default=5.0, metadata={"help": "Learning rate of loss heads over the others'."})
     max_grad_norm: float = field(default=1.0, metadata={"help": "Clip the gradient's norm to this; 0 does not clip."})
+    max_bad_steps: int = field(
+        default=5, metadata={"help": "Steps in a row with a loss or gradient that is not finite that stop the run."}
+    )
     warmup_start: float = field(
         default=0.1, metadata={"help": "Learning rate at step 0 over the full one, in [0, 1]."}
     )
@@ -140,17 +185,35 @@ class TwoStageTrainingArguments:
     itc_temperature: float = field(default=0.07, metadata={"help": "Temperature of itc, above 0."})
     tal_temperature: float = field(default=0.015, metadata={"help": "Temperature of tal, above 0."})
     tal_margin: float = field(default=0.1, metadata={"help": "Margin of tal, 0 or more."})
+    sdm_same_person_weight: float = field(
+        default=1.0, metadata={"help": "Target of sdm for another image of the person; for the same image it is 1."}
+    )
+    itc_same_image_weight: float = field(
+        default=0.0, metadata={"help": "Target of itc for another caption of the image; for its own it is 1."}
+    )
+    itc_same_person_weight: float = field(
+        default=0.0, metadata={"help": "Target of itc for another image of the person; 1 and 1 are TBPS-CLIP's."}
+    )
+    citc_in_modal_weight: float = field(default=0.25, metadata={"help": "Weight of citc's term within a tower."})
+    citc_cross_modal_weight: float = field(default=0.25, metadata={"help": "Weight of citc's term across towers."})
+    mlm_layers: int = field(default=4, metadata={"help": "Transformer layers of mlm's head, 0 or more."})
+    mlm_probability: float = field(default=0.15, metadata={"help": "Probability of a word to be masked for mlm."})
     label_smoothing: float = field(default=0.0, metadata={"help": "Of itc and id, in [0, 1)."})
 
-    # augmentation of training images
+    # augmentation of training images and captions
     augment_flip: float = field(default=0.5, metadata={"help": "Probability of a mirrored image."})
     augment_pad: int = field(default=10, metadata={"help": "Padding before the random crop, in pixels of 384x128."})
     augment_erase: float = field(default=0.5, metadata={"help": "Probability of an erased rectangle."})
     augment_color_jitter: float = field(default=0.0, metadata={"help": "Strength of colour jitter; 0 is off."})
+    augment_text: dict[str, float] = field(
+        default_factory=dict,
+        metadata={"help": "Chances of a word's deletion and of a token's mask: deletion=0.05,mask=0.1 or JSON."},
+    )
 
     def __post_init__(self) -> None:
         self.stage_one_objectives = parse_objectives("stage_one_objectives", self.stage_one_objectives)
         self.stage_two_objectives = parse_objectives("stage_two_objectives", self.stage_two_objectives)
+        self.augment_text = parse_numbers("augment_text", self.augment_text, TEXT_AUGMENTATIONS, most=1)
         self.dataset_options = parse_json_dict("dataset_options", self.dataset_options)
         self._check_ranges()
         self._check_choices()
@@ -162,6 +225,7 @@ class TwoStageTrainingArguments:
         bounds = {
             "text_prompt_length": at_least_0, "vision_prompt_length": at_least_0, "num_workers": at_least_0,
             "log_steps": at_least_1, "eval_steps": at_least_0, "eval_batch_size": at_least_1,
+            "save_steps": at_least_0, "save_total_limit": at_least_1,
             "batch_size": (2, math.inf), "gradient_accumulation_steps": at_least_1,
             "adam_beta1": below_1, "adam_beta2": below_1, "adam_epsilon": above_0,
             "bias_lr_multiplier": above_0, "head_lr_multiplier": above_0,
@@ -171,9 +235,12 @@ class TwoStageTrainingArguments:
             "stage_two_epochs": above_0, "stage_two_learning_rate": above_0, "stage_two_weight_decay": at_least_0,
             "stage_two_warmup_ratio": probability, "stage_two_max_steps": (-1, math.inf),
             "sdm_temperature": above_0, "itc_temperature": above_0, "tal_temperature": above_0,
-            "tal_margin": at_least_0, "label_smoothing": below_1,
+            "tal_margin": at_least_0, "label_smoothing": below_1, "max_bad_steps": at_least_1,
+            "sdm_same_person_weight": at_least_0, "itc_same_image_weight": at_least_0,
+            "itc_same_person_weight": at_least_0, "citc_in_modal_weight": at_least_0,
+            "citc_cross_modal_weight": at_least_0, "mlm_layers": at_least_0, "mlm_probability": probability,
             "augment_flip": probability, "augment_pad": at_least_0, "augment_erase": probability,
-            "augment_color_jitter": at_least_0,
+            "augment_color_jitter": at_least_0, "shuffle_buffer": at_least_1,
         }  # fmt: skip
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -189,15 +256,26 @@ class TwoStageTrainingArguments:
 
     def _check_choices(self) -> None:
         """Raise a ValueError naming the first setting that is no known choice or contradicts another."""
-        for name, choices in (("mixed_precision", ("no", "bf16", "fp16")), ("optimizer", ("adamw", "adam"))):
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(choices)}")
-        if self.prompt_init not in ("normal", "activations"):
-            raise ValueError(f"prompt_init is {self.prompt_init!r}; it must be normal or activations")
         if len(self.image_size) != 2 or any(not isinstance(side, int) or side < 1 for side in self.image_size):
             raise ValueError(f"image_size is {self.image_size}; give height and width in pixels, such as 384 128")
         if tuple(self.stages) not in (("one", "two"), ("one",), ("two",)):
             raise ValueError(f"stages is {self.stages}; give 'one two', 'one' or 'two'")
+        if self.resume == "auto" and self.overwrite_output_dir:
+            raise ValueError("resume is auto and overwrite_output_dir is set; go on with the run or replace it")
+        if not isinstance(self.also_train_on, list):
+            raise ValueError(f"also_train_on is {self.also_train_on!r}; it must be a list, such as [icfg_pedes=DIR]")
+        if self.streaming and self.also_train_on:
+            raise ValueError(
+                "streaming is set and so is also_train_on, but a stream cannot be joined: leave streaming out; sets "
+                "in Parquet can be joined too"
+            )
+        self._check_stages()
+
+    def _check_stages(self) -> None:
+        """Raise a ValueError where stages, prompts and adapter contradict each other."""
         if self.direct:
             if self.adapter:
                 raise ValueError(
@@ -223,10 +301,20 @@ class TwoStageTrainingArguments:
     def objective_options(self) -> dict[str, dict[str, float]]:
         """Keyword options of each objective."""
         return {
-            "sdm": {"temperature": self.sdm_temperature},
-            "itc": {"temperature": self.itc_temperature, "label_smoothing": self.label_smoothing},
+            "sdm": {"temperature": self.sdm_temperature, "same_person_weight": self.sdm_same_person_weight},
+            "itc": {
+                "temperature": self.itc_temperature,
+                "label_smoothing": self.label_smoothing,
+                "same_image_weight": self.itc_same_image_weight,
+                "same_person_weight": self.itc_same_person_weight,
+            },
             "tal": {"temperature": self.tal_temperature, "margin": self.tal_margin},
             "id": {"label_smoothing": self.label_smoothing},
+            "citc": {
+                "in_modal_weight": self.citc_in_modal_weight,
+                "cross_modal_weight": self.citc_cross_modal_weight,
+            },
+            "mlm": {"layers": self.mlm_layers},
         }
 
 
@@ -236,22 +324,35 @@ def parse_objectives(name: str, value: dict[str, float] | str) -> dict[str, floa
     Raises:
         ValueError: an unknown loss, a weight that is not a number of 0 or more, or no weight above 0.
     """
-    if isinstance(value, str) and not value.lstrip().startswith("{"):
-        pairs = [part.partition("=") for part in value.replace(" ", "").split(",") if part]
-        value = {loss: weight or "1" for loss, _, weight in pairs}
-    weights = parse_json_dict(name, value)
-    for loss, weight in weights.items():
-        if loss not in OBJECTIVES:
-            raise ValueError(f"{name} names {loss!r}; the objectives are {', '.join(OBJECTIVES)}")
-        try:
-            weights[loss] = float(weight)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} gives {loss} the weight {weight!r}; it must be a number") from error
-        if not (math.isfinite(weights[loss]) and weights[loss] >= 0):
-            raise ValueError(f"{name} gives {loss} the weight {weight!r}; it must be 0 or more")
+    weights = parse_numbers(name, value, OBJECTIVES, default="1")
     if not any(weights.values()):
         raise ValueError(f"{name} is {value!r}; give at least one loss a weight above 0, such as sdm=1")
     return weights
+
+
+def parse_numbers(
+    name: str, value: dict[str, float] | str, known: Collection[str], *, most: float = math.inf, default: str = ""
+) -> dict[str, float]:
+    """Numbers from 0 to `most` by name, from a mapping, JSON, or `"sdm=1,id"`, where a bare name has the `default`.
+
+    Raises:
+        ValueError: a name that is not `known`, or a number out of range.
+    """
+    if isinstance(value, str) and not value.lstrip().startswith("{"):
+        pairs = [part.partition("=") for part in value.replace(" ", "").split(",") if part]
+        value = {key: number or default for key, _, number in pairs}
+    numbers = parse_json_dict(name, value)
+    for key, number in numbers.items():
+        if key not in known:
+            raise ValueError(f"{name} names {key!r}; it takes {', '.join(known)}")
+        try:
+            numbers[key] = float(number)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} gives {key} the value {number!r}; it must be a number") from error
+        if not (math.isfinite(numbers[key]) and 0 <= numbers[key] <= most):
+            rule = "0 or more" if most == math.inf else f"from 0 to {most:g}"
+            raise ValueError(f"{name} gives {key} the value {number!r}; it must be {rule}")
+    return numbers
 
 
 def parse_json_dict(name: str, value: dict[str, Any] | str) -> dict[str, Any]:

@@ -1,47 +1,128 @@
 """Training pairs: one caption and its image a row, batched the same way on one process or many."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import datasets
+import numpy as np
+import pyarrow.compute as pc
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from trainers.objectives import CaptionMasking
+from trainers.objectives.mlm import IGNORED
 from trainers.samplers import shuffled_indices
+from trainers.text_augmentation import TextAugmentation
+from trainers.tokens import tokenized_captions
 from trainers.transforms import TrainingTransform, sample_generator
+
+# What Pillow's decoders raise on damaged files: most OSError, PNG chunks SyntaxError, some headers the others.
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+class PairAugmenter:
+    """Makes a training pair of an encoded image and a caption's tokens.
+
+    The random draws hang on the seed, the epoch and the row alone, so that neither worker count nor order nor where
+    the row comes from changes the pair.
+
+    Args:
+        feature: of the data set's `image` column; it decodes.
+        transform: PIL image and generator -> `(3, height, width)`.
+        seed: of the augmentations.
+        augment_text: of the captions; `None` leaves them as they are.
+        mask_words: of the captions before that, for the objective `mlm`; `None` makes no masked captions.
+    """
+
+    def __init__(
+        self,
+        feature: datasets.Image,
+        transform: TrainingTransform,
+        seed: int,
+        augment_text: TextAugmentation | None = None,
+        mask_words: CaptionMasking | None = None,
+    ) -> None:
+        self.feature = feature
+        self.transform = transform
+        self.seed = seed
+        self.augment_text = augment_text
+        self.mask_words = mask_words
+
+    def __call__(
+        self, epoch: int, row: int, image_row: int, record: Mapping[str, Any], token_ids: Sequence[int]
+    ) -> dict[str, Any]:
+        """`pixel_values`, `input_ids` and `image_row` of the pair `row` in `epoch`, and `masked`, with `mask_words`.
+
+        Args:
+            epoch: 0 or more.
+            row: of the pair in the split, 0 or more.
+            image_row: of its image in the split, 0 or more.
+            record: `image` (`bytes` and `path`, as `datasets` stores it) and `image_id`.
+            token_ids: of the caption; they stay as they are.
+
+        Raises:
+            OSError: the image cannot be decoded.
+        """
+        try:
+            image = self.feature.decode_example(record["image"])
+            pixels = self.transform(image, sample_generator(self.seed, epoch, row))
+        except _DECODING_ERRORS as error:
+            raise OSError(
+                f"image {record['image_id']!r} (training row {image_row}) cannot be read: {error}"
+            ) from error
+        pair = {"pixel_values": pixels, "input_ids": token_ids, "image_row": image_row}
+        if self.augment_text is not None:
+            pair["input_ids"] = self.augment_text(token_ids, self.seed, epoch, row)
+        if self.mask_words is not None:
+            pair["masked"] = self.mask_words(token_ids, self.seed, epoch, row)
+        return pair
 
 
 class CaptionPairs(Dataset):
     """One row for each caption of a split, with its image augmented.
 
-    Captions are tokenised once. A row is asked for as `(epoch, row)`: the augmentation's random draws hang on the
-    seed, the epoch and the row alone, so that neither worker count nor order changes the data.
+    Captions are tokenised once, see [`tokenized_captions`]. A row is asked for as `(epoch, row)`, see
+    [`PairAugmenter`].
 
     Args:
         dataset: rows with `image`, `image_id`, `person_id`, `captions`.
         tokenizer: CLIP's tokenizer; captions are cut to its `model_max_length`, their end token kept.
         transform: PIL image and generator -> `(3, height, width)`.
-        seed: of the augmentations.
+        seed: of the augmentations and of the order.
+        augment_text: of the captions; `None` leaves them as they are.
+        mask_words: of the captions, for the objective `mlm`; `None` makes no masked captions.
 
     Raises:
         ValueError: no rows, or a blank caption.
     """
 
-    def __init__(self, dataset: datasets.Dataset, tokenizer: Any, transform: TrainingTransform, seed: int) -> None:
-        captions = dataset["captions"]
-        self.pairs = [(image, text) for image, texts in enumerate(captions) for text in texts]
-        if not self.pairs:
+    def __init__(
+        self,
+        dataset: datasets.Dataset,
+        tokenizer: Any,
+        transform: TrainingTransform,
+        seed: int,
+        augment_text: TextAugmentation | None = None,
+        mask_words: CaptionMasking | None = None,
+    ) -> None:
+        self.tokens = tokenized_captions(dataset, tokenizer)
+        captions = _list_lengths(self.tokens)
+        if not captions.sum():
             raise ValueError("the training split has no captions; check the data set's train split")
-        for image, text in self.pairs:
-            if not text.strip():
-                raise ValueError(f"training row {image} has a blank caption; remove it from the annotation")
-        self.token_ids = tokenizer([text for _, text in self.pairs], truncation=True)["input_ids"]
-        self.images = dataset.select_columns(["image", "image_id"])
+        self.image_rows = np.repeat(np.arange(len(captions)), captions)
+        self.first_pairs = captions.cumsum() - captions
+        self.augmenter = PairAugmenter(dataset.features["image"], transform, seed, augment_text, mask_words)
+        self.images = dataset.select_columns(["image", "image_id"]).cast_column("image", datasets.Image(decode=False))
         self.person_ids = list(dataset["person_id"])
         # sorted, never in the order of a set: labels must not depend on hashing
         self.label_of = {person_id: label for label, person_id in enumerate(sorted(set(self.person_ids)))}
-        self.transform = transform
         self.seed = seed
+
+    @property
+    def image_names(self) -> Sequence[str]:
+        """`image_id` of each image row."""
+        return self.images["image_id"]
 
     @property
     def num_identities(self) -> int:
@@ -49,7 +130,7 @@ class CaptionPairs(Dataset):
         return len(self.label_of)
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.image_rows)
 
     def __getitem__(self, index: tuple[int, int]) -> dict[str, Any]:
         """The pair of `(epoch, row)`.
@@ -58,21 +139,20 @@ class CaptionPairs(Dataset):
             OSError: the image cannot be decoded.
         """
         epoch, row = index
-        image_row = self.pairs[row][0]
+        image_row = int(self.image_rows[row])
         record = self.images[image_row]
-        try:
-            pixels = self.transform(record["image"], sample_generator(self.seed, epoch, row))
-        except OSError as error:
-            raise OSError(
-                f"image {record['image_id']!r} (training row {image_row}) cannot be read: {error}"
-            ) from error
+        token_ids = self.tokens[image_row]["input_ids"][row - int(self.first_pairs[image_row])]
         return {
-            "pixel_values": pixels,
-            "input_ids": self.token_ids[row],
+            **self.augmenter(epoch, row, image_row, record, token_ids),
             "person_id": self.person_ids[image_row],
             "label": self.label_of[self.person_ids[image_row]],
-            "image_row": image_row,
         }
+
+    def batches(
+        self, batch_size: int, num_steps: int, rank: int = 0, world_size: int = 1, done: int = 0
+    ) -> "StepBatches":
+        """What a loader of one process asks for; see [`StepBatches`]."""
+        return StepBatches(len(self), batch_size, num_steps, self.seed, rank, world_size, done)
 
 
 class PairCollator:
@@ -87,17 +167,21 @@ class PairCollator:
 
     def __call__(self, pairs: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """`pixel_values` (batch, 3, height, width), `input_ids` (batch, tokens), and (batch,) `person_ids`, `labels`,
-        `image_ids`."""
-        input_ids = torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor(pair["input_ids"]) for pair in pairs], batch_first=True, padding_value=self.pad_token_id
-        )
-        return {
-            "pixel_values": torch.stack([pair["pixel_values"] for pair in pairs]),
-            "input_ids": input_ids,
+        `image_ids`; of pairs with masked captions also `masked_input_ids` (batch, masked tokens), `mlm_positions` and
+        `mlm_labels` (batch, words)."""
+        batch = {
+            "pixel_values": default_collate([pair["pixel_values"] for pair in pairs]),  # into shared memory at once
+            "input_ids": _padded([pair["input_ids"] for pair in pairs], self.pad_token_id),
             "person_ids": torch.tensor([pair["person_id"] for pair in pairs]),
             "labels": torch.tensor([pair["label"] for pair in pairs]),
             "image_ids": torch.tensor([pair["image_row"] for pair in pairs]),
         }
+        if "masked" in pairs[0]:
+            masked = [pair["masked"] for pair in pairs]
+            batch["masked_input_ids"] = _padded([caption.input_ids for caption in masked], self.pad_token_id)
+            batch["mlm_positions"] = _padded([caption.positions for caption in masked], 0)
+            batch["mlm_labels"] = _padded([caption.labels for caption in masked], IGNORED)
+        return batch
 
 
 class StepBatches(Sampler):
@@ -110,17 +194,25 @@ class StepBatches(Sampler):
     Args:
         num_rows: rows of the split.
         batch_size: pairs of one process in one step.
-        num_steps: batches to yield.
+        num_steps: batches in all.
         seed: of the permutations.
         rank: this process.
         world_size: number of processes.
+        done: so many of the batches are left out at the start, by a run that goes on after them.
 
     Raises:
         ValueError: a global batch larger than the split.
     """
 
     def __init__(
-        self, num_rows: int, batch_size: int, num_steps: int, seed: int, rank: int = 0, world_size: int = 1
+        self,
+        num_rows: int,
+        batch_size: int,
+        num_steps: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        done: int = 0,
     ) -> None:
         self.num_rows = num_rows
         self.batch_size = batch_size
@@ -128,15 +220,16 @@ class StepBatches(Sampler):
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.done = done
         self.per_epoch = batches_per_epoch(num_rows, batch_size, world_size)
 
     def __len__(self) -> int:
-        return self.num_steps
+        return self.num_steps - self.done
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for step in range(self.num_steps):
+        for step in range(self.done, self.num_steps):
             epoch, batch = divmod(step, self.per_epoch)
-            if batch == 0:
+            if batch == 0 or step == self.done:
                 order = shuffled_indices(self.num_rows, self.seed, epoch)
             start = (batch * self.world_size + self.rank) * self.batch_size
             yield [(epoch, row) for row in order[start : start + self.batch_size]]
@@ -156,8 +249,8 @@ def batches_per_epoch(num_rows: int, batch_size: int, world_size: int) -> int:
     return num_rows // (batch_size * world_size)
 
 
-def pair_loader(pairs: CaptionPairs, batches: StepBatches, pad_token_id: int, num_workers: int) -> DataLoader:
-    """A loader of `batches`; workers prefetch, and the data is the same for any number of them."""
+def pair_loader(pairs: Dataset, batches: Sampler, pad_token_id: int, num_workers: int) -> DataLoader:
+    """A loader of the `batches` that the `pairs` gave; the data is the same for any number of workers."""
     return DataLoader(
         pairs,
         batch_sampler=batches,
@@ -166,6 +259,19 @@ def pair_loader(pairs: CaptionPairs, batches: StepBatches, pad_token_id: int, nu
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_one_thread if num_workers else None,
     )
+
+
+def _list_lengths(tokens: datasets.Dataset) -> np.ndarray:
+    """Captions of each image, `(images,)`."""
+    if not len(tokens):
+        return np.zeros(0, dtype=np.int64)
+    return pc.list_value_length(tokens.data.column("input_ids")).to_numpy().astype(np.int64)
+
+
+def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+    """Rows of integers as one tensor, (rows, longest), filled up on the right."""
+    tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
+    return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)
 
 
 def _one_thread(worker: int) -> None:

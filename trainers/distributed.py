@@ -9,6 +9,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def process_index() -> int:
+    """Rank of this process in its run; 0 where nothing is distributed."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
 class _GatherWithGradient(torch.autograd.Function):
     """all_gather forward; backward sums over ranks the gradients that reached this rank's slice."""
 
@@ -52,4 +57,4 @@ def gather_ids(ids: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts)
 
 
-__all__ = ["gather_ids", "gather_with_gradient", "world_size"]
+__all__ = ["gather_ids", "gather_with_gradient", "process_index", "world_size"]

@@ -1,4 +1,4 @@
-"""`prompt-clip evaluate MODEL --data NAME`: a model's retrieval metrics on one split, in both directions."""
+"""`prompt-clip evaluate MODEL --data DIR_OR_NAME`: a model's retrieval metrics on one split, in both directions."""
 
 import argparse
 import json
@@ -15,6 +15,7 @@ from modeling_prompt_clip.retrieval.metrics import RetrievalMetrics
 from modeling_prompt_clip.retrieval.report import ranked_strips
 from modeling_prompt_clip.retrieval.tables import metrics_table
 from trainers.files import write_json
+from trainers.splits import resolve_source
 
 __all__ = ["main"]
 
@@ -34,10 +35,11 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     earlier = _earlier_rows(args.output) if args.output else []
-    dataset = load_person_search(args.data, data_dir=args.data_dir, split=args.split)
+    data, data_dir = resolve_source(args.data, args.data_dir)
+    dataset = load_person_search(data, data_dir=data_dir, split=args.split)
     image_size = tuple(args.image_size) if args.image_size else None
     model, processor = load_model(args.model, image_size=image_size, device=args.device)
-    evaluator = TextToImageEvaluator(dataset, processor, batch_size=args.batch_size)
+    evaluator = TextToImageEvaluator(dataset, processor, batch_size=args.batch_size, num_workers=args.num_workers)
     encoded = evaluator.encode(model)
     results = evaluator.metrics(encoded)
     rows = _rows(args, results, processor.image_size)
@@ -55,8 +57,14 @@ def _parser() -> argparse.ArgumentParser:
         description="R@1, R@5, R@10, mAP and mINP of a model on one split of a data set, in both directions.",
     )
     add_model_arguments(parser)
-    parser.add_argument("--data", required=True, metavar="NAME", help=f"one of {', '.join(PERSON_SEARCH_DATASETS)}")
-    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="folder of the data set")
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR_OR_NAME",
+        help="a folder, whose format is found out, USER/NAME on the Hub, or, with --data_dir, one of "
+        f"{', '.join(PERSON_SEARCH_DATASETS)}",
+    )
+    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="folder of the data set that --data names")
     parser.add_argument(
         "--split",
         choices=("train", "validation", "test"),
@@ -69,6 +77,13 @@ def _parser() -> argparse.ArgumentParser:
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
         help="pixels, where they should differ from the model's own",
+    )
+    parser.add_argument(
+        "--num_workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that prepare images while the model works (default 0; try 4 on a GPU)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help=f"also write {STRIPS}, and add to {RESULTS}")

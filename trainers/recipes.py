@@ -21,7 +21,9 @@ examples:
       --base_model openai/clip-vit-base-patch16
   prompt-clip train --config synthetic_pedes --output_dir runs/first --stage_two_learning_rate 1e-4
   prompt-clip train --config synthetic_pedes --output_dir runs/direct --direct true
-  prompt-clip train --config synthetic_pedes --output_dir runs/second --stages two --adapter runs/first/adapter"""
+  prompt-clip train --config synthetic_pedes --output_dir runs/second --stages two --adapter runs/first/adapter
+  prompt-clip train --config rstp_reid --data_dir /data/RSTPReid --also_train_on icfg_pedes=/data/ICFG-PEDES \\
+      --on_leak drop"""
 
 
 DEFAULT_RECIPE = "synthetic_pedes"
@@ -38,6 +40,9 @@ class RecipeParser(HfArgumentParser):
         super().__init__(*args, formatter_class=HelpFormatter, **kwargs)
         for mapping in (dict, dict[str, float], dict[str, Any]):
             self.register("type", mapping, str)  # the dataclass reads mappings from text: JSON, or sdm=1,id=0.5
+        for action in self._actions:
+            if any(option.startswith("--no_") for option in action.option_strings):
+                action.help = argparse.SUPPRESS  # the twin of a setting that is on; its help would say the opposite
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """Parse, or exit with status 2 and a suggestion."""

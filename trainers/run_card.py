@@ -2,13 +2,14 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.run_folder import RunFolder
+from trainers.splits import resolve_source, source_label
 from trainers.stage import StageResult
 
 METRICS = ("R@1", "R@5", "R@10", "mAP", "mINP")
@@ -36,7 +37,7 @@ re-ranking. Weights were selected by {selection}; the test split was evaluated o
 
 ## Training
 
-{stages}
+{training}
 
 Every setting is in `config.yaml`; `prompt-clip train --config config.yaml --output_dir NEW` repeats the run.
 Environment: {environment}.
@@ -53,20 +54,31 @@ keep them no longer than needed, and delete them on request.
 """
 
 
-def write_run_card(run: RunFolder, args: TwoStageTrainingArguments, stages: Mapping[str, StageResult]) -> Path:
-    """Write `README.md` into a run folder, from what the run measured and nothing else."""
+def write_run_card(
+    run: RunFolder, args: TwoStageTrainingArguments, stages: Mapping[str, StageResult], notes: Sequence[str] = ()
+) -> Path:
+    """Write `README.md` into a run folder, from what the run measured and nothing else.
+
+    Args:
+        run: the folder.
+        args: settings of the run.
+        stages: how each stage ended.
+        notes: sentences on the data, see [`RunSplits`].
+    """
     entries = json.loads(run.results.read_text(encoding="utf-8"))
     selected = any(entry["split"] == "validation" and entry["stage"] != "base" for entry in entries)
     text = CARD.format(
         name=run.path.name,
-        dataset=args.dataset,
+        dataset=source_label(*resolve_source(args.dataset, args.data_dir)),
         base_model=args.base_model,
         height=args.image_size[0],
         width=args.image_size[1],
         snippet=loading_snippet("two" in stages),
         selection="R@1 on the validation split" if selected else "nothing: the last weights of each stage were kept",
         results=results_table(entries),
-        stages="\n".join(stage_line(args, name, result) for name, result in stages.items()),
+        training="\n".join(
+            [*(stage_line(args, name, result) for name, result in stages.items()), *(f"- {note}" for note in notes)]
+        ),
         environment=", ".join(
             [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in LIBRARIES)]
         ),

@@ -10,10 +10,20 @@ import yaml
 
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.curves import plot_curves
-from trainers.files import write_json
+from trainers.files import write_atomically, write_json
+from trainers.stage import StageResult
 from trainers.tracking import MetricsLog, read_metrics
 
-CONTENTS = ("config.yaml", "metrics.jsonl", "results.json", "README.md", "adapter", "model", "checkpoints", "plots")
+CONTENTS = (
+    "config.yaml", "metrics.jsonl", "results.json", "skipped_images.json", "bad_batch.json", "leaks.json", "README.md",
+    "progress.json", "adapter", "model", "checkpoints", "plots",
+)  # fmt: skip
+
+# settings that a run may go on under, whatever they were: they change neither data nor weights
+MAY_DIFFER = frozenset(
+    {"output_dir", "overwrite_output_dir", "resume", "save_steps", "save_total_limit", "num_workers", "report_to"}
+    | {"data_dir", "eval_batch_size", "log_steps"}
+)
 
 
 class RunFolder:
@@ -31,6 +41,8 @@ class RunFolder:
         self.plots = self.path / "plots"
         self.results = self.path / "results.json"
         self.metrics = self.path / "metrics.jsonl"
+        self.config = self.path / "config.yaml"
+        self.progress = self.path / "progress.json"
 
     def check_free(self, overwrite: bool) -> None:
         """See that a run may be written here.
@@ -43,34 +55,83 @@ class RunFolder:
         taken = [name for name in CONTENTS if (self.path / name).exists()]
         if taken and not overwrite:
             raise OSError(
-                f"output_dir {self.path} already holds a run ({', '.join(taken)}); name another folder, or set "
-                "overwrite_output_dir to replace it"
+                f"output_dir {self.path} already holds a run ({', '.join(taken)}); name another folder, set resume to "
+                "auto to go on with it, or overwrite_output_dir to replace it"
             )
 
-    def create(self, args: TwoStageTrainingArguments) -> MetricsLog:
-        """Make the folder, clear what an earlier run left if that is allowed, and write the settings.
+    def can_go_on(self, args: TwoStageTrainingArguments) -> bool:
+        """Whether there is a run here that these settings go on with.
 
         Raises:
-            OSError: as [`check_free`], or the folder cannot be written.
+            ValueError: there is one, of other settings; the message names them.
+            OSError: its settings cannot be read.
         """
-        self.check_free(args.overwrite_output_dir)
-        for name in (*CONTENTS, "two_stage"):
+        if args.resume == "no" or not self.config.is_file():
+            return False
+        try:
+            earlier = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{self.config} is not valid YAML: {error}") from error
+        different = [
+            f"{name} {earlier.get(name)!r} there and {value!r} here"
+            for name, value in yaml.safe_load(_as_yaml(args)).items()
+            if name not in MAY_DIFFER and earlier.get(name) != value
+        ]
+        if different:
+            raise ValueError(
+                f"the run in {self.path} cannot go on under other settings: {'; '.join(different)}. Take those of "
+                f"{self.config}, or name another output_dir"
+            )
+        return True
+
+    def create(self, args: TwoStageTrainingArguments) -> MetricsLog:
+        """Make the folder, clear what an earlier run left, and write the settings; `check_free` comes before.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        # the settings go last and come first: a folder without them holds nothing to go on with
+        for name in sorted((*CONTENTS, "two_stage"), key="config.yaml".__eq__):
             path = self.path / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         for folder in (self.path, self.checkpoints, self.plots):
             folder.mkdir(parents=True, exist_ok=True)
-        settings = yaml.safe_dump(asdict(args), sort_keys=False, allow_unicode=True)
-        (self.path / "config.yaml").write_text(settings, encoding="utf-8")
+        write_atomically(self.config, _as_yaml(args).encode())
         write_json(self.results, [])
         return MetricsLog(self.metrics)
 
     def record(self, entries: list[dict[str, Any]]) -> None:
-        """Add evaluations to `results.json`."""
-        write_json(self.results, [*json.loads(self.results.read_text(encoding="utf-8")), *entries])
+        """Add evaluations to `results.json`, in place of those of the same method, split and direction."""
+        entries = {_key(entry): entry for entry in (*self.recorded(), *entries)}
+        write_json(self.results, list(entries.values()))
+
+    def recorded(self) -> list[dict[str, Any]]:
+        """The evaluations in `results.json`."""
+        return json.loads(self.results.read_text(encoding="utf-8")) if self.results.is_file() else []
+
+    def finish_stage(self, name: str, result: StageResult) -> None:
+        """Take note, for a run that goes on, that a stage is done."""
+        write_json(self.progress, {**self._finished(), name: asdict(result)})
+
+    def finished_stages(self) -> dict[str, StageResult]:
+        """The stages that are done, and how they ended."""
+        return {name: StageResult(**result) for name, result in self._finished().items()}
+
+    def _finished(self) -> dict[str, dict[str, Any]]:
+        return json.loads(self.progress.read_text(encoding="utf-8")) if self.progress.is_file() else {}
 
     def draw_curves(self) -> list[Path]:
         """Plot losses, learning rates and validation scores into `plots`."""
         return plot_curves(read_metrics(self.metrics), self.plots)
+
+
+def _as_yaml(args: TwoStageTrainingArguments) -> str:
+    return yaml.safe_dump(asdict(args), sort_keys=False, allow_unicode=True)
+
+
+def _key(entry: dict[str, Any]) -> tuple[str, ...]:
+    """What an evaluation is of."""
+    return tuple(entry[name] for name in ("stage", "method", "split", "direction"))
 
 
 __all__ = ["RunFolder"]

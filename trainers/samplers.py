@@ -8,19 +8,20 @@ import numpy as np
 from trainers.checks import check_integer
 
 
-def shuffled_indices(num_rows: int, seed: int, epoch: int) -> list[int]:
-    """A permutation of all rows; another one in every epoch, the same one on every machine.
+def shuffled_indices(num_rows: int, seed: int, epoch: int, window: int = 0) -> list[int]:
+    """A permutation of all rows; another one in every epoch and window, the same one on every machine.
 
     Args:
         num_rows: 0 or more.
         seed: the run's seed, 0 or more.
         epoch: 0 or more.
+        window: which part of the epoch it is, where rows are shuffled in parts; 0 or more.
 
     Raises:
         ValueError, TypeError: a number is negative or no integer.
     """
     check_integer("num_rows", num_rows, least=0)
-    return _epoch_random(seed, epoch).permutation(num_rows).tolist()
+    return _epoch_random(seed, epoch, window).permutation(num_rows).tolist()
 
 
 def identity_batches(
@@ -81,11 +82,13 @@ def _groups_by_person(person_ids: Sequence[int], instances: int, random: np.rand
     return groups
 
 
-def _epoch_random(seed: int, epoch: int) -> np.random.Generator:
-    """Random numbers of one epoch, independent of the other epochs and of the augmentations' streams."""
-    check_integer("seed", seed, least=0)
-    check_integer("epoch", epoch, least=0)
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
+def _epoch_random(seed: int, epoch: int, window: int = 0) -> np.random.Generator:
+    """Random numbers of one window of one epoch, independent of all others and of the augmentations' streams."""
+    for name, value in (("seed", seed), ("epoch", epoch), ("window", window)):
+        check_integer(name, value, least=0)
+    # keys of two and three numbers are those of a row's image and caption
+    key = (epoch, 0, 0, window) if window else (epoch,)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 __all__ = ["identity_batches", "shuffled_indices"]

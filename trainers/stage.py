@@ -5,20 +5,25 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device, tqdm
+from accelerate.utils import DistributedType, send_to_device, tqdm
+from peft import PeftModel
 from torch import nn
 from torch.utils.data import DataLoader
 
 from trainers.arguments import StageSettings, TwoStageTrainingArguments
+from trainers.bad_steps import BadSteps
 from trainers.distributed import gather_ids, gather_with_gradient
-from trainers.objectives import CombinedObjective
+from trainers.objectives import CombinedObjective, mlm_loss
+from trainers.objectives.mlm import IGNORED
 from trainers.optimization import build_optimizer, build_schedule, parameter_groups
+from trainers.preemption import Preempted
 from trainers.tracking import MetricsLog
 
 logger = logging.getLogger(__name__)
@@ -42,16 +47,54 @@ class StageModule(nn.Module):
 
         Args:
             batch: `pixel_values` (batch, 3, height, width), `input_ids` (batch, tokens), and (batch,) `person_ids`,
-                `labels`, `image_ids` of this process.
+                `labels`, `image_ids` of this process; for `mlm` also `masked_input_ids` (batch, masked tokens), and
+                (batch, words) `mlm_positions` of the masked words in them and `mlm_labels`, their true ids, rows
+                filled up with position 0 and label -100.
+
+        Raises:
+            ValueError: the objective has `mlm` and the batch no masked captions, or what the objectives raise.
         """
         output = self.model(input_ids=batch["input_ids"], pixel_values=batch["pixel_values"])
+        mlm = None
+        if self.objective.mlm_head is not None:
+            mlm = self._mlm(batch, output.vision_model_output.last_hidden_state)
         return self.objective(
             gather_with_gradient(output.image_embeds),
             gather_with_gradient(output.text_embeds),
             gather_ids(batch["person_ids"]),
             labels=gather_ids(batch["labels"]),
             image_ids=gather_ids(batch["image_ids"]),
+            mlm=mlm,
         )
+
+    def _mlm(self, batch: dict[str, torch.Tensor], image_states: torch.Tensor) -> torch.Tensor:
+        """Loss of the masked words of the global batch; the masked captions take a pass of their own.
+
+        Args:
+            batch: as for `forward`.
+            image_states: (batch, image tokens, hidden size), the vision tower's last hidden state.
+        """
+        if "masked_input_ids" not in batch:
+            raise ValueError("the batch has no masked_input_ids: the objective 'mlm' needs captions with masked words")
+        clip = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        input_ids, labels = batch["masked_input_ids"], batch["mlm_labels"]
+        text_tokens = clip.text_projection(clip.text_model(input_ids=input_ids).last_hidden_state)
+        # CLIP norms and projects the class token alone; every token goes the same way here, as in IRRA
+        image_tokens = clip.visual_projection(clip.vision_model.post_layernorm(image_states))
+        padding = after_end(input_ids, clip.text_model.eos_token_id)
+        logits = self.objective.mlm_head(text_tokens, image_tokens, padding, batch["mlm_positions"])
+        # of all processes: a mean of their means would give a word more weight where fewer are masked
+        count = gather_ids((labels != IGNORED).sum()[None]).sum()
+        return gather_with_gradient(mlm_loss(logits, labels, count=count)[None]).sum()
+
+
+def after_end(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
+    """Which tokens of (batch, tokens) stand after their caption's end token, as (batch, tokens) booleans.
+
+    As the text tower finds it: the first `eos_token_id`, or under OpenAI's wrong 2 the largest id.
+    """
+    is_end = input_ids if eos_token_id == 2 else (input_ids == eos_token_id).int()
+    return torch.arange(input_ids.shape[1], device=input_ids.device) > is_end.argmax(dim=-1, keepdim=True)
 
 
 @dataclass
@@ -62,17 +105,22 @@ class StageResult:
         steps: optimizer steps that were run.
         best_step: the step whose weights were kept.
         best_metrics: their validation metrics, in percent; empty where there is no validation split.
+        skipped_steps: steps among them that changed nothing, because their loss or gradient was not finite.
         seconds: wall-clock time of the stage, evaluations included.
     """
 
     steps: int = 0
     best_step: int = 0
     best_metrics: dict[str, float] = field(default_factory=dict)
+    skipped_steps: int = 0
     seconds: float = 0.0
 
 
 class StageLoop:
     """Runs the steps of one stage.
+
+    A step whose loss or gradient is not finite changes neither weights nor optimizer, on any process; the schedule
+    and the data go on. The decision is made on the device, see [`BadSteps`].
 
     Args:
         accelerator: of the run.
@@ -85,6 +133,11 @@ class StageLoop:
         evaluate: validation metrics by name, with `R@1`; `None` without a validation split.
         keep: called with the step when its weights are the best so far, or the last where nothing is evaluated.
         log: `metrics.jsonl`; `None` on all processes but the first.
+        save: called every `args.save_steps` (or after each evaluation), and before stopping, with the step, the best
+            step so far, and the loop's state; `None` saves nothing to go on from.
+        asked_to_stop: whether the run shall stop now; called between steps, by all processes after the same ones.
+        max_bad_steps: so many skipped steps in a row stop the run, with `bad_batch.json` in its folder.
+        image_names: name of each of the batches' `image_ids`, for that file.
     """
 
     def __init__(
@@ -100,6 +153,10 @@ class StageLoop:
         evaluate: Callable[[], dict[str, float]] | None,
         keep: Callable[[int], None],
         log: MetricsLog | None,
+        save: Callable[[int, int, dict[str, Any]], None] | None = None,
+        asked_to_stop: Callable[[], bool] | None = None,
+        max_bad_steps: int = 5,
+        image_names: Sequence[str] | None = None,
     ) -> None:
         self.accelerator = accelerator
         self.args = args
@@ -109,6 +166,9 @@ class StageLoop:
         self.evaluate = evaluate
         self.keep = keep
         self.log = log
+        self.save = save
+        self.asked_to_stop = asked_to_stop
+        self.bad_steps = BadSteps(stage.name, max_bad_steps, Path(args.output_dir, "bad_batch.json"), image_names)
         groups = parameter_groups(
             module.named_parameters(),
             learning_rate=stage.learning_rate,
@@ -125,37 +185,86 @@ class StageLoop:
             total_steps=total_steps,
             start_factor=args.warmup_start,
         )
+        self.objective = module.objective
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
         self.trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.batches: Iterator[dict[str, torch.Tensor]] = iter(loader)
+        self.sums: dict[str, torch.Tensor] = {}
         self.result = StageResult()
 
+    def state(self) -> dict[str, Any]:
+        """Everything that the steps to come depend on, beside the model's weights and the random numbers."""
+        scaler = self.accelerator.scaler
+        return {
+            "result": asdict(self.result),
+            "sums": {name: float(value) for name, value in self.sums.items()},
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else None,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state` returned; the loader must start after its steps."""
+        self.result = StageResult(**state["result"])
+        self.bad_steps.skipped = self.result.skipped_steps
+        self.sums = {name: torch.tensor(value) for name, value in state["sums"].items()}
+        self.objective.load_state_dict(state["objective"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if state["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
     def run(self) -> StageResult:
-        """Train to the end of the stage."""
+        """Train to the end of the stage.
+
+        Raises:
+            Preempted: the run was asked to stop, and has saved a checkpoint.
+        """
         self.module.train()
-        started = time.monotonic()
-        sums: dict[str, torch.Tensor] = {}
+        started = time.monotonic() - self.result.seconds
+        first = self.result.steps + 1
         title = f"stage {self.stage.name}"
         pause = 0.2 if sys.stderr.isatty() else 10.0  # seconds between drawings: a log file wants few
-        with tqdm(total=self.total_steps, desc=title, unit="step", mininterval=pause) as progress:
-            for step in range(1, self.total_steps + 1):
-                for name, value in self._step().items():
-                    sums[name] = sums[name] + value if name in sums else value
+        bar = tqdm(total=self.total_steps, initial=first - 1, desc=title, unit="step", mininterval=pause)
+        with bar as progress:
+            for step in range(first, self.total_steps + 1):
+                for name, value in self._step(step).items():
+                    self.sums[name] = self.sums[name] + value if name in self.sums else value
                 self.result.steps = step
                 progress.update()
                 last = step == self.total_steps
                 if step % self.args.log_steps == 0 or last:
-                    progress.set_postfix(self._log_training(step, sums), refresh=False)
-                    sums = {}
+                    progress.set_postfix(self._log_training(step), refresh=False)
                 if last or step % self.eval_steps == 0:
                     self._evaluate(step)
-        self.result.seconds = time.monotonic() - started
+                self.result.seconds = time.monotonic() - started
+                if not last:
+                    self._save_or_stop(step)
         return self.result
 
-    def _step(self) -> dict[str, torch.Tensor]:
-        """One optimizer step. The losses stay on the device: reading them would wait for it."""
+    def _save_or_stop(self, step: int) -> None:
+        """Save a checkpoint where one is due, or where the run is asked to stop, and stop it then."""
+        # asking all processes waits for the device: done when the losses have been read anyway
+        asks = self.accelerator.num_processes == 1 or step % self.args.log_steps == 0
+        stop = self.asked_to_stop is not None and asks and self.asked_to_stop()
+        if self.save is not None and (stop or step % (self.args.save_steps or self.eval_steps) == 0):
+            self.result.skipped_steps = self.bad_steps.read()
+            self.save(step, self.result.best_step, self.state())
+        if stop:
+            raise Preempted(
+                f"asked to stop: stage {self.stage.name} is saved at step {step}; the same command with --resume auto "
+                "goes on from there"
+            )
+
+    def _step(self, step: int) -> dict[str, torch.Tensor]:
+        """One optimizer step; returns its losses and 1 under "steps", or zeros where it was skipped.
+
+        They stay on the device: reading them would wait for it.
+        """
         batches = self.args.gradient_accumulation_steps
-        sums: dict[str, torch.Tensor] = {"steps": torch.ones(())}
+        losses: dict[str, torch.Tensor] = {}
+        image_ids = []
         for number in range(batches):
             batch = send_to_device(next(self.batches), self.accelerator.device, non_blocking=True)
             # gradients travel between processes once a step, with the last batch
@@ -164,20 +273,48 @@ class StageLoop:
                 loss, terms = self.module(batch)
                 self.accelerator.backward(loss / batches)
             for name, value in {"loss": loss.detach(), **terms}.items():
-                sums[name] = sums.get(name, 0) + value.float() / batches
+                losses[name] = losses.get(name, 0) + value.float() / batches
+            image_ids.append(batch["image_ids"])
+        finite = losses["loss"].isfinite()
+        norm = self._clip_gradients()
+        if self.accelerator.scaler is None:  # float16 overflows as a matter of course, and its scaler sees to it
+            finite = finite & norm.isfinite()
+        self._update(finite)
+        self.bad_steps.add(step, finite, torch.cat(image_ids))
+        return {name: value.where(finite, 0.0) for name, value in losses.items()} | {"steps": finite.float()}
+
+    def _clip_gradients(self) -> torch.Tensor:
+        """Clip the gradient, if that is asked for; returns its norm before, over all processes."""
         if self.args.max_grad_norm:
-            self.accelerator.clip_grad_norm_(self.trainable, self.args.max_grad_norm)
-        self.optimizer.step()
+            norm = self.accelerator.clip_grad_norm_(self.trainable, self.args.max_grad_norm)
+        else:
+            norm = nn.utils.get_total_norm([p.grad for p in self.trainable if p.grad is not None])
+        if hasattr(norm, "full_tensor"):  # FSDP2 shards even this
+            return norm.full_tensor()
+        return torch.as_tensor(0.0 if norm is None else norm)  # DeepSpeed clips by itself, and may not say
+
+    def _update(self, finite: torch.Tensor) -> None:
+        """Step the optimizer, which leaves everything as it is where the step is not `finite`."""
+        if self.accelerator.scaler is not None or self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            self.optimizer.step()  # these step or skip by their own rules
+        elif self.optimizer.defaults["fused"]:
+            # what torch's fused optimizers take from a gradient scaler: at 1 their kernels write nothing
+            self.optimizer.optimizer.found_inf = (~finite).float()
+            self.optimizer.step()
+        elif finite:  # no such kernel for this device, which must be waited for
+            self.optimizer.step()
         if not self.accelerator.optimizer_step_was_skipped:
             self.schedule.step()
         self.optimizer.zero_grad()
-        return sums
 
-    def _log_training(self, step: int, sums: dict[str, torch.Tensor]) -> dict[str, str]:
-        """Write the mean losses since the last time; returns them for the progress bar."""
+    def _log_training(self, step: int) -> dict[str, str]:
+        """Write the mean losses since the last time, skipped steps left out; returns them for the progress bar."""
+        self.result.skipped_steps = self.bad_steps.read()
+        sums, self.sums = self.sums, {}
         steps = float(sums.pop("steps"))
-        means = {name: float(value) / steps for name, value in sums.items()}
-        self._write(step, "train", {**means, "learning_rate": self.schedule.get_last_lr()[0]})
+        means = {name: float(value) / steps for name, value in sums.items()} if steps else {}
+        rate = self.schedule.get_last_lr()[0]
+        self._write(step, "train", {**means, "learning_rate": rate, "skipped_steps": self.result.skipped_steps})
         return {name: f"{value:.3f}" for name, value in means.items()}
 
     def _evaluate(self, step: int) -> None:
@@ -203,4 +340,4 @@ class StageLoop:
         self.accelerator.log(tracked, step=step)
 
 
-__all__ = ["StageLoop", "StageModule", "StageResult"]
+__all__ = ["StageLoop", "StageModule", "StageResult", "after_end"]

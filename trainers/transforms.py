@@ -219,9 +219,9 @@ def jitter_color(pixels: Tensor, brightness: float, contrast: float, saturation:
     grey = torch.tensor(_GREY, dtype=pixels.dtype).view(3, 1, 1)
     pixels = (pixels * brightness).clamp_(0, 1)
     mean_grey = (pixels * grey).sum(dim=0).mean()
-    pixels = torch.lerp(mean_grey.expand_as(pixels), pixels, contrast).clamp_(0, 1)
+    torch.lerp(mean_grey.expand_as(pixels), pixels, contrast, out=pixels).clamp_(0, 1)
     own_grey = (pixels * grey).sum(dim=0, keepdim=True)
-    return torch.lerp(own_grey.expand_as(pixels), pixels, saturation).clamp_(0, 1)
+    return torch.lerp(own_grey.expand_as(pixels), pixels, saturation, out=pixels).clamp_(0, 1)
 
 
 class _Draws(NamedTuple):

@@ -7,6 +7,7 @@ Runs as `accelerate launch -m trainers.two_stage --config NAME_OR_FILE [--any_fi
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,26 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 from peft import PeftModel, get_peft_model
 
-from dataset_scripts import load_person_search
-from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor
+from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.cli import main as prompt_clip
-from modeling_prompt_clip.configuration_prompt_clip import validate_prompt_settings
-from modeling_prompt_clip.loading import resolve_model_path
 from modeling_prompt_clip.retrieval import RetrievalMetrics, TextToImageEvaluator, metrics_table
 from modeling_prompt_clip.retrieval.report import dataset_sheet, ranked_strips
 from trainers.arguments import TwoStageTrainingArguments
-from trainers.checkpointing import BestWeights, load_adapter_weights, load_model_weights
-from trainers.data import CaptionPairs, StepBatches, batches_per_epoch, pair_loader
+from trainers.base_model import load_base, merged_adapter, new_prompt_config
+from trainers.checkpoint_store import Checkpoint, CheckpointStore
+from trainers.checkpointing import StageCheckpoints, load_adapter_weights, load_model_weights
+from trainers.data import batches_per_epoch, pair_loader
 from trainers.objectives import CombinedObjective
+from trainers.preemption import Preempted, StopRequest
 from trainers.recipes import parse_arguments
 from trainers.run_card import write_run_card
 from trainers.run_folder import RunFolder
+from trainers.splits import prepare_splits
 from trainers.stage import StageLoop, StageModule, StageResult
+from trainers.streaming import first_rows
 from trainers.tracking import MetricsLog
-from trainers.transforms import TrainingTransform, to_rgb
+from trainers.training_pairs import training_pairs
+from trainers.transforms import to_rgb
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +53,8 @@ class TwoStageTrainer:
         args: the settings.
         model: start from this model instead of `args.base_model`; it is trained in place.
         processor: the model's processor; needed with `model`.
-        splits: train on these instead of `args.dataset`: `train`, and, where there are, `validation` and `test`.
+        splits: train on these instead of `args.dataset`: `train` (which may be a stream), and, where there are,
+            `validation` and `test`.
 
     Raises:
         ValueError, TypeError, OSError: anything that can be known to be wrong before training: the settings, the base
@@ -61,126 +66,217 @@ class TwoStageTrainer:
         args: TwoStageTrainingArguments,
         model: PromptCLIPModel | None = None,
         processor: PromptCLIPProcessor | None = None,
-        splits: Mapping[str, datasets.Dataset] | None = None,
+        splits: Mapping[str, datasets.Dataset | datasets.IterableDataset] | None = None,
     ) -> None:
         if (model is None) != (processor is None):
             raise ValueError("model and processor belong together; pass both, or neither and set args.base_model")
         self.args = args
         self.run = RunFolder(args.output_dir)
-        self.run.check_free(args.overwrite_output_dir)
+        self.goes_on = self.run.can_go_on(args)
+        if not self.goes_on:
+            self.run.check_free(args.overwrite_output_dir)
         self.accelerator = Accelerator(
             mixed_precision=args.mixed_precision,
             log_with=None if args.report_to == "none" else args.report_to,
             project_config=ProjectConfiguration(project_dir=args.output_dir, logging_dir=args.output_dir),
         )
         # the data first: most of what goes wrong is there, and a base model may have to be downloaded
-        self.splits = dict(splits) if splits is not None else self._load_splits()
-        if "train" not in self.splits:
-            raise ValueError(f"the data set has no train split, only {sorted(self.splits)}; name one that has")
+        with self.accelerator.main_process_first():  # what the first builds and hashes, the others find
+            self.data = prepare_splits(args, splits)
+        self.splits = self.data.splits
         set_seed(args.seed)
         self.model, self.processor = (model, processor) if model is not None else load_base(args)
         if args.adapter:
             self.model = merged_adapter(self.model, args.adapter)
         self.prompt_config = new_prompt_config(args, self.model)
-        self.pairs = self._training_pairs()
+        with self.accelerator.main_process_first():  # the others find the tokens that the first has kept
+            self.pairs = training_pairs(args, self.processor, self.splits["train"])
         self.batches_per_epoch = batches_per_epoch(len(self.pairs), args.batch_size, self.accelerator.num_processes)
         self.validation = self._evaluator("validation")
         self.log: MetricsLog | None = None
+        self.stop = StopRequest(self.accelerator)
+        self.store = CheckpointStore(
+            self.run.checkpoints, writer=self.accelerator.is_main_process, keep=args.save_total_limit
+        )
+        self.checkpoint: Checkpoint | None = None  # to go on from; forgotten once its stage runs
 
     def train(self) -> dict[str, RetrievalMetrics]:
         """Run the stages that the settings name, then evaluate the test split once.
 
         Returns:
             The test metrics under "text_to_image" and "image_to_text"; empty where there is no test split.
+
+        Raises:
+            Preempted: SIGTERM or SIGUSR1 asked the run to stop; it has saved what `resume: auto` goes on from.
+            ValueError, OSError: the run cannot go on from its checkpoint, or diverges, or cannot write.
         """
-        if self.accelerator.is_main_process:
-            self.log = self.run.create(self.args)
-            picture = self.run.plots / "training_set.png"
-            dataset_sheet(self.splits["train"], seed=self.args.seed).save(picture)
-            logger.info("%d caption-image pairs to train on; a look at them: %s", len(self.pairs), picture)
-        self.accelerator.wait_for_everyone()
+        with self.stop:
+            return self._train()
+
+    def _train(self) -> dict[str, RetrievalMetrics]:
+        finished = self._open_run()
         if self.args.report_to != "none":
             self.accelerator.init_trackers("two_stage")
         self.model.to(self.accelerator.device)
         if self.validation is None:
             logger.warning("no validation split: each stage keeps its last weights, and nothing is selected")
-        else:
+        elif not self.goes_on:
             self._record("base", "validation", 0, self.validation(self.model))
         stages: dict[str, StageResult] = {}
         if "one" in self.args.stages:
-            stages["one"] = self.stage_one()
+            stages["one"] = self.stage_one(finished.get("one"))
+            self._stop_between("stage one is done")
         if "two" in self.args.stages:
-            stages["two"] = self.stage_two(stages.get("one"))
+            stages["two"] = self.stage_two(stages.get("one"), finished.get("two"))
+            self._stop_between("training is done, the test is left")
         metrics = self._test(stages)
+        self.store.clear()
         if self.log is not None:
             self.log.close()
             self.run.draw_curves()
-            write_run_card(self.run, self.args, stages)
+            write_run_card(self.run, self.args, stages, self.data.notes())
         self.accelerator.end_training()
         return metrics
 
-    def stage_one(self) -> StageResult:
-        """Domain adaptation: the base is frozen, only prompts (and loss heads) learn; then the prompts are merged."""
+    def _open_run(self) -> dict[str, StageResult]:
+        """Make the run folder, or find out how far the run in it has come; returns the stages that are done."""
+        finished = self.run.finished_stages() if self.goes_on else {}
+        self.checkpoint = self.store.newest() if self.goes_on else None
+        if self.checkpoint is not None and self.checkpoint.stage in finished:
+            self.checkpoint = None
+        self.accelerator.wait_for_everyone()
+        self.goes_on = bool(finished or self.checkpoint)
+        if self.accelerator.is_main_process:
+            self.log = MetricsLog(self.run.metrics) if self.goes_on else self.run.create(self.args)
+            if self.checkpoint is not None:
+                self.log.truncate_after(self.checkpoint.stage, self.checkpoint.step)
+            elif finished:
+                self.log.truncate_after(list(finished)[-1], sys.maxsize)
+            self.data.write(self.run.path)
+            self._look_at_training_set()
+        where = f"step {self.checkpoint.step} of stage {self.checkpoint.stage}" if self.checkpoint else "a new stage"
+        if self.goes_on:
+            logger.info("going on with the run in %s, from %s", self.run.path, where)
+        self.accelerator.wait_for_everyone()
+        return finished
+
+    def _look_at_training_set(self) -> None:
+        """Draw a sheet of the training set: what is wrong with data is seen sooner than read."""
+        picture = self.run.plots / "training_set.png"
+        train = self.splits["train"]
+        shown = train if isinstance(train, datasets.Dataset) else first_rows(train, 256)
+        dataset_sheet(shown, seed=self.args.seed).save(picture)
+        logger.info("%d caption-image pairs to train on; a look at them: %s", len(self.pairs), picture)
+
+    def _stop_between(self, where: str) -> None:
+        """Stop the run if it was asked to; everything so far is on disk."""
+        if self.stop.agreed():
+            raise Preempted(f"asked to stop: {where}; the same command with --resume auto goes on from there")
+
+    def stage_one(self, finished: StageResult | None = None) -> StageResult:
+        """Domain adaptation: the base is frozen, only prompts (and loss heads) learn; then the prompts are merged.
+
+        Args:
+            finished: how the stage ended, where a run goes on after it.
+        """
+        if finished is not None:
+            self._publish("one", finished, self.run.adapter)
+            self.model = merged_adapter(self.model, str(self.run.adapter))
+            return finished
         set_seed(self.args.seed)
         model = get_peft_model(self.model, self.prompt_config)
-        if self.args.prompt_init == "activations":
+        if self.args.prompt_init == "activations" and self.checkpoint is None:
             model.base_model.initialize_from_activations(*self._calibration_batch())
-        best = BestWeights(self.run.checkpoints, "one", writer=self.accelerator.is_main_process)
 
-        def save(folder: str) -> None:
+        def save(folder: Path) -> None:
             # prompts touch no embedding layer; PEFT would ask the Hub about the base model to find that out
-            model.save_pretrained(folder, save_embedding_layers=False)
-            Path(folder, "README.md").unlink()  # PEFT's form, not filled in; the run's card tells what was measured
+            model.save_pretrained(str(folder), save_embedding_layers=False)
+            (folder / "README.md").unlink()  # PEFT's form, not filled in; the run's card tells what was measured
 
-        result = self._run_stage("one", model, best, save)
-        load_adapter_weights(model, best.path)
-        self._publish(best, self.run.adapter)
+        result = self._run_stage("one", model, save, partial(load_adapter_weights, model))
+        self._publish("one", result, self.run.adapter)
         self.model = model.merge_and_unload(safe_merge=True)
         return result
 
-    def stage_two(self, stage_one: StageResult | None = None) -> StageResult:
-        """Task adaptation: prompts are fixed buffers, CLIP itself is trained."""
+    def stage_two(self, stage_one: StageResult | None = None, finished: StageResult | None = None) -> StageResult:
+        """Task adaptation: prompts are fixed buffers, CLIP itself is trained.
+
+        Args:
+            stage_one: how that stage ended, if it was run.
+            finished: how this stage ended, where a run goes on after it.
+        """
+        if finished is not None:
+            self._publish("two", finished, self.run.model)
+            load_model_weights(self.model, self.run.model)
+            return finished
         set_seed(self.args.seed + 1)
         self.model.requires_grad_(True)
         # the objectives have temperatures of their own, and a parameter without a gradient would stall DDP
         self.model.logit_scale.requires_grad_(False)
-        if stage_one is not None and stage_one.best_metrics and self.log is not None:  # where the curves go on
+        starts = self.checkpoint is None and self.log is not None
+        if starts and stage_one is not None and stage_one.best_metrics:  # where the curves go on
             self.log.write({"stage": "two", "step": 0, "split": "validation", **stage_one.best_metrics})
-        best = BestWeights(self.run.checkpoints, "two", writer=self.accelerator.is_main_process)
 
-        def save(folder: str) -> None:
-            self.model.save_pretrained(folder)
-            self.processor.save_pretrained(folder)
+        def save(folder: Path) -> None:
+            self.model.save_pretrained(str(folder))
+            self.processor.save_pretrained(str(folder))
 
-        result = self._run_stage("two", self.model, best, save)
-        load_model_weights(self.model, best.path)
-        self._publish(best, self.run.model)
+        result = self._run_stage("two", self.model, save, partial(load_model_weights, self.model))
+        self._publish("two", result, self.run.model)
         return result
 
     def _run_stage(
-        self, name: str, model: PromptCLIPModel | PeftModel, best: BestWeights, save: Callable[[str], None]
+        self,
+        name: str,
+        model: PromptCLIPModel | PeftModel,
+        save: Callable[[Path], None],
+        load: Callable[[Path], None],
     ) -> StageResult:
-        """Build what a stage needs, run it, and give its optimizer's memory back."""
+        """Build what a stage needs, run it, leave the best weights in the model, and free the optimizer's memory."""
+        checkpoint, self.checkpoint = self.checkpoint, None
+        facts = {
+            "processes": self.accelerator.num_processes,
+            "caption-image pairs": len(self.pairs),
+            "persons": self.pairs.num_identities,
+        }
+        checkpoints = StageCheckpoints(self.accelerator, self.store, name, save, load, facts)
+        loop = self._stage_loop(name, model, checkpoints, done=checkpoint.step if checkpoint else 0)
+        if checkpoint is not None:
+            loop.load_state(checkpoints.restore(checkpoint))
+        result = loop.run()
+        self.accelerator.free_memory()
+        checkpoints.load_best(result.best_step)
+        if self.accelerator.is_main_process:
+            if result.best_metrics:
+                entry = self._entry(name, "validation", result.best_step, "text_to_image", result.best_metrics)
+                self.run.record([entry])
+            self.run.finish_stage(name, result)
+        return result
+
+    def _stage_loop(
+        self, name: str, model: PromptCLIPModel | PeftModel, checkpoints: StageCheckpoints, done: int
+    ) -> StageLoop:
+        """The loop of a stage, whose loader starts after `done` steps."""
         stage = self.args.stage(name)
         objective = CombinedObjective(
             stage.objectives,
             self.args.objective_options(),
             embedding_dim=self.model.config.projection_dim,
             num_identities=self.pairs.num_identities,
+            vocab_size=self.model.config.text_config.vocab_size,
         )
         accumulation = self.args.gradient_accumulation_steps
         steps_per_epoch = max(1, self.batches_per_epoch // accumulation)
         total_steps = stage.total_steps(steps_per_epoch)
-        batches = StepBatches(
-            len(self.pairs),
+        batches = self.pairs.batches(
             self.args.batch_size,
             num_steps=total_steps * accumulation,
-            seed=self.args.seed,
             rank=self.accelerator.process_index,
             world_size=self.accelerator.num_processes,
+            done=done * accumulation,
         )
         pad_token_id = self.processor.tokenizer.pad_token_id
-        loop = StageLoop(
+        return StageLoop(
             self.accelerator,
             self.args,
             stage,
@@ -189,20 +285,21 @@ class TwoStageTrainer:
             total_steps=total_steps,
             eval_steps=self.args.eval_steps or steps_per_epoch,
             evaluate=self.validation and (lambda: self.validation(model)["text_to_image"].to_dict()),
-            keep=lambda step: best.save(step, lambda folder: save(str(folder))),
+            keep=checkpoints.save_best,
             log=self.log,
+            save=checkpoints.save,
+            asked_to_stop=self.stop.agreed,
+            max_bad_steps=self.args.max_bad_steps,
+            image_names=self.pairs.image_names,
         )
-        result = loop.run()
-        self.accelerator.free_memory()
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process and result.best_metrics:
-            self.run.record([self._entry(name, "validation", result.best_step, "text_to_image", result.best_metrics)])
-        return result
 
-    def _publish(self, best: BestWeights, target: Path) -> None:
-        """Move a stage's best weights to their place, once every process has read them."""
+    def _publish(self, stage: str, result: StageResult, target: Path) -> None:
+        """Move a stage's best weights to their place, where that has not been done yet."""
+        best = self.store.best(stage, result.best_step)
         self.accelerator.wait_for_everyone()
-        best.publish(target)
+        if self.accelerator.is_main_process and not target.exists():
+            best.rename(target)
+        self.accelerator.wait_for_everyone()
 
     def _test(self, stages: Mapping[str, StageResult]) -> dict[str, RetrievalMetrics]:
         """Evaluate the final model on the test split, once, and draw its ranked strips."""
@@ -246,88 +343,34 @@ class TwoStageTrainer:
             "metrics": dict(metrics),
         }
 
-    def _load_splits(self) -> dict[str, datasets.Dataset]:
-        """All splits of the data set, built by one process first."""
-        with self.accelerator.main_process_first():
-            return dict(load_person_search(self.args.dataset, self.args.data_dir, None, **self.args.dataset_options))
-
-    def _training_pairs(self) -> CaptionPairs:
-        """The training split as augmented caption-image pairs."""
-        image_processor = self.processor.image_processor
-        transform = TrainingTransform(
-            self.processor.image_size,
-            image_processor.image_mean,
-            image_processor.image_std,
-            flip=self.args.augment_flip,
-            pad=self.args.augment_pad,
-            erase=self.args.augment_erase,
-            color_jitter=self.args.augment_color_jitter,
-        )
-        return CaptionPairs(self.splits["train"], self.processor.tokenizer, transform, self.args.seed)
-
     def _evaluator(self, split: str) -> TextToImageEvaluator | None:
         """The evaluator of a split; `None` where the data set does not have it."""
         if split not in self.splits:
             return None
-        progress = self.accelerator.is_main_process
+        on_cpu = self.accelerator.device.type == "cpu"  # there workers would take the model's own cores
         return TextToImageEvaluator(
-            self.splits[split], self.processor, batch_size=self.args.eval_batch_size, progress=progress
+            self.splits[split],
+            self.processor,
+            batch_size=self.args.eval_batch_size,
+            progress=self.accelerator.is_main_process,
+            num_workers=0 if on_cpu else self.args.num_workers,
         )
 
     def _calibration_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A phrase (1, tokens) and the first training images (up to 256), from which prompts start."""
-        images = self.splits["train"][: min(256, len(self.splits["train"]))]["image"]
+        images = first_rows(self.splits["train"], 256)["image"]
         inputs = self.processor(text=[self.args.prompt_init_phrase], images=[to_rgb(image) for image in images])
         device = self.accelerator.device
         return inputs["input_ids"].to(device), inputs["pixel_values"].to(device)
 
 
-def load_base(args: TwoStageTrainingArguments) -> tuple[PromptCLIPModel, PromptCLIPProcessor]:
-    """The base model at the run's image size, and its processor.
-
-    Raises:
-        OSError, ValueError: see [`PromptCLIPModel.from_clip`].
-    """
-    folder = str(resolve_model_path(args.base_model))
-    options = {"attn_implementation": args.attn_implementation} if args.attn_implementation else {}
-    model = PromptCLIPModel.from_clip(folder, image_size=tuple(args.image_size), **options)
-    model.name_or_path = args.base_model  # what an adapter records as its base: the name, not this machine's path
-    return model, PromptCLIPProcessor.from_clip(folder, image_size=tuple(args.image_size))
-
-
-def merged_adapter(model: PromptCLIPModel, folder: str) -> PromptCLIPModel:
-    """The base model with the prompts of a saved stage-one adapter as its fixed ones.
-
-    Raises:
-        OSError: there is no adapter.
-        ValueError: it was trained for other images or another model.
-    """
-    return PeftModel.from_pretrained(model, folder).merge_and_unload(safe_merge=True)
-
-
-def new_prompt_config(args: TwoStageTrainingArguments, model: PromptCLIPModel) -> ClipPromptConfig | None:
-    """The adapter that stage one will train, checked against the model; `None` where there is no stage one.
-
-    Raises:
-        ValueError: prompts for a layer that does not exist.
-    """
-    if "one" not in args.stages:
-        return None
-    config = ClipPromptConfig(
-        text_prompt_length=args.text_prompt_length,
-        vision_prompt_length=args.vision_prompt_length,
-        prompt_layers=args.prompt_layers,
-        prompt_init=args.prompt_init,
-    )
-    for tower, length in (("text", config.text_prompt_length), ("vision", config.vision_prompt_length)):
-        layers = getattr(model.config, f"{tower}_config").num_hidden_layers
-        validate_prompt_settings(tower, length, config.prompt_layers, layers)
-    return config
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """`prompt-clip train`: parse the settings, train, print the test metrics."""
-    metrics = TwoStageTrainer(parse_arguments(argv)).train()
+    try:
+        metrics = TwoStageTrainer(parse_arguments(argv)).train()
+    except Preempted as stop:
+        logger.warning("%s", stop)
+        return 0
     if metrics:
         sys.stdout.write(metrics_table({name.replace("_", " "): values for name, values in metrics.items()}) + "\n")
     return 0

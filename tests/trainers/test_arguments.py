@@ -19,7 +19,7 @@ from trainers.arguments import TwoStageTrainingArguments, parse_objectives
         ("text_prompt_length", -1, "at least 0"),
         ("mixed_precision", "fp8", "one of no, bf16, fp16"),
         ("optimizer", "sgd", "one of adamw, adam"),
-        ("prompt_init", "zeros", "normal or activations"),
+        ("prompt_init", "zeros", "one of normal, activations"),
         ("image_size", [384], "height and width"),
         ("image_size", [384, 0], "height and width"),
         ("stages", ["two", "one"], "'one two', 'one' or 'two'"),
@@ -30,6 +30,13 @@ from trainers.arguments import TwoStageTrainingArguments, parse_objectives
         ("stage_one_objectives", {"sdm": -1.0}, "0 or more"),
         ("stage_one_objectives", {"sdm": 0.0}, "above 0"),
         ("stage_two_objectives", "sdm=x", "must be a number"),
+        ("augment_text", {"delete": 0.1}, "takes deletion, mask"),
+        ("augment_text", "deletion=1.5", "from 0 to 1"),
+        ("augment_text", "mask", "must be a number"),
+        ("on_bad_image", "ignore", "one of error, skip"),
+        ("on_leak", "skip", "one of error, drop, allow"),
+        ("also_train_on", "icfg_pedes=D", "must be a list"),
+        ("shuffle_buffer", 0, "at least 1"),
     ],
 )
 def test_a_bad_value_is_refused_by_name_with_the_rule(field, value, rule):
@@ -53,6 +60,17 @@ def test_direct_and_an_adapter_contradict():
 @pytest.mark.parametrize("value", ["sdm=1,id=0.5", "sdm, id=.5", '{"sdm": 1, "id": 0.5}', {"sdm": 1, "id": 0.5}])
 def test_objectives_are_read_in_every_form(value):
     assert parse_objectives("stage_one_objectives", value) == {"sdm": 1.0, "id": 0.5}
+
+
+@pytest.mark.parametrize("value", ["deletion=0.05,mask=0.1", '{"deletion": 0.05, "mask": 0.1}'])
+def test_text_augmentations_are_read_in_every_form(value):
+    assert TwoStageTrainingArguments(augment_text=value).augment_text == {"deletion": 0.05, "mask": 0.1}
+    assert TwoStageTrainingArguments(augment_text="").augment_text == {}
+
+
+def test_a_stream_cannot_be_joined():
+    with pytest.raises(ValueError, match="streaming is set and so is also_train_on.*leave streaming out"):
+        TwoStageTrainingArguments(dataset="parquet", streaming=True, also_train_on=["synthetic_pedes"])
 
 
 @pytest.mark.parametrize(

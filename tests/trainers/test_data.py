@@ -1,12 +1,16 @@
+import itertools
 from collections import Counter
 
+import datasets
 import pytest
 import torch
+from datasets import Image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
 from trainers.data import CaptionPairs, PairCollator, StepBatches, batches_per_epoch, pair_loader
+from trainers.text_augmentation import TextAugmentation
 from trainers.transforms import TrainingTransform
 
 
@@ -50,6 +54,19 @@ def test_worker_count_does_not_change_the_data(pairs, tokenizer):
         assert all(torch.equal(alone[key], together[key]) for key in alone)
 
 
+def test_augmented_captions_leave_the_kept_tokens_and_the_images_as_they_are(splits, tokenizer, pairs):
+    augment = TextAugmentation({"deletion": 0.5, "mask": 0.3}, tokenizer)
+    augmented = CaptionPairs(splits["train"], tokenizer, pairs.augmenter.transform, 3, augment)
+    changed = 0
+    for epoch, row in itertools.product(range(3), range(len(pairs))):
+        clean, other = pairs[epoch, row], augmented[epoch, row]
+        assert torch.equal(clean["pixel_values"], other["pixel_values"])
+        assert other["input_ids"] == augment(clean["input_ids"], 3, epoch, row)
+        changed += other["input_ids"] != clean["input_ids"]
+    assert changed > 40
+    assert augmented.tokens["input_ids"][:] == pairs.tokens["input_ids"][:]
+
+
 def test_captions_are_padded_to_the_longest_of_the_batch():
     def pair(*ids):
         return {
@@ -91,13 +108,22 @@ def test_a_batch_larger_than_the_split_is_refused():
         batches_per_epoch(10, 8, 2)
 
 
+@given(rows=st.integers(4, 20), steps=st.integers(1, 12), rank=st.integers(0, 1), data=st.data())
+@settings(deadline=None, max_examples=50)
+def test_a_run_that_goes_on_sees_the_rest_of_the_batches(rows, steps, rank, data):
+    done = data.draw(st.integers(0, steps))
+    whole = list(StepBatches(rows, 2, steps, seed=3, rank=rank, world_size=2))
+    rest = StepBatches(rows, 2, steps, seed=3, rank=rank, world_size=2, done=done)
+    assert list(rest) == whole[done:] and len(rest) == steps - done
+
+
 def test_a_blank_caption_is_refused_with_its_row(splits, tokenizer, pairs):
     split = splits["train"]
     captions = list(split["captions"])
     captions[3] = ["a man", "  "]
     blank = split.remove_columns("captions").add_column("captions", captions)
     with pytest.raises(ValueError, match="training row 3 has a blank caption"):
-        CaptionPairs(blank, tokenizer, pairs.transform, seed=0)
+        CaptionPairs(blank, tokenizer, pairs.augmenter.transform, seed=0)
 
 
 def test_an_image_that_breaks_in_training_is_named(splits, tokenizer, pairs):
@@ -107,3 +133,20 @@ def test_an_image_that_breaks_in_training_is_named(splits, tokenizer, pairs):
     bad = CaptionPairs(splits["train"], tokenizer, broken, seed=0)
     with pytest.raises(OSError, match="'5_0.png' .training row 0. cannot be read: image file is truncated"):
         bad[0, 0]
+
+
+def test_an_image_that_cannot_be_decoded_is_named(splits, tokenizer, pairs):
+    rows = splits["train"].cast_column("image", Image(decode=False)).to_list()
+    rows[2]["image"]["bytes"] = b"no picture"
+    bad = datasets.Dataset.from_list(rows).cast_column("image", Image())
+    with pytest.raises(OSError, match="'4_0.png' .training row 2. cannot be read"):
+        CaptionPairs(bad, tokenizer, pairs.augmenter.transform, seed=0)[0, 4]
+
+
+def test_a_split_without_captions_is_refused(splits, tokenizer, pairs):
+    for empty in (
+        splits["train"].select([]),
+        splits["train"].select([0]).remove_columns("captions").add_column("captions", [[]]),
+    ):
+        with pytest.raises(ValueError, match="the training split has no captions"):
+            CaptionPairs(empty, tokenizer, pairs.augmenter.transform, seed=0)

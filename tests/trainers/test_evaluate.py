@@ -66,6 +66,14 @@ def test_the_test_split_is_used_only_when_named(calls):
     assert calls == {"data": ("cuhk_pedes", "D", "test"), "model": ("M", (64, 32), "cpu")}
 
 
+def test_a_folder_alone_is_found_out_about(calls, tmp_path, capsys):
+    trainers.evaluate.main(["M", "--data", str(tmp_path), "--split", "test"])
+    assert calls["data"] == ("auto", str(tmp_path), "test")
+    assert capsys.readouterr().out.startswith(f"M on {tmp_path}, test:")
+    trainers.evaluate.main(["M", "--data", "me/people"])
+    assert calls["data"] == ("me/people", None, "validation")
+
+
 def test_json_and_output_hold_the_same_rows(expected, tmp_path, capsys):
     folder = tmp_path / "new" / "results"
     assert trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--json", "--output", str(folder)]) == 0

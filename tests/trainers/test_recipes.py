@@ -42,6 +42,16 @@ def test_mappings_on_the_command_line():
     assert args.dataset_options == {"seed": 1}
 
 
+def test_lists_and_switches_on_the_command_line(capsys):
+    args = parse_arguments(["--also_train_on", "icfg_pedes=D", "me/people", "--clean_captions", "false"])
+    assert args.also_train_on == ["icfg_pedes=D", "me/people"]
+    assert args.clean_captions is False
+    assert parse_arguments([]).clean_captions is True
+    with pytest.raises(SystemExit):
+        parse_arguments(["--help"])
+    assert "--no_" not in capsys.readouterr().out
+
+
 def test_an_unknown_option_exits_with_2_and_the_nearest(capsys):
     with pytest.raises(SystemExit) as stop:
         parse_arguments(["--stage_two_learning_rat", "1e-5"])

@@ -1,3 +1,4 @@
+import itertools
 from collections import Counter
 
 import pytest
@@ -12,10 +13,17 @@ def test_shuffling_is_a_permutation(num_rows: int):
     assert sorted(shuffled_indices(num_rows, seed=3, epoch=0)) == list(range(num_rows))
 
 
-def test_shuffling_depends_on_seed_and_epoch_alone():
-    orders = {(seed, epoch): tuple(shuffled_indices(50, seed, epoch)) for seed in range(3) for epoch in range(3)}
-    assert len(set(orders.values())) == 9
+def test_shuffling_depends_on_seed_epoch_and_window_alone():
+    keys = list(itertools.product(range(3), repeat=3))
+    orders = {key: tuple(shuffled_indices(50, *key)) for key in keys}
+    assert len(set(orders.values())) == 27
     assert all(order == tuple(shuffled_indices(50, *key)) for key, order in orders.items())
+    assert all(shuffled_indices(50, seed, epoch) == list(orders[seed, epoch, 0]) for seed, epoch, _ in keys)
+
+
+def test_the_order_of_an_epoch_is_that_of_earlier_versions():
+    assert shuffled_indices(10, 0, 0) == [4, 9, 8, 7, 5, 3, 0, 1, 2, 6]
+    assert shuffled_indices(10, 5, 7) == [3, 4, 7, 0, 5, 2, 8, 1, 6, 9]
 
 
 def test_every_place_gets_every_row_equally_often():

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
+from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPImageProcessorPil
 
 from trainers.transforms import TrainingTransform, jitter_color, sample_generator, shift, to_rgb
@@ -74,6 +75,28 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone():
     for key in reversed(keys):
         assert torch.equal(augment(image, sample_generator(*key)), tensors[key])
     assert len({tensor.numpy().tobytes() for tensor in tensors.values()}) == len(keys)
+
+
+class Augmented(Dataset):
+    """Forty rows of one image, as training draws them."""
+
+    def __init__(self):
+        self.augment, self.image = transform(flip=0.5, pad=60, erase=0.5, color_jitter=0.3), picture()
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, row: int):
+        return self.augment(self.image, sample_generator(7, 3, row))
+
+
+def test_worker_count_does_not_change_the_data():
+    def loaded(workers: int):
+        return torch.cat(list(DataLoader(Augmented(), batch_size=6, num_workers=workers)))
+
+    alone = loaded(0)
+    assert len({tensor.numpy().tobytes() for tensor in alone}) == 40
+    assert torch.equal(loaded(1), alone) and torch.equal(loaded(2), alone)
 
 
 def test_global_random_state_plays_no_part():

@@ -203,7 +203,7 @@ def test_a_taken_run_folder_is_refused_unless_told_otherwise(make_args, splits):
     args = make_args(stages=["one"])
     args_again = make_args(stages=["one"], overwrite_output_dir=True)
     TwoStageTrainer(args, splits=splits).train()
-    with pytest.raises(OSError, match="already holds a run .* set overwrite_output_dir"):
+    with pytest.raises(OSError, match="already holds a run .* set resume to auto .* overwrite_output_dir"):
         TwoStageTrainer(args, splits=splits)
     TwoStageTrainer(args_again, splits=splits).train()
 
@@ -222,9 +222,10 @@ def test_a_failure_midway_keeps_the_last_checkpoint_readable(make_args, splits, 
     with pytest.raises(OSError, match="disk went away"):
         trainer.train()
     assert trainer.run.adapter.exists()
-    (checkpoint,) = trainer.run.checkpoints.iterdir()
-    assert isinstance(AutoModel.from_pretrained(checkpoint), PromptCLIPModel)
-    assert PromptCLIPProcessor.from_pretrained(checkpoint).image_size == (96, 32)
+    newest = trainer.store.newest()
+    for folder in (newest.path / "weights", trainer.store.best("two", newest.facts["best_step"])):
+        assert isinstance(AutoModel.from_pretrained(folder), PromptCLIPModel)
+        assert PromptCLIPProcessor.from_pretrained(folder).image_size == (96, 32)
 
 
 @pytest.mark.parametrize(

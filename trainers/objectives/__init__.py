@@ -1,20 +1,30 @@
 """Objectives: pure functions of unit embeddings and ids, one loss a file, and their weighted sum by name.
 
-Every loss takes the embeddings of the *whole* batch over all ranks; gathering them is the trainer's work.
+Every loss takes the embeddings of the *whole* batch over all ranks; gathering them is the trainer's work. Masked-
+language modelling is no function of embeddings: its head sees tokens, and its loss is summed over ranks instead.
 """
 
+from trainers.objectives.citc import citc_loss
 from trainers.objectives.combined import OBJECTIVES, CombinedObjective
 from trainers.objectives.identity import IdentityHead, id_loss
 from trainers.objectives.itc import itc_loss
+from trainers.objectives.masking import CaptionMasking, MaskedCaption, mask_tokens
+from trainers.objectives.mlm import MaskedWordHead, mlm_loss
 from trainers.objectives.sdm import sdm_loss
 from trainers.objectives.tal import tal_loss
 
 __all__ = [
     "OBJECTIVES",
+    "CaptionMasking",
     "CombinedObjective",
     "IdentityHead",
+    "MaskedCaption",
+    "MaskedWordHead",
+    "citc_loss",
     "id_loss",
     "itc_loss",
+    "mask_tokens",
+    "mlm_loss",
     "sdm_loss",
     "tal_loss",
 ]

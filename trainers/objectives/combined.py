@@ -9,29 +9,40 @@ import torch
 from torch import Tensor, nn
 
 from trainers.checks import check_number
+from trainers.objectives.citc import citc_loss
 from trainers.objectives.identity import IdentityHead, id_loss
 from trainers.objectives.itc import itc_loss
+from trainers.objectives.mlm import MaskedWordHead
 from trainers.objectives.sdm import sdm_loss
 from trainers.objectives.tal import tal_loss
 
-_LOSSES: dict[str, Callable[..., Tensor]] = {"sdm": sdm_loss, "itc": itc_loss, "tal": tal_loss, "id": id_loss}
-OBJECTIVES: tuple[str, ...] = tuple(_LOSSES)
+_EMBEDDING_LOSSES: dict[str, Callable[..., Tensor]] = {
+    "sdm": sdm_loss,
+    "itc": itc_loss,
+    "tal": tal_loss,
+    "citc": citc_loss,
+}
+# What the keyword options of each objective belong to.
+_CONFIGURED: dict[str, Callable[..., Any]] = {**_EMBEDDING_LOSSES, "id": id_loss, "mlm": MaskedWordHead}
+OBJECTIVES: tuple[str, ...] = tuple(_CONFIGURED)
 
 
 class CombinedObjective(nn.Module):
-    """Sum of named objectives times their weights; holds the identity classifier where `id` is used.
+    """Sum of named objectives times their weights; holds the heads that `id` and `mlm` train.
 
     Args:
         weights: objective name (one of `OBJECTIVES`) to weight: a finite number, 0 or more, at least one above 0.
             An objective of weight 0 is neither computed nor given a head.
-        options: objective name to the keyword options of its loss, such as `{"sdm": {"temperature": 0.02}}`. One
-            table may serve two stages: options of an objective that this one does not use change nothing.
-        embedding_dim: width D of the embeddings; needed for `id`.
+        options: objective name to the keyword options of its loss, or of its head for `mlm`, such as
+            `{"sdm": {"temperature": 0.02}, "mlm": {"layers": 2}}`. One table may serve two stages: options of an
+            objective that this one does not use change nothing.
+        embedding_dim: width D of the embeddings; needed for `id` and `mlm`.
         num_identities: number of training identities; needed for `id`.
+        vocab_size: number of words of the text tower; needed for `mlm`.
 
     Raises:
         ValueError: an unknown name or option (the nearest is suggested), a value that breaks its rule, no weight
-            above 0, or a number missing for `id`.
+            above 0, or a number missing for `id` or `mlm`.
         TypeError: a weight or an option is not a number.
     """
 
@@ -42,18 +53,18 @@ class CombinedObjective(nn.Module):
         *,
         embedding_dim: int | None = None,
         num_identities: int | None = None,
+        vocab_size: int | None = None,
     ):
         super().__init__()
         self.weights = _checked_weights(weights)
         self.options = _checked_options(options or {})
-        self.identity_head = None
+        self.identity_head = self.mlm_head = None
         if "id" in self.weights:
-            if embedding_dim is None or num_identities is None:
-                raise ValueError(
-                    f"embedding_dim is {embedding_dim} and num_identities {num_identities}: the objective 'id' trains "
-                    "a classifier and needs both; pass them, or leave 'id' out."
-                )
+            _check_sizes("id", embedding_dim=embedding_dim, num_identities=num_identities)
             self.identity_head = IdentityHead(embedding_dim, num_identities)
+        if "mlm" in self.weights:
+            _check_sizes("mlm", embedding_dim=embedding_dim, vocab_size=vocab_size)
+            self.mlm_head = MaskedWordHead(embedding_dim, vocab_size, **self.options.get("mlm", {}))
         self._try_out()
 
     def forward(
@@ -63,6 +74,7 @@ class CombinedObjective(nn.Module):
         person_ids: Tensor,
         labels: Tensor | None = None,
         image_ids: Tensor | None = None,
+        mlm: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted sum of the objectives over a batch of pairs.
 
@@ -71,45 +83,54 @@ class CombinedObjective(nn.Module):
             text_embeds: `[N, D]`, unit length; row i is the caption of image i.
             person_ids: `[N]` integers.
             labels: `[N]` integers in [0, num_identities); needed for `id`.
-            image_ids: `[N]` integers; needed for `sdm` with unequal weights.
+            image_ids: `[N]` integers; needed for `sdm` and `itc` with unequal weights.
+            mlm: scalar, `mlm_loss` of this batch's masked captions under `mlm_head`; needed for `mlm`, which is no
+                function of embeddings.
 
         Returns:
             The total, a scalar, and each objective's own value before weighting, detached, by name.
 
         Raises:
-            ValueError, TypeError: what the objectives raise; `labels` missing for `id`.
+            ValueError, TypeError: what the objectives raise; `labels` missing for `id`, `mlm` for `mlm`.
         """
         terms = {}
         for name in self.weights:
-            terms[name] = self._term(name, image_embeds, text_embeds, person_ids, labels, image_ids)
+            if name == "id":
+                terms[name] = self._id_term(image_embeds, text_embeds, labels)
+            elif name == "mlm":
+                if mlm is None:
+                    raise ValueError("mlm is None: the objective 'mlm' needs the loss of masked captions.")
+                terms[name] = mlm
+            else:
+                ids = {"image_ids": image_ids} if name in ("sdm", "itc") else {}
+                options = self.options.get(name, {})
+                terms[name] = _EMBEDDING_LOSSES[name](image_embeds, text_embeds, person_ids, **ids, **options)
         total = torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
         return total, {name: term.detach() for name, term in terms.items()}
 
-    def _term(
-        self,
-        name: str,
-        image_embeds: Tensor,
-        text_embeds: Tensor,
-        person_ids: Tensor,
-        labels: Tensor | None,
-        image_ids: Tensor | None,
-    ) -> Tensor:
-        """One objective's scalar, before weighting."""
-        options = self.options.get(name, {})
-        if name == "id":
-            if labels is None:
-                raise ValueError("labels is None: the objective 'id' needs the training label of each pair's person.")
-            return id_loss(self.identity_head(image_embeds), self.identity_head(text_embeds), labels, **options)
-        if name == "sdm":
-            return sdm_loss(image_embeds, text_embeds, person_ids, image_ids=image_ids, **options)
-        return _LOSSES[name](image_embeds, text_embeds, person_ids, **options)
+    def _id_term(self, image_embeds: Tensor, text_embeds: Tensor, labels: Tensor | None) -> Tensor:
+        """The identity loss under this objective's head."""
+        if labels is None:
+            raise ValueError("labels is None: the objective 'id' needs the training label of each pair's person.")
+        head = self.identity_head
+        return id_loss(head(image_embeds), head(text_embeds), labels, **self.options.get("id", {}))
 
     @torch.no_grad()
     def _try_out(self) -> None:
         """Run once on two pairs, so that a bad option value is refused here and not at the first step."""
         width = self.identity_head.classifier.in_features if self.identity_head is not None else 2
         embeds, zeros = torch.ones(2, width), torch.zeros(2, dtype=torch.int64)
-        self(embeds, embeds, person_ids=zeros, labels=zeros, image_ids=torch.arange(2))
+        self(embeds, embeds, person_ids=zeros, labels=zeros, image_ids=torch.arange(2), mlm=torch.zeros(()))
+
+
+def _check_sizes(objective: str, **sizes: int | None) -> None:
+    """Refuse sizes of a head that are missing."""
+    if None in sizes.values():
+        given = " and ".join(f"{name} is {value}" for name, value in sizes.items())
+        raise ValueError(
+            f"{given}: the objective {objective!r} trains a head and needs both; pass them, or leave "
+            f"{objective!r} out."
+        )
 
 
 def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
@@ -128,7 +149,7 @@ def _checked_options(options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict
     for name, values in options.items():
         _check_name("objective", name, OBJECTIVES)
         # image_ids is keyword-only too, but it is data.
-        settings = set(inspect.getfullargspec(_LOSSES[name]).kwonlyargs) - {"image_ids"}
+        settings = set(inspect.getfullargspec(_CONFIGURED[name]).kwonlyargs) - {"image_ids"}
         for option in values:
             _check_name(f"option of objective {name!r}", option, sorted(settings))
     return {name: dict(values) for name, values in options.items()}

@@ -93,3 +93,37 @@ def same_id(ids: Tensor) -> Tensor:
 def row_distributions(weights: Tensor) -> Tensor:
     """Turn non-negative `[N, N]` weights into one distribution a row; each row must hold a positive weight."""
     return weights / weights.sum(dim=1, keepdim=True)
+
+
+def match_weights(
+    person_ids: Tensor,
+    image_ids: Tensor | None,
+    same_image_weight: float,
+    same_person_weight: float,
+    dtype: torch.dtype,
+) -> Tensor:
+    """How much each pair of a batch counts as a match of each other, `[N, N]`, symmetric.
+
+    Args:
+        person_ids: `[N]` integers.
+        image_ids: `[N]` integers, unique over all persons; needed where the two weights differ.
+        same_image_weight: of two captions of one image, and of a pair with itself.
+        same_person_weight: of two images of one person.
+        dtype: of the result.
+
+    Raises:
+        ValueError: `image_ids` does not fit, or is missing where the weights differ.
+        TypeError: `image_ids` are not integers.
+    """
+    same_person = same_id(person_ids)
+    if image_ids is None:
+        if same_image_weight != same_person_weight:
+            raise ValueError(
+                f"same_image_weight is {same_image_weight} and same_person_weight {same_person_weight}: different "
+                "weights need image_ids, to tell one image from another of the same person."
+            )
+        return same_person_weight * same_person.to(dtype)
+    check_ids("image_ids", image_ids, len(person_ids))
+    same_image = same_id(image_ids)
+    other_image = same_person & ~same_image
+    return same_image_weight * same_image.to(dtype) + same_person_weight * other_image.to(dtype)

@@ -1,15 +1,13 @@
 """Similarity distribution matching (SDM), from IRRA, arXiv 2303.12501, with the formula of its released code."""
 
-import torch
 from torch import Tensor
 
 from trainers.checks import check_number
 from trainers.objectives.pairs import (
-    check_ids,
     check_pairs,
     check_temperature,
+    match_weights,
     row_distributions,
-    same_id,
     similarities,
 )
 
@@ -55,36 +53,14 @@ def sdm_loss(
     """
     check_pairs(image_embeds, text_embeds, person_ids)
     check_temperature(temperature)
+    check_number("same_image_weight", same_image_weight, above=0)
+    check_number("same_person_weight", same_person_weight, least=0)
     check_number("eps", eps, above=0)
     logits = similarities(image_embeds, text_embeds) / temperature
-    weights = _match_weights(person_ids, image_ids, same_image_weight, same_person_weight, logits.dtype)
+    weights = match_weights(person_ids, image_ids, same_image_weight, same_person_weight, logits.dtype)
     # The weights are symmetric, so one q serves both directions.
     log_targets = (row_distributions(weights) + eps).log()
     return _divergence(logits, log_targets) + _divergence(logits.T, log_targets)
-
-
-def _match_weights(
-    person_ids: Tensor,
-    image_ids: Tensor | None,
-    same_image_weight: float,
-    same_person_weight: float,
-    dtype: torch.dtype,
-) -> Tensor:
-    """Weight of each match, `[N, N]` in `dtype`, symmetric; the diagonal is above 0."""
-    check_number("same_image_weight", same_image_weight, above=0)
-    check_number("same_person_weight", same_person_weight, least=0)
-    same_person = same_id(person_ids)
-    if image_ids is None:
-        if same_image_weight != same_person_weight:
-            raise ValueError(
-                f"same_image_weight is {same_image_weight} and same_person_weight {same_person_weight}: different "
-                "weights need image_ids, to tell one image from another of the same person."
-            )
-        return same_person.to(dtype)
-    check_ids("image_ids", image_ids, len(person_ids))
-    same_image = same_id(image_ids)
-    other_image = same_person & ~same_image
-    return same_image_weight * same_image.to(dtype) + same_person_weight * other_image.to(dtype)
 
 
 def _divergence(logits: Tensor, log_targets: Tensor) -> Tensor:

@@ -1,7 +1,17 @@
 import pytest
 import torch
 
-from trainers.objectives import OBJECTIVES, CombinedObjective, id_loss, itc_loss, sdm_loss, tal_loss
+from trainers.objectives import (
+    OBJECTIVES,
+    CombinedObjective,
+    citc_loss,
+    id_loss,
+    itc_loss,
+    sdm_loss,
+    tal_loss,
+)
+
+SIZES = {"embedding_dim": 8, "num_identities": 3, "vocab_size": 11}
 
 
 @pytest.fixture
@@ -14,21 +24,26 @@ def batch():
 
 def test_total_is_the_weighted_sum_of_every_objective(batch: tuple[torch.Tensor, ...]):
     images, texts, person_ids, labels, image_ids = batch
-    weights = {"sdm": 1.0, "itc": 0.25, "tal": 2, "id": 0.5}
+    weights = {"sdm": 1.0, "itc": 0.25, "tal": 2, "citc": 0.1, "id": 0.5, "mlm": 3}
     options = {
         "sdm": {"temperature": 0.05, "same_person_weight": 0.3},
-        "itc": {"same_person_targets": True},
+        "itc": {"same_image_weight": 1.0, "same_person_weight": 0.2},
         "tal": {"margin": 0.3},
+        "citc": {"in_modal_weight": 0.5},
         "id": {"label_smoothing": 0.1},
+        "mlm": {"layers": 1},
     }
-    objective = CombinedObjective(weights, options, embedding_dim=8, num_identities=3)
-    total, terms = objective(images, texts, person_ids, labels, image_ids)
+    objective = CombinedObjective(weights, options, **SIZES)
+    mlm = torch.tensor(1.5, requires_grad=True)
+    total, terms = objective(images, texts, person_ids, labels, image_ids, mlm)
     head = objective.identity_head
     expected = {
         "sdm": sdm_loss(images, texts, person_ids, temperature=0.05, image_ids=image_ids, same_person_weight=0.3),
-        "itc": itc_loss(images, texts, person_ids, same_person_targets=True),
+        "itc": itc_loss(images, texts, person_ids, image_ids=image_ids, same_image_weight=1.0, same_person_weight=0.2),
         "tal": tal_loss(images, texts, person_ids, margin=0.3),
+        "citc": citc_loss(images, texts, in_modal_weight=0.5),
         "id": id_loss(head(images), head(texts), labels, label_smoothing=0.1),
+        "mlm": mlm,
     }
     assert tuple(terms) == tuple(expected) == OBJECTIVES
     for name, value in expected.items():
@@ -44,14 +59,21 @@ def test_gradients_reach_the_embeddings_and_the_head(batch: tuple[torch.Tensor, 
     assert images.grad.any() and all(parameter.grad.any() for parameter in objective.parameters())
 
 
-def test_only_the_id_objective_has_parameters(batch: tuple[torch.Tensor, ...]):
-    plain = CombinedObjective({"sdm": 1, "itc": 1, "tal": 1, "id": 0})
-    assert not list(plain.parameters()) and set(plain(*batch[:3])[1]) == {"sdm", "itc", "tal"}
+def test_only_id_and_mlm_have_parameters(batch: tuple[torch.Tensor, ...]):
+    plain = CombinedObjective({"sdm": 1, "itc": 1, "tal": 1, "citc": 1, "id": 0, "mlm": 0})
+    assert not list(plain.parameters()) and set(plain(*batch[:3])[1]) == {"sdm", "itc", "tal", "citc"}
     with_head = CombinedObjective({"id": 1}, embedding_dim=8, num_identities=3)
     assert {name: tuple(p.shape) for name, p in with_head.named_parameters()} == {
         "identity_head.classifier.weight": (3, 8),
         "identity_head.classifier.bias": (3,),
     }
+    masked = CombinedObjective({"mlm": 1}, {"mlm": {"layers": 2}}, embedding_dim=8, vocab_size=11)
+    assert len(masked.mlm_head.layers) == 2
+    assert masked.mlm_head.classifier.weight.shape == (11, 8)
+
+
+def test_irras_number_of_layers_is_the_default():
+    assert len(CombinedObjective({"mlm": 1}, embedding_dim=8, vocab_size=11).mlm_head.layers) == 4
 
 
 def test_options_of_an_unused_objective_change_nothing(batch: tuple[torch.Tensor, ...]):
@@ -76,7 +98,10 @@ def test_options_of_an_unused_objective_change_nothing(batch: tuple[torch.Tensor
         ({"sdm": 1}, {"sdm": {"temperature": -1}}, ValueError, "temperature is -1"),
         ({"tal": 1}, {"tal": {"margin": 3}}, ValueError, "margin is 3"),
         ({"itc": 1}, {"itc": {"label_smoothing": 2}}, ValueError, "label_smoothing is 2"),
-        ({"id": 1}, None, ValueError, "embedding_dim is None and num_identities None"),
+        ({"id": 1}, None, ValueError, "embedding_dim is None and num_identities is None: the objective 'id'"),
+        ({"mlm": 1}, None, ValueError, "embedding_dim is None and vocab_size is None: the objective 'mlm'"),
+        ({"citc": 1}, {"citc": {"in_modal_weight": -1}}, ValueError, "in_modal_weight is -1"),
+        ({"sdm": 1}, {"mlm": {"layer": 1}}, ValueError, "option of objective 'mlm': did you mean 'layers'"),
     ],
 )
 def test_bad_settings_are_refused_at_construction(weights: dict, options: dict, error: type[Exception], message: str):
@@ -87,4 +112,10 @@ def test_bad_settings_are_refused_at_construction(weights: dict, options: dict, 
 def test_missing_labels_are_named(batch: tuple[torch.Tensor, ...]):
     objective = CombinedObjective({"id": 1}, embedding_dim=8, num_identities=3)
     with pytest.raises(ValueError, match="labels is None"):
+        objective(*batch[:3])
+
+
+def test_a_missing_loss_of_masked_captions_is_named(batch: tuple[torch.Tensor, ...]):
+    objective = CombinedObjective({"mlm": 1}, embedding_dim=8, vocab_size=11)
+    with pytest.raises(ValueError, match="mlm is None"):
         objective(*batch[:3])

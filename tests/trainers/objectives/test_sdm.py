@@ -82,9 +82,11 @@ def test_gradients_are_right(pairs: tuple[torch.Tensor, ...]):
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 0.02, 100])
-def test_extremes_stay_finite(extreme_pairs: tuple[torch.Tensor, ...], temperature: float):
+@pytest.mark.parametrize("same_person_weight", [1.0, 0.3, 0.0])
+def test_extremes_stay_finite(extreme_pairs: tuple[torch.Tensor, ...], temperature: float, same_person_weight: float):
     images, texts, person_ids = extreme_pairs
-    loss = sdm_loss(images, texts, person_ids, temperature=temperature)
+    options = {"image_ids": torch.arange(len(images)) // 2, "same_person_weight": same_person_weight}
+    loss = sdm_loss(images, texts, person_ids, temperature=temperature, **options)
     loss.backward()
     assert loss.isfinite() and images.grad.isfinite().all() and texts.grad.isfinite().all()
 

@@ -1,0 +1,277 @@
+"""A run that is killed, at whatever instant, and goes on, ends with the weights of one that was left in peace."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file
+
+from trainers import TwoStageTrainer, TwoStageTrainingArguments, two_stage
+from trainers.preemption import Preempted
+from trainers.stage import StageLoop
+from trainers.tracking import read_metrics
+
+TINY = {
+    "image_size": [96, 32],
+    "batch_size": 4,
+    "stage_two_learning_rate": 1e-3,
+    "num_workers": 0,
+    "report_to": "none",
+}
+SETTINGS = {
+    "stage_one_max_steps": 7,
+    "stage_two_max_steps": 7,
+    "eval_steps": 3,
+    "save_steps": 2,
+    "log_steps": 2,
+    "stage_one_objectives": "sdm=1,id=0.5",
+    "stage_two_objectives": "sdm=1,id=0.5",
+    "resume": "auto",
+}
+
+
+@pytest.fixture
+def train(make_args, splits) -> Callable[..., TwoStageTrainer]:
+    """Runs to the end, or raises; returns the trainer."""
+
+    def run(folder: Path, **settings: object) -> TwoStageTrainer:
+        trainer = TwoStageTrainer(make_args(output_dir=str(folder), **(SETTINGS | settings)), splits=splits)
+        try:
+            trainer.train()
+        finally:
+            AcceleratorState._reset_state(reset_partial_state=True)
+        return trainer
+
+    return run
+
+
+def ending(folder: Path) -> dict[str, object]:
+    """Everything that must not depend on whether a run was interrupted."""
+    weights = {
+        **load_file(folder / "adapter" / "adapter_model.safetensors"),
+        **load_file(folder / "model" / "model.safetensors"),
+    }
+    results = json.loads((folder / "results.json").read_text())
+    return {"weights": weights, "results": results, "metrics": read_metrics(folder / "metrics.jsonl")}
+
+
+def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
+    assert one["weights"].keys() == other["weights"].keys()
+    assert all(torch.equal(value, other["weights"][name]) for name, value in one["weights"].items())
+    assert one["results"] == other["results"]
+    assert one["metrics"] == other["metrics"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, tiny_clip_folder, splits) -> dict[str, object]:
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    args = TwoStageTrainingArguments(base_model=str(tiny_clip_folder), output_dir=str(folder), **(TINY | SETTINGS))
+    TwoStageTrainer(args, splits=splits).train()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return ending(folder)
+
+
+def killed_after(seconds: float, work: Callable[[], object]) -> int:
+    """Runs `work` in a process of its own and kills it; returns its exit status, 0 where it was done before."""
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(seconds)
+    if process.exitcode is None:
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    return process.exitcode
+
+
+def kill_and_go_on(train: Callable[..., TwoStageTrainer], folder: Path, instants: list[float]) -> list[int]:
+    """Kills the run in `folder` after each of the instants, then lets it finish."""
+    statuses = [killed_after(instant, lambda: train(folder)) for instant in instants]
+    train(folder)
+    return statuses
+
+
+def test_killed_twice(train, undisturbed, tmp_path):
+    started = time.monotonic()
+    assert killed_after(600, lambda: train(tmp_path / "timed")) == 0
+    duration = time.monotonic() - started
+    statuses = kill_and_go_on(train, tmp_path / "run", [0.6 * duration, 0.4 * duration])
+    assert -signal.SIGKILL in statuses
+    assert_same(ending(tmp_path / "run"), undisturbed)
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_instants(train, undisturbed, tmp_path):
+    started = time.monotonic()
+    assert killed_after(600, lambda: train(tmp_path / "timed")) == 0
+    duration = time.monotonic() - started
+    draw = random.Random(0)
+    killed = 0
+    for number in range(20):
+        folder = tmp_path / f"run{number}"
+        killed += -signal.SIGKILL in kill_and_go_on(train, folder, [draw.uniform(0.1, 1) * duration])
+        assert_same(ending(folder), undisturbed)
+    assert killed >= 15
+
+
+class Killed(BaseException):
+    """Stands for the end of the process at an exact place."""
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "trainers.two_stage.TwoStageTrainer._look_at_training_set",
+        "trainers.run_folder.RunFolder.finish_stage",
+        "trainers.two_stage.TwoStageTrainer._publish",
+        "trainers.two_stage.merged_adapter",
+        "trainers.two_stage.ranked_strips",
+        "trainers.checkpoint_store.CheckpointStore._prune",
+        "trainers.checkpoint_store.write_json",
+    ],
+)
+@pytest.mark.parametrize("call", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
+def test_killed_at_the_seams(train, undisturbed, tmp_path, monkeypatch, place, call):
+    calls = []
+
+    def die(*args, **kwargs):
+        calls.append(None)
+        if len(calls) == call:
+            raise Killed
+        return whole(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        target, _, name = place.rpartition(".")
+        module, _, owner = target.rpartition(".")
+        home = getattr(__import__(module, fromlist=["_"]), owner) if owner[0].isupper() else None
+        home = home or __import__(target, fromlist=["_"])
+        whole = getattr(home, name)
+        patch.setattr(home, name, die)
+        try:
+            train(tmp_path / "run")
+        except Killed:
+            assert len(calls) == call
+    train(tmp_path / "run")
+    assert_same(ending(tmp_path / "run"), undisturbed)
+
+
+def test_a_finished_run_goes_on_to_the_same_end(train, undisturbed, tmp_path):
+    train(tmp_path / "run")
+    train(tmp_path / "run")
+    assert_same(ending(tmp_path / "run"), undisturbed)
+
+
+def die_at(step: int, stage: str | None = None) -> Callable[[StageLoop, int], None]:
+    """In place of `StageLoop._save_or_stop`: the process ends after that of a step."""
+    save_or_stop = StageLoop._save_or_stop
+
+    def save_and_die(loop: StageLoop, at: int) -> None:
+        save_or_stop(loop, at)
+        if at == step and stage in (None, loop.stage.name):
+            raise Killed
+
+    return save_and_die
+
+
+@pytest.mark.parametrize("settings", [{"direct": True}, {"stages": ["one"]}], ids=["direct", "stage one alone"])
+def test_one_stage_goes_on_too(train, tmp_path, settings, monkeypatch):
+    train(tmp_path / "whole", **settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(StageLoop, "_save_or_stop", die_at(4))
+        with pytest.raises(Killed):
+            train(tmp_path / "run", **settings)
+    train(tmp_path / "run", **settings)
+    name = "model" if "direct" in settings else "adapter"
+    (one,) = (tmp_path / "whole" / name).glob("*.safetensors")
+    (other,) = (tmp_path / "run" / name).glob("*.safetensors")
+    one, other = load_file(one), load_file(other)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_cluster_that_asks_is_answered(train, undisturbed, tmp_path, monkeypatch, number):
+    step = StageLoop._step
+
+    def ask(loop, at):
+        if (loop.stage.name, at) == ("two", 3):
+            os.kill(os.getpid(), number)
+        return step(loop, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StageLoop, "_step", ask)
+        with pytest.raises(
+            Preempted, match="stage two is saved at step 3; the same command with --resume auto goes on"
+        ):
+            train(tmp_path / "run")
+    train(tmp_path / "run")
+    assert_same(ending(tmp_path / "run"), undisturbed)
+
+
+def test_a_request_between_the_stages(train, undisturbed, tmp_path, monkeypatch):
+    publish = TwoStageTrainer._publish
+
+    def ask(trainer, stage, result, target):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return publish(trainer, stage, result, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TwoStageTrainer, "_publish", ask)
+        with pytest.raises(Preempted, match="stage one is done"):
+            train(tmp_path / "run")
+        with pytest.raises(Preempted, match="stage one is done"):
+            train(tmp_path / "run")
+    train(tmp_path / "run")
+    assert_same(ending(tmp_path / "run"), undisturbed)
+
+
+def interrupted(train: Callable[..., TwoStageTrainer], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves a run that was killed in stage two after its checkpoint of step 4."""
+    with monkeypatch.context() as patch:
+        patch.setattr(StageLoop, "_save_or_stop", die_at(4, "two"))
+        with pytest.raises(Killed):
+            train(folder)
+
+
+def test_the_command_says_how_to_go_on_and_succeeds(monkeypatch, caplog, make_args, tmp_path):
+    message = "asked to stop: stage one is saved at step 3"
+    monkeypatch.setattr(TwoStageTrainer, "train", lambda trainer: (_ for _ in ()).throw(Preempted(message)))
+    monkeypatch.setattr(
+        two_stage,
+        "parse_arguments",
+        lambda argv: make_args(
+            dataset="synthetic_pedes",
+            dataset_options={"train_identities": 4, "validation_identities": 1, "test_identities": 1},
+            data_dir=str(tmp_path / "data"),
+        ),
+    )
+    assert two_stage.main([]) == 0
+    assert message in caplog.text
+
+
+def test_other_settings_are_named(train, tmp_path, monkeypatch):
+    interrupted(train, tmp_path / "run", monkeypatch)
+    with pytest.raises(ValueError, match=r"seed 0 there and 1 here; batch_size 4 there and 6 here\. Take those of"):
+        train(tmp_path / "run", seed=1, batch_size=6, num_workers=1)
+
+
+def test_another_training_set_is_noticed(train, tmp_path, monkeypatch, splits):
+    interrupted(train, tmp_path / "run", monkeypatch)
+    monkeypatch.setitem(splits, "train", splits["train"].select(range(8)))
+    with pytest.raises(ValueError, match="made with caption-image pairs 24, this run has 16"):
+        train(tmp_path / "run")
+
+
+def test_a_damaged_checkpoint_is_passed_over(train, undisturbed, tmp_path, monkeypatch, caplog):
+    interrupted(train, tmp_path / "run", monkeypatch)
+    newest = tmp_path / "run" / "checkpoints" / "stage_two-step_4"
+    os.truncate(newest / "state.pt", 100)
+    train(tmp_path / "run")
+    assert "stage_two-step_4 is damaged: state.pt" in caplog.text
+    assert_same(ending(tmp_path / "run"), undisturbed)

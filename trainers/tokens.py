@@ -1,0 +1,57 @@
+"""Captions of a split to token ids, once: the tokens are kept beside the data set's own table."""
+
+import hashlib
+import json
+from typing import Any
+
+import datasets
+
+__all__ = ["tokenized_captions"]
+
+_FEATURES = datasets.Features({"input_ids": datasets.List(datasets.List(datasets.Value("int32")))})
+_RULES = "tokens 1"  # another number where `_tokenize` changes: what older versions have kept is then not used
+
+
+def tokenized_captions(dataset: datasets.Dataset, tokenizer: Any) -> datasets.Dataset:
+    """The token ids of all captions, row by row: `input_ids`, one list for each caption of the image.
+
+    Captions are cut to the tokenizer's `model_max_length`, their end token kept. Where `datasets` keeps the data set's
+    table on disk, the tokens lie beside it and are found again by the next run: as long as the data set (its captions
+    among the rest) and everything that the tokenizer's file says are the same. Of a set in memory they are made anew.
+
+    Args:
+        dataset: rows with `captions`.
+        tokenizer: CLIP's.
+
+    Raises:
+        ValueError: a blank caption.
+    """
+    return dataset.select_columns("captions").map(
+        _tokenize,
+        batched=True,
+        with_indices=True,
+        fn_kwargs={"tokenizer": tokenizer},
+        remove_columns="captions",
+        features=_FEATURES,
+        new_fingerprint=_fingerprint(dataset, tokenizer),
+        desc="Tokenizing captions",
+    )
+
+
+def _tokenize(rows: dict[str, list[list[str]]], numbers: list[int], tokenizer: Any) -> dict[str, list]:
+    """Token ids of a batch of rows, whose row numbers are given."""
+    for number, captions in zip(numbers, rows["captions"], strict=True):
+        if not all(caption.strip() for caption in captions):
+            raise ValueError(f"training row {number} has a blank caption; remove it from the annotation")
+    flat = [caption for captions in rows["captions"] for caption in captions]
+    token_ids = iter(tokenizer(flat, truncation=True)["input_ids"] if flat else [])
+    return {"input_ids": [[next(token_ids) for _ in captions] for captions in rows["captions"]]}
+
+
+def _fingerprint(dataset: datasets.Dataset, tokenizer: Any) -> str:
+    """What the tokens hang on: the data set, the tokenizer's rules and vocabulary, its cut, and `_RULES`."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    for last_call in ("truncation", "padding"):  # left there by the last call, and set by every call
+        rules.pop(last_call)
+    parts = [_RULES, dataset._fingerprint, tokenizer.model_max_length, rules]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
