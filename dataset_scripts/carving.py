@@ -41,7 +41,8 @@ def carve_splits(
     try:
         validation, test = drawn_persons(len(persons), validation_share, test_share)
     except ValueError as error:
-        raise ValueError(f"{records[0].file}: {error}") from error
+        place = f"{records[0].file}: " if records else ""
+        raise ValueError(f"{place}{error}") from error
     if not validation + test:
         return records
     persons.sort(key=lambda person: hashlib.sha256(f"{seed}/{person}".encode()).digest())
