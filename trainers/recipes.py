@@ -13,6 +13,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from trainers.arguments import TwoStageTrainingArguments
+from trainers.launch import LAUNCH_OPTIONS, launch_names
 
 EPILOG = """recipes that ship with the package: {recipes}
 
@@ -124,6 +125,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> TwoStageTrainingArgume
         default=DEFAULT_RECIPE,
         help=f"A recipe ({recipes}) or a YAML file of settings; not read by default where --dataset is named.",
     )
+    parser.add_argument(
+        "--launch",
+        metavar="NAME",
+        help=f"Train in several processes, as accelerate is configured by NAME ({', '.join(launch_names())}), with "
+        f"{', '.join(f'--{option}' for option in LAUNCH_OPTIONS)}; see docs/training.md.",
+    )
     chosen = RecipeParser([], add_help=False, allow_abbrev=False)
     chosen.add_argument("--config")
     chosen.add_argument("--dataset")
@@ -132,6 +139,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> TwoStageTrainingArgume
         parser.set_defaults(**read_recipe(named.config or DEFAULT_RECIPE))
     parsed = vars(parser.parse_args(argv))
     parsed.pop("config")
+    if parsed.pop("launch"):
+        raise ValueError("launch starts processes and is no setting of theirs; give it to prompt-clip train")
     return TwoStageTrainingArguments(**parsed)
 
 

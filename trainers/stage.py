@@ -24,6 +24,7 @@ from trainers.objectives import CombinedObjective, mlm_loss
 from trainers.objectives.mlm import IGNORED
 from trainers.optimization import build_optimizer, build_schedule, parameter_groups
 from trainers.preemption import Preempted
+from trainers.sharding import leave_scalars_whole, whole_weights
 from trainers.tracking import MetricsLog
 
 logger = logging.getLogger(__name__)
@@ -186,6 +187,7 @@ class StageLoop:
             start_factor=args.warmup_start,
         )
         self.objective = module.objective
+        leave_scalars_whole(accelerator, module)
         self.module, self.optimizer = accelerator.prepare(module, optimizer)
         self.trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.batches: Iterator[dict[str, torch.Tensor]] = iter(loader)
@@ -325,7 +327,8 @@ class StageLoop:
                 self.keep(step)
             return
         self.module.eval()
-        metrics = self.evaluate()
+        with whole_weights(self.module):
+            metrics = self.evaluate()
         self.module.train()
         self._write(step, "validation", metrics)
         if not self.result.best_metrics or metrics["R@1"] > self.result.best_metrics["R@1"]:

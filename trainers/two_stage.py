@@ -26,6 +26,8 @@ from trainers.base_model import load_base, merged_adapter, new_prompt_config
 from trainers.checkpoint_store import Checkpoint, CheckpointStore
 from trainers.checkpointing import StageCheckpoints, load_adapter_weights, load_model_weights
 from trainers.data import batches_per_epoch, pair_loader
+from trainers.launch import relaunch
+from trainers.launch_check import check_launch, check_whole_model
 from trainers.objectives import CombinedObjective
 from trainers.preemption import Preempted, StopRequest
 from trainers.recipes import parse_arguments
@@ -76,10 +78,13 @@ class TwoStageTrainer:
         if not self.goes_on:
             self.run.check_free(args.overwrite_output_dir)
         self.accelerator = Accelerator(
+            cpu=not torch.accelerator.is_available(),  # without it several processes would not find each other there
             mixed_precision=args.mixed_precision,
             log_with=None if args.report_to == "none" else args.report_to,
             project_config=ProjectConfiguration(project_dir=args.output_dir, logging_dir=args.output_dir),
         )
+        check_launch(self.accelerator)
+        check_whole_model(self.accelerator)
         # the data first: most of what goes wrong is there, and a base model may have to be downloaded
         with self.accelerator.main_process_first():  # what the first builds and hashes, the others find
             self.data = prepare_splits(args, splits)
@@ -366,12 +371,15 @@ class TwoStageTrainer:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`prompt-clip train`: parse the settings, train, print the test metrics."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    relaunch(argv)  # with --launch, this process becomes the launcher
+    trainer = TwoStageTrainer(parse_arguments(argv))
     try:
-        metrics = TwoStageTrainer(parse_arguments(argv)).train()
+        metrics = trainer.train()
     except Preempted as stop:
         logger.warning("%s", stop)
         return 0
-    if metrics:
+    if metrics and trainer.accelerator.is_main_process:
         sys.stdout.write(metrics_table({name.replace("_", " "): values for name, values in metrics.items()}) + "\n")
     return 0
 
