@@ -7,18 +7,15 @@ import datasets
 import numpy as np
 import pyarrow.compute as pc
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from dataset_scripts.image_files import DECODING_ERRORS
 from trainers.objectives import CaptionMasking
 from trainers.objectives.mlm import IGNORED
 from trainers.samplers import shuffled_indices
 from trainers.text_augmentation import TextAugmentation
 from trainers.tokens import tokenized_captions
 from trainers.transforms import TrainingTransform, sample_generator
-
-# What Pillow's decoders raise on damaged files: most OSError, PNG chunks SyntaxError, some headers the others.
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 class PairAugmenter:
@@ -67,7 +64,7 @@ class PairAugmenter:
         try:
             image = self.feature.decode_example(record["image"])
             pixels = self.transform(image, sample_generator(self.seed, epoch, row))
-        except _DECODING_ERRORS as error:
+        except DECODING_ERRORS as error:
             raise OSError(
                 f"image {record['image_id']!r} (training row {image_row}) cannot be read: {error}"
             ) from error

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dataset_scripts.atomic import replacing
+
 
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Write to a temporary name in the same folder, flush it to disk, rename it; make missing folders.
@@ -18,16 +20,8 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
+    with replacing(path) as file:
+        file.write(content)
 
 
 def write_json(path: str | Path, value: Any) -> None:

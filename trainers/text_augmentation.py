@@ -8,12 +8,13 @@ import numpy as np
 
 from trainers.checks import check_integer
 
-__all__ = ["TEXT_AUGMENTATIONS", "TextAugmentation", "mask_token_id"]
+__all__ = ["TEXT_AUGMENTATIONS", "TextAugmentation", "caption_random", "mask_token_id"]
 
 TEXT_AUGMENTATIONS = ("deletion", "mask")
 """Names of the augmentations."""
 
 _WORD_END = "</w>"
+_STREAM = 1
 
 
 class TextAugmentation:
@@ -56,10 +57,7 @@ class TextAugmentation:
         Raises:
             ValueError, TypeError: a number is negative or no integer.
         """
-        for name, value in (("seed", seed), ("epoch", epoch), ("row", row)):
-            check_integer(name, value, least=0)
-        # a key of three numbers: that of two is the image's
-        random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, row, 1)))
+        random = caption_random(seed, epoch, row, _STREAM)
         inner = np.array(token_ids[1:-1], dtype=np.int64)
         masked = random.random(len(inner)) < self.mask
         kept = self._kept(inner, random)
@@ -76,6 +74,24 @@ class TextAugmentation:
         if not stays.any():
             stays[random.integers(words)] = True
         return stays[word_of_token]
+
+
+def caption_random(seed: int, epoch: int, row: int, stream: int) -> np.random.Generator:
+    """Random numbers for one caption in one epoch, independent of all others and of those for its image.
+
+    Args:
+        seed: the run's seed, 0 or more.
+        epoch: 0 or more.
+        row: of the caption in the training split, 0 or more.
+        stream: what they are for, 0 or more; every use has its own.
+
+    Raises:
+        ValueError, TypeError: a number is negative or no integer.
+    """
+    for name, value in (("seed", seed), ("epoch", epoch), ("row", row)):
+        check_integer(name, value, least=0)
+    # a key of three numbers: that of two is the image's
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, row, stream)))
 
 
 def mask_token_id(tokenizer: Any) -> int:

@@ -12,8 +12,8 @@ import datasets
 from datasets.utils import tqdm
 from filelock import FileLock, Timeout
 
+from dataset_scripts.atomic import remove_leftovers, replacing
 from dataset_scripts.dataset_card import CARD, dataset_card
-from dataset_scripts.parquet.atomic import remove_leftovers, replacing
 from dataset_scripts.parquet.manifest import MANIFEST, DataSource, Manifest, Settings, ShardRecord, SplitRecord
 from dataset_scripts.parquet.processes import run_jobs
 from dataset_scripts.parquet.shards import RowHash, source_batches, verify_shard, write_shard

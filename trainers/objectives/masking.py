@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainers.checks import check_integer, check_number
-from trainers.text_augmentation import mask_token_id
+from trainers.text_augmentation import caption_random, mask_token_id
 
 _STREAM = 100  # of random numbers; the augmentations of captions take the small ones
 
@@ -54,10 +54,7 @@ class CaptionMasking:
         Raises:
             ValueError, TypeError: a number is negative or no integer.
         """
-        for name, value in (("seed", seed), ("epoch", epoch), ("row", row)):
-            check_integer(name, value, least=0)
-        random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, row, _STREAM)))
-        draws = random.random((3, len(token_ids)))
+        draws = caption_random(seed, epoch, row, _STREAM).random((3, len(token_ids)))
         return mask_tokens(
             token_ids,
             draws,
