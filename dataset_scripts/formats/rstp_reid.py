@@ -16,8 +16,8 @@ class RstpReid(AnnotationFormat):
 
     Layout: `data_captions.json` and `imgs/`. The annotation is a list of objects with `id` (person, from 0),
     **`img_path`** (below `imgs/`, such as `0000_c14_0031.jpg`), `captions` (two sentences) and `split` (train, val or
-    test). Many captions lack the space after a full stop ("shirt.His"), which changes their tokens; it is put in where
-    captions are cleaned.
+    test). Many captions lack the space after a full stop ("shirt.His"); it is put in where captions are cleaned.
+    CLIP's tokenizer gives the same tokens either way.
 
     | split | persons | images | captions |
     |---|---|---|---|
