@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["remove_leftovers", "replacing"]
+__all__ = ["remove_leftovers", "replacing", "sync"]
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -36,9 +36,9 @@ def remove_leftovers(folder: Path) -> None:
         leftover.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Flushes the entries of a folder to disk: until then a power cut may undo a rename."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Flushes a file, or the entries of a folder, to disk: until then a power cut may undo a rename."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

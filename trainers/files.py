@@ -2,14 +2,13 @@
 
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dataset_scripts.atomic import replacing
+from dataset_scripts.atomic import replacing, sync
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -61,21 +60,12 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     try:
         write(temporary)
         for path in temporary.rglob("*"):
-            _sync(path)
+            sync(path)
         temporary.chmod(0o755)  # mkdtemp makes a private folder; a published one is readable
         temporary.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or a folder's entries, to disk: until then a power cut may undo a rename."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 __all__ = ["without_non_finite", "write_atomically", "write_folder", "write_json"]
