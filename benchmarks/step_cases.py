@@ -23,7 +23,8 @@ from trainers.arguments import TwoStageTrainingArguments
 from trainers.data import PairCollator
 from trainers.objectives import CombinedObjective
 from trainers.recipes import read_recipe
-from trainers.stage import StageLoop, StageModule
+from trainers.stage import StageLoop
+from trainers.stage_module import StageModule
 
 PROMPTS = 4
 PERSONS = 11_003  # of CUHK-PEDES's training split: the width of the identity classifier

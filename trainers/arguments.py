@@ -1,13 +1,12 @@
 """Every setting of a two-stage run, checked before anything is loaded."""
 
-import json
 import math
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from trainers.objectives import OBJECTIVES
+from trainers.argument_ranges import check_ranges
+from trainers.argument_values import parse_json_dict, parse_numbers, parse_objectives
 from trainers.text_augmentation import TEXT_AUGMENTATIONS
 
 CHOICES = MappingProxyType(
@@ -18,6 +17,7 @@ CHOICES = MappingProxyType(
         "on_bad_image": ("error", "skip"),
         "on_leak": ("error", "drop", "allow"),
         "resume": ("no", "auto"),
+        "sampling": ("shuffle", "identity", "length"),
     }
 )
 
@@ -73,6 +73,9 @@ class TwoStageTrainingArguments:
     prompt_init_phrase: str = field(
         default="a photo of a person", metadata={"help": "The phrase that 'activations' starts text prompts from."}
     )
+    coupled_prompts: bool = field(
+        default=False, metadata={"help": "Vision prompts are a learned projection of the text prompts, as in MaPLe."}
+    )
     stages: list[str] = field(
         default_factory=lambda: ["one", "two"], metadata={"help": "Stages to run: 'one two', 'one', or 'two'."}
     )
@@ -116,6 +119,14 @@ class TwoStageTrainingArguments:
     shuffle_buffer: int = field(
         default=10_000, metadata={"help": "With streaming: caption-image pairs that are held and shuffled."}
     )
+    sampling: str = field(
+        default="shuffle",
+        metadata={
+            "help": "What a batch holds: any pairs ('shuffle'), several of each of some persons ('identity'), or "
+            "captions of about one 'length', which are faster."
+        },
+    )
+    num_instances: int = field(default=4, metadata={"help": "With --sampling identity: pairs of a person in a batch."})
     num_workers: int = field(default=2, metadata={"help": "Processes that prepare images, beside each training one."})
 
     # the run
@@ -141,6 +152,16 @@ class TwoStageTrainingArguments:
     gradient_accumulation_steps: int = field(
         default=1, metadata={"help": "Batches a step; losses compare only the pairs of one batch."}
     )
+    micro_batch_size: int = field(
+        default=0,
+        metadata={
+            "help": "Pairs that are in memory at once; losses still compare the whole batch. 0 is the whole batch."
+        },
+    )
+    gradient_checkpointing: bool = field(
+        default=False, metadata={"help": "Compute activations anew in the backward pass: less memory, more time."}
+    )
+    compile: bool = field(default=False, metadata={"help": "Compile the towers' layers with torch.compile."})
     mixed_precision: str = field(default="no", metadata={"help": "'no', 'bf16' or 'fp16', by accelerate."})
     optimizer: str = field(default="adamw", metadata={"help": "'adamw' or 'adam'."})
     adam_beta1: float = field(default=0.9, metadata={"help": "In [0, 1)."})
@@ -149,6 +170,14 @@ class TwoStageTrainingArguments:
     bias_lr_multiplier: float = field(default=1.0, metadata={"help": "Learning rate of biases over the others'."})
     head_lr_multiplier: float = field(default=5.0, metadata={"help": "Learning rate of loss heads over the others'."})
     max_grad_norm: float = field(default=1.0, metadata={"help": "Clip the gradient's norm to this; 0 does not clip."})
+    layer_lr_decay: float = field(
+        default=1.0,
+        metadata={"help": "Stage two: learning rate of a layer over that of the layer above it; 1 is off."},
+    )
+    ema_decay: float = field(
+        default=0.0,
+        metadata={"help": "Evaluate and keep a moving average of the weights, such as 0.999; 0 is off."},
+    )
     max_bad_steps: int = field(
         default=5, metadata={"help": "Steps in a row with a loss or gradient that is not finite that stop the run."}
     )
@@ -180,6 +209,11 @@ class TwoStageTrainingArguments:
         default_factory=lambda: {"sdm": 1.0}, metadata={"help": "Losses and weights: sdm=1,id=0.5 or JSON."}
     )
 
+    stage_two_lora_rank: int = field(
+        default=0, metadata={"help": "Train low-rank updates of CLIP's matrices, of this rank; 0 trains CLIP itself."}
+    )
+    stage_two_lora_alpha: float = field(default=16.0, metadata={"help": "Scale of these updates: alpha / rank."})
+
     # losses
     sdm_temperature: float = field(default=0.02, metadata={"help": "Temperature of sdm, above 0."})
     itc_temperature: float = field(default=0.07, metadata={"help": "Temperature of itc, above 0."})
@@ -198,6 +232,9 @@ class TwoStageTrainingArguments:
     citc_cross_modal_weight: float = field(default=0.25, metadata={"help": "Weight of citc's term across towers."})
     mlm_layers: int = field(default=4, metadata={"help": "Transformer layers of mlm's head, 0 or more."})
     mlm_probability: float = field(default=0.15, metadata={"help": "Probability of a word to be masked for mlm."})
+    learn_temperature: bool = field(
+        default=False, metadata={"help": "Learn the temperatures of sdm, itc and tal, starting from those given."}
+    )
     label_smoothing: float = field(default=0.0, metadata={"help": "Of itc and id, in [0, 1)."})
 
     # augmentation of training images and captions
@@ -215,44 +252,8 @@ class TwoStageTrainingArguments:
         self.stage_two_objectives = parse_objectives("stage_two_objectives", self.stage_two_objectives)
         self.augment_text = parse_numbers("augment_text", self.augment_text, TEXT_AUGMENTATIONS, most=1)
         self.dataset_options = parse_json_dict("dataset_options", self.dataset_options)
-        self._check_ranges()
+        check_ranges(self)
         self._check_choices()
-
-    def _check_ranges(self) -> None:
-        """Raise a ValueError naming the first number that is out of its range."""
-        probability, at_least_0, above_0, at_least_1 = (0.0, 1.0), (0.0, math.inf), (1e-300, math.inf), (1, math.inf)
-        below_1 = (0.0, math.nextafter(1.0, 0.0))
-        bounds = {
-            "text_prompt_length": at_least_0, "vision_prompt_length": at_least_0, "num_workers": at_least_0,
-            "log_steps": at_least_1, "eval_steps": at_least_0, "eval_batch_size": at_least_1,
-            "save_steps": at_least_0, "save_total_limit": at_least_1,
-            "batch_size": (2, math.inf), "gradient_accumulation_steps": at_least_1,
-            "adam_beta1": below_1, "adam_beta2": below_1, "adam_epsilon": above_0,
-            "bias_lr_multiplier": above_0, "head_lr_multiplier": above_0,
-            "max_grad_norm": at_least_0, "warmup_start": probability,
-            "stage_one_epochs": above_0, "stage_one_learning_rate": above_0, "stage_one_weight_decay": at_least_0,
-            "stage_one_warmup_ratio": probability, "stage_one_max_steps": (-1, math.inf),
-            "stage_two_epochs": above_0, "stage_two_learning_rate": above_0, "stage_two_weight_decay": at_least_0,
-            "stage_two_warmup_ratio": probability, "stage_two_max_steps": (-1, math.inf),
-            "sdm_temperature": above_0, "itc_temperature": above_0, "tal_temperature": above_0,
-            "tal_margin": at_least_0, "label_smoothing": below_1, "max_bad_steps": at_least_1,
-            "sdm_same_person_weight": at_least_0, "itc_same_image_weight": at_least_0,
-            "itc_same_person_weight": at_least_0, "citc_in_modal_weight": at_least_0,
-            "citc_cross_modal_weight": at_least_0, "mlm_layers": at_least_0, "mlm_probability": probability,
-            "augment_flip": probability, "augment_pad": at_least_0, "augment_erase": probability,
-            "augment_color_jitter": at_least_0, "shuffle_buffer": at_least_1,
-        }  # fmt: skip
-        for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"{name} is {value!r}; it must be a number (in YAML, write 1.0e-5 rather than 1e-5)")
-            if not (math.isfinite(value) and low <= value <= high):
-                low_text = "above 0" if low == 1e-300 else f"at least {low:g}"
-                high_text = "" if high == math.inf else f" and at most {high:.6g}"
-                raise ValueError(f"{name} is {value!r}; it must be {low_text}{high_text}")
-        for name in ("stage_one_max_steps", "stage_two_max_steps"):
-            if getattr(self, name) == 0:
-                raise ValueError(f"{name} is 0; give at least 1 step, or -1 to count epochs")
 
     def _check_choices(self) -> None:
         """Raise a ValueError naming the first setting that is no known choice or contradicts another."""
@@ -316,59 +317,6 @@ class TwoStageTrainingArguments:
             },
             "mlm": {"layers": self.mlm_layers},
         }
-
-
-def parse_objectives(name: str, value: dict[str, float] | str) -> dict[str, float]:
-    """Losses and their weights, from a mapping, JSON, or `"sdm=1,id=0.5"`.
-
-    Raises:
-        ValueError: an unknown loss, a weight that is not a number of 0 or more, or no weight above 0.
-    """
-    weights = parse_numbers(name, value, OBJECTIVES, default="1")
-    if not any(weights.values()):
-        raise ValueError(f"{name} is {value!r}; give at least one loss a weight above 0, such as sdm=1")
-    return weights
-
-
-def parse_numbers(
-    name: str, value: dict[str, float] | str, known: Collection[str], *, most: float = math.inf, default: str = ""
-) -> dict[str, float]:
-    """Numbers from 0 to `most` by name, from a mapping, JSON, or `"sdm=1,id"`, where a bare name has the `default`.
-
-    Raises:
-        ValueError: a name that is not `known`, or a number out of range.
-    """
-    if isinstance(value, str) and not value.lstrip().startswith("{"):
-        pairs = [part.partition("=") for part in value.replace(" ", "").split(",") if part]
-        value = {key: number or default for key, _, number in pairs}
-    numbers = parse_json_dict(name, value)
-    for key, number in numbers.items():
-        if key not in known:
-            raise ValueError(f"{name} names {key!r}; it takes {', '.join(known)}")
-        try:
-            numbers[key] = float(number)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} gives {key} the value {number!r}; it must be a number") from error
-        if not (math.isfinite(numbers[key]) and 0 <= numbers[key] <= most):
-            rule = "0 or more" if most == math.inf else f"from 0 to {most:g}"
-            raise ValueError(f"{name} gives {key} the value {number!r}; it must be {rule}")
-    return numbers
-
-
-def parse_json_dict(name: str, value: dict[str, Any] | str) -> dict[str, Any]:
-    """A dictionary, given as one or as JSON.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{name} is {value!r}, which is not JSON ({error.msg}); write it like {{}}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is {value!r}; it must be a mapping")
-    return dict(value)
 
 
 __all__ = ["StageSettings", "TwoStageTrainingArguments"]

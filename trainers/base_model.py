@@ -1,11 +1,14 @@
 """The model that a run starts from, and the prompts that it is going to train."""
 
-from peft import PeftModel
+import datasets
+from peft import PeftModel, get_peft_model
 
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.configuration_prompt_clip import validate_prompt_settings
 from modeling_prompt_clip.loading import resolve_model_path
 from trainers.arguments import TwoStageTrainingArguments
+from trainers.streaming import first_rows
+from trainers.transforms import to_rgb
 
 
 def load_base(args: TwoStageTrainingArguments) -> tuple[PromptCLIPModel, PromptCLIPProcessor]:
@@ -51,4 +54,28 @@ def new_prompt_config(args: TwoStageTrainingArguments, model: PromptCLIPModel) -
     return config
 
 
-__all__ = ["load_base", "merged_adapter", "new_prompt_config"]
+def prompted_model(
+    args: TwoStageTrainingArguments,
+    model: PromptCLIPModel,
+    processor: PromptCLIPProcessor,
+    config: ClipPromptConfig,
+    train: datasets.Dataset | datasets.IterableDataset,
+) -> PeftModel:
+    """What stage one trains: the frozen model with an adapter of fresh prompts.
+
+    Args:
+        args: `prompt_init` and `prompt_init_phrase` count.
+        model: it is wrapped, not copied.
+        processor: of the model.
+        config: of the adapter.
+        train: the training split, whose first 256 images `activations` starts vision prompts from.
+    """
+    prompted = get_peft_model(model, config)
+    if args.prompt_init == "activations":
+        images = [to_rgb(image) for image in first_rows(train, 256)["image"]]
+        inputs = processor(text=[args.prompt_init_phrase], images=images).to(model.device)
+        prompted.base_model.initialize_from_activations(inputs["input_ids"], inputs["pixel_values"])
+    return prompted
+
+
+__all__ = ["load_base", "merged_adapter", "new_prompt_config", "prompted_model"]

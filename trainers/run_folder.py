@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,30 @@ class RunFolder:
         return plot_curves(read_metrics(self.metrics), self.plots)
 
 
+def result_rows(
+    args: TwoStageTrainingArguments, stage: str, split: str, step: int, metrics: Mapping[str, Mapping[str, float]]
+) -> list[dict[str, Any]]:
+    """An evaluation as rows of `results.json`.
+
+    Args:
+        args: of the run.
+        stage: `"base"`, `"one"` or `"two"`: after which the model was evaluated.
+        split: what it was evaluated on.
+        step: optimizer steps that it had taken in that stage.
+        metrics: by direction, in percent by name.
+    """
+    methods = {
+        "base": "stage one" if args.adapter else "zero-shot",  # an adapter is merged before the run starts
+        "one": "stage one",
+        "two": "direct" if args.direct else "two-stage",
+    }
+    shared = {"stage": stage, "method": methods[stage], "split": split}
+    return [
+        {**shared, "direction": direction, "step": step, "metrics": dict(values)}
+        for direction, values in metrics.items()
+    ]
+
+
 def _as_yaml(args: TwoStageTrainingArguments) -> str:
     return yaml.safe_dump(asdict(args), sort_keys=False, allow_unicode=True)
 
@@ -134,4 +159,4 @@ def _key(entry: dict[str, Any]) -> tuple[str, ...]:
     return tuple(entry[name] for name in ("stage", "method", "split", "direction"))
 
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "result_rows"]

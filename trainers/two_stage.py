@@ -9,20 +9,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import datasets
 import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
-from peft import PeftModel, get_peft_model
+from peft import PeftModel
 
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.cli import main as prompt_clip
 from modeling_prompt_clip.retrieval import RetrievalMetrics, TextToImageEvaluator, metrics_table
 from modeling_prompt_clip.retrieval.report import dataset_sheet, ranked_strips
 from trainers.arguments import TwoStageTrainingArguments
-from trainers.base_model import load_base, merged_adapter, new_prompt_config
+from trainers.base_model import load_base, merged_adapter, new_prompt_config, prompted_model
 from trainers.checkpoint_store import Checkpoint, CheckpointStore
 from trainers.checkpointing import StageCheckpoints, load_adapter_weights, load_model_weights
 from trainers.data import batches_per_epoch, pair_loader
@@ -32,13 +31,13 @@ from trainers.objectives import CombinedObjective
 from trainers.preemption import Preempted, StopRequest
 from trainers.recipes import parse_arguments
 from trainers.run_card import write_run_card
-from trainers.run_folder import RunFolder
+from trainers.run_folder import RunFolder, result_rows
 from trainers.splits import prepare_splits
-from trainers.stage import StageLoop, StageModule, StageResult
+from trainers.stage import StageLoop, StageResult
+from trainers.stage_module import StageModule
 from trainers.streaming import first_rows
 from trainers.tracking import MetricsLog
 from trainers.training_pairs import training_pairs
-from trainers.transforms import to_rgb
 
 logger = logging.getLogger(__name__)
 
@@ -189,9 +188,7 @@ class TwoStageTrainer:
             self.model = merged_adapter(self.model, str(self.run.adapter))
             return finished
         set_seed(self.args.seed)
-        model = get_peft_model(self.model, self.prompt_config)
-        if self.args.prompt_init == "activations" and self.checkpoint is None:
-            model.base_model.initialize_from_activations(*self._calibration_batch())
+        model = prompted_model(self.args, self.model, self.processor, self.prompt_config, self.splits["train"])
 
         def save(folder: Path) -> None:
             # prompts touch no embedding layer; PEFT would ask the Hub about the base model to find that out
@@ -253,8 +250,8 @@ class TwoStageTrainer:
         checkpoints.load_best(result.best_step)
         if self.accelerator.is_main_process:
             if result.best_metrics:
-                entry = self._entry(name, "validation", result.best_step, "text_to_image", result.best_metrics)
-                self.run.record([entry])
+                best = {"text_to_image": result.best_metrics}
+                self.run.record(result_rows(self.args, name, "validation", result.best_step, best))
             self.run.finish_stage(name, result)
         return result
 
@@ -326,27 +323,9 @@ class TwoStageTrainer:
         if not self.accelerator.is_main_process:
             return
         entries = {direction: values.to_dict() for direction, values in metrics.items()}
-        self.run.record([self._entry(stage, split, step, direction, values) for direction, values in entries.items()])
+        self.run.record(result_rows(self.args, stage, split, step, entries))
         if stage == "base" and self.log is not None:  # the curves start here
             self.log.write({"stage": self.args.stages[0], "step": 0, "split": split, **entries["text_to_image"]})
-
-    def _entry(
-        self, stage: str, split: str, step: int, direction: str, metrics: Mapping[str, float]
-    ) -> dict[str, Any]:
-        """A row of `results.json`."""
-        methods = {
-            "base": "stage one" if self.args.adapter else "zero-shot",  # an adapter is merged before the run starts
-            "one": "stage one",
-            "two": "direct" if self.args.direct else "two-stage",
-        }
-        return {
-            "stage": stage,
-            "method": methods[stage],
-            "split": split,
-            "direction": direction,
-            "step": step,
-            "metrics": dict(metrics),
-        }
 
     def _evaluator(self, split: str) -> TextToImageEvaluator | None:
         """The evaluator of a split; `None` where the data set does not have it."""
@@ -360,13 +339,6 @@ class TwoStageTrainer:
             progress=self.accelerator.is_main_process,
             num_workers=0 if on_cpu else self.args.num_workers,
         )
-
-    def _calibration_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """A phrase (1, tokens) and the first training images (up to 256), from which prompts start."""
-        images = first_rows(self.splits["train"], 256)["image"]
-        inputs = self.processor(text=[self.args.prompt_init_phrase], images=[to_rgb(image) for image in images])
-        device = self.accelerator.device
-        return inputs["input_ids"].to(device), inputs["pixel_values"].to(device)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

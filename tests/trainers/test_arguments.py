@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from trainers.arguments import TwoStageTrainingArguments, parse_objectives
+from trainers.argument_values import parse_objectives
+from trainers.arguments import TwoStageTrainingArguments
 
 
 @pytest.mark.parametrize(

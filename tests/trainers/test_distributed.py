@@ -17,7 +17,8 @@ from prompting import strong
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.distributed import gather_ids, gather_with_gradient, process_index, world_size
 from trainers.objectives import OBJECTIVES, CombinedObjective
-from trainers.stage import StageLoop, StageModule
+from trainers.stage import StageLoop
+from trainers.stage_module import StageModule
 
 PAIRS = 8
 SOFT = {"same_image_weight": 1.0, "same_person_weight": 0.3}

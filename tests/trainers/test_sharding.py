@@ -23,7 +23,8 @@ from trainers.arguments import TwoStageTrainingArguments
 from trainers.launch import launch_file
 from trainers.objectives import CombinedObjective
 from trainers.sharding import full_state_dict, leave_scalars_whole, whole_weights
-from trainers.stage import StageLoop, StageModule
+from trainers.stage import StageLoop
+from trainers.stage_module import StageModule
 
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2}
 PAIRS, STEPS = 8, 3

@@ -10,7 +10,8 @@ from transformers import CLIPTokenizer
 from modeling_prompt_clip import PromptCLIPModel
 from prompting import strong, trainable
 from trainers.objectives import CombinedObjective
-from trainers.stage import StageLoop, StageModule, after_end
+from trainers.stage import StageLoop
+from trainers.stage_module import StageModule, after_end
 from trainers.tracking import MetricsLog, read_metrics
 
 
