@@ -1,8 +1,8 @@
 """What does each optional setting do to the demo's recipe?
 
 Every variant changes the synthetic set's recipe in one point and is trained with several seeds; those that differ in
-stage two alone start from the same stage-one adapters. Validation figures along stage one, test figures at the end, all
-R@1 text to image. About two minutes a variant and seed on two cores. Goes on where it was stopped, and adds to
+stage two alone start from the same stage-one adapters. R@1, text to image: validation along stage one, test at the
+end. About two minutes a variant and seed on two cores. Goes on where it was stopped, and adds to
 benchmarks/results/ablations.json.
 """
 

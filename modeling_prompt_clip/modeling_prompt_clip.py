@@ -31,7 +31,7 @@ from .configuration_prompt_clip import (
     as_image_size,
     prompt_settings,
 )
-from .prompt_tuning import PromptCLIPEncoderLayer, PromptSlot
+from .prompted_layers import PromptCLIPEncoderLayer, PromptSlot
 
 POSITIONS = "position_embedding.weight"
 

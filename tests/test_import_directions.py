@@ -15,7 +15,13 @@ MAY_IMPORT = {
     "trainers": {"trainers", "modeling_prompt_clip", "dataset_scripts"},
 }
 OUTSIDE = {"tests", "benchmarks"}
-FLAT = ["configuration_prompt_clip", "prompt_tuning", "modeling_prompt_clip", "processing_prompt_clip"]
+FLAT = [
+    "configuration_prompt_clip",
+    "prompted_layers",
+    "prompt_tuning",
+    "modeling_prompt_clip",
+    "processing_prompt_clip",
+]
 HEAVY = ["datasets", "evaluate", "matplotlib", "lancedb", "gradio"]
 
 

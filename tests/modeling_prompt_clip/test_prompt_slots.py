@@ -6,7 +6,8 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.utils import PeftType
 
 from modeling_prompt_clip import ClipPromptConfig, ClipPromptModel
-from modeling_prompt_clip.prompt_tuning import PromptSlot, prefix_attention_mask, register_clip_prompt_method
+from modeling_prompt_clip.prompt_tuning import register_clip_prompt_method
+from modeling_prompt_clip.prompted_layers import PromptSlot, prefix_attention_mask
 
 
 def test_registration_is_idempotent():

@@ -7,7 +7,7 @@ from accelerate.utils import DeepSpeedPlugin, DistributedType, FullyShardedDataP
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from torch.distributed.fsdp import OffloadPolicy
 
-from modeling_prompt_clip.prompt_tuning import PromptCLIPEncoderLayer
+from modeling_prompt_clip.prompted_layers import PromptCLIPEncoderLayer
 from trainers.launch import launch_file, launch_names
 from trainers.recipes import recipe_names
 
