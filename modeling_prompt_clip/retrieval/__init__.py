@@ -2,25 +2,44 @@
 
 from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images
 from modeling_prompt_clip.retrieval.evaluator import PROTOCOL, EncodedSplit, TextToImageEvaluator
-from modeling_prompt_clip.retrieval.metrics import RetrievalMetrics, retrieval_metrics
+from modeling_prompt_clip.retrieval.intervals import Comparison, Interval, bootstrap_intervals, compare_models
+from modeling_prompt_clip.retrieval.metrics import QueryValues, RetrievalMetrics, query_values, retrieval_metrics
+from modeling_prompt_clip.retrieval.open_set import (
+    OpenSetRates,
+    OpenSetScores,
+    calibrate_threshold,
+    open_set_rates,
+    open_set_scores,
+)
 from modeling_prompt_clip.retrieval.report import SheetRow, Tile, contact_sheet, dataset_sheet, ranked_strips
 from modeling_prompt_clip.retrieval.search import FolderSearcher, SearchHit, search_folder
 from modeling_prompt_clip.retrieval.tables import metrics_table
 
 __all__ = [
     "PROTOCOL",
+    "Comparison",
     "EncodedSplit",
     "FolderSearcher",
+    "Interval",
+    "OpenSetRates",
+    "OpenSetScores",
+    "QueryValues",
     "RetrievalMetrics",
     "SearchHit",
     "SheetRow",
     "TextToImageEvaluator",
     "Tile",
+    "bootstrap_intervals",
+    "calibrate_threshold",
+    "compare_models",
     "contact_sheet",
     "dataset_sheet",
     "encode_captions",
     "encode_images",
     "metrics_table",
+    "open_set_rates",
+    "open_set_scores",
+    "query_values",
     "ranked_strips",
     "retrieval_metrics",
     "search_folder",

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from modeling_prompt_clip.retrieval import retrieval_metrics
+from modeling_prompt_clip.retrieval import query_values, retrieval_metrics
 
 PERCENTAGES = ["R@1", "R@5", "R@10", "mAP", "mINP"]
 
@@ -190,3 +192,50 @@ def test_on_a_gpu_it_is_the_same():
     queries, gallery = torch.randn(50, 32), torch.randn(80, 32)
     ids = torch.randint(20, (50,)), torch.randint(20, (80,))
     assert retrieval_metrics(queries.cuda(), gallery.cuda(), *ids) == retrieval_metrics(queries, gallery, *ids)
+
+
+def naive_expected(scores, relevant):
+    """Mean of the five values over all orders of a few items, those that keep the scores in descending order."""
+    orders = [
+        order
+        for order in itertools.permutations(range(len(scores)))
+        if all(scores[a] >= scores[b] for a, b in itertools.pairwise(order))
+    ]
+    values = []
+    for order in orders:
+        ranks = [place for place, item in enumerate(order, start=1) if relevant[item]]
+        precisions = [found / rank for found, rank in enumerate(ranks, start=1)]
+        values.append([*(ranks[0] <= k for k in (1, 5, 10)), np.mean(precisions), len(ranks) / ranks[-1]])
+    return dict(zip(PERCENTAGES, 100 * np.mean(values, axis=0), strict=True))
+
+
+@settings(deadline=None, max_examples=60)
+@given(items=st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=7))
+def test_expected_ties_are_the_mean_over_all_orders(items):
+    scores, relevant = zip(*items, strict=True)
+    if not any(relevant):
+        return
+    got = one_dimensional([float(score) for score in scores], [int(right) for right in relevant], ties="expected")
+    assert {name: got[name] for name in PERCENTAGES} == pytest.approx(naive_expected(scores, relevant), abs=1e-9)
+
+
+def test_expected_ties_lie_between_the_extremes_and_change_nothing_without_ties():
+    random = np.random.default_rng(1)
+    split = (
+        random.integers(-2, 3, (30, 3)).astype(np.float32),
+        random.integers(-2, 3, (60, 3)).astype(np.float32),
+        random.integers(0, 9, 30),
+        random.integers(0, 9, 60),
+    )
+    worst, mean, best = (
+        retrieval_metrics(*split, ties=ties).to_dict() for ties in ("pessimistic", "expected", "optimistic")
+    )
+    assert all(worst[name] < mean[name] < best[name] for name in PERCENTAGES)
+    split = (random.normal(size=(30, 3)), random.normal(size=(60, 3)), *split[2:])
+    assert retrieval_metrics(*split, ties="expected") == retrieval_metrics(*split)
+
+
+def test_query_values_say_which_query_each_row_is():
+    values = query_values(torch.eye(3), torch.eye(3)[[0, 2]], [7, 8, 9], [7, 9])
+    assert values.rows.tolist() == [0, 2] and values.person_ids.tolist() == [7, 9]
+    assert values.mean() == retrieval_metrics(torch.eye(3), torch.eye(3)[[0, 2]], [7, 8, 9], [7, 9])

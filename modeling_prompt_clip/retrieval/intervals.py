@@ -1,0 +1,130 @@
+"""How far a figure may be from what other people of the same kind would give: bootstrap over identities.
+
+Queries of one person are no independent draws: they share the person's images. So persons are drawn, with replacement,
+as many as there are, each with all of its queries; the gallery stays as it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from modeling_prompt_clip.retrieval.metrics import PERCENTAGES, QueryValues
+
+__all__ = ["Comparison", "Interval", "bootstrap_intervals", "compare_models"]
+
+RESAMPLES = 2000
+LEVEL = 0.95
+_CHUNK = 100  # resamples drawn at once: 100 x identities numbers in memory
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A percentile interval.
+
+    Attributes:
+        low, high: its ends, in percent.
+        level: share of the resamples between them, such as 0.95.
+    """
+
+    low: float
+    high: float
+    level: float
+
+    def to_list(self) -> list[float]:
+        """`[low, high]`."""
+        return [self.low, self.high]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same queries and gallery; differences are the second's figure minus the first's.
+
+    Attributes:
+        differences: in points of percent, by metric.
+        intervals: of the differences.
+        gained: persons of whom the second model finds more queries at rank 1, ascending ids.
+        lost: persons of whom it finds fewer.
+    """
+
+    differences: dict[str, float]
+    intervals: dict[str, Interval]
+    gained: list[int]
+    lost: list[int]
+
+
+def bootstrap_intervals(
+    values: QueryValues, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> dict[str, Interval]:
+    """Intervals of all metrics of one model.
+
+    Args:
+        values: of its queries.
+        resamples: draws of as many persons as there are, 1 or more.
+        level: above 0 and below 1.
+        seed: of the draws; the same persons and seed give the same draws for every model.
+
+    Returns:
+        By the names of `PERCENTAGES`.
+
+    Raises:
+        ValueError: a number out of range.
+    """
+    return _intervals(values.values, values.person_ids, resamples, level, seed)
+
+
+def compare_models(
+    first: QueryValues, second: QueryValues, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> Comparison:
+    """Compare two models query by query, which tells much smaller differences from chance than two intervals do.
+
+    Args:
+        first: of one model.
+        second: of the other, on the same queries and gallery.
+        resamples: draws, 1 or more.
+        level: above 0 and below 1.
+        seed: of the draws.
+
+    Raises:
+        ValueError: other queries or another gallery, or a number out of range.
+    """
+    if first.gallery != second.gallery or not np.array_equal(first.rows, second.rows):
+        raise ValueError(
+            f"the models were evaluated on different splits ({first.queries} queries in {first.gallery} items, and "
+            f"{second.queries} in {second.gallery}); compare them on one"
+        )
+    if not np.array_equal(first.person_ids, second.person_ids):
+        raise ValueError("the models were evaluated on queries of different persons; compare them on one split")
+    change = second.values - first.values
+    persons, of_query = np.unique(first.person_ids, return_inverse=True)
+    hits = np.bincount(of_query, weights=change[:, 0], minlength=len(persons))
+    return Comparison(
+        differences=dict(zip(PERCENTAGES, (100.0 * change.mean(axis=0)).tolist(), strict=True)),
+        intervals=_intervals(change, first.person_ids, resamples, level, seed),
+        gained=persons[hits > 0].tolist(),
+        lost=persons[hits < 0].tolist(),
+    )
+
+
+def _intervals(
+    values: np.ndarray, person_ids: np.ndarray, resamples: int, level: float, seed: int
+) -> dict[str, Interval]:
+    """Percentile intervals of the means of values `[queries, 5]`."""
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}; it must be at least 1")
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; it must be above 0 and below 1, such as 0.95")
+    persons, of_query = np.unique(person_ids, return_inverse=True)
+    queries = np.bincount(of_query)
+    sums = np.stack([np.bincount(of_query, weights=column) for column in values.T], axis=1)
+    random = np.random.default_rng(seed)
+    means = []
+    for start in range(0, resamples, _CHUNK):
+        draws = random.multinomial(
+            len(persons), np.full(len(persons), 1 / len(persons)), min(_CHUNK, resamples - start)
+        )
+        means.append(draws @ sums / (draws @ queries)[:, None])
+    tail = (1 - level) / 2
+    low, high = 100.0 * np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
+    ends: Mapping[str, tuple[float, float]] = dict(zip(PERCENTAGES, zip(low, high, strict=True), strict=True))
+    return {name: Interval(float(bottom), float(top), level) for name, (bottom, top) in ends.items()}

@@ -1,0 +1,98 @@
+"""Open set: the person described may not be in the gallery, and a system that always answers raises false alarms.
+
+An answer is given only where the best score reaches a threshold. It is calibrated on one split (validation) to a rate
+of false alarms and measured on another (test). Each query serves twice: with its person in the gallery, and with that
+person's images taken out. The rates are the false positive and false negative identification rates of biometrics
+(ISO/IEC 19795-1).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from modeling_prompt_clip.retrieval.ranking import Embeddings, PersonIds, prepared, score_blocks
+
+__all__ = ["OpenSetRates", "OpenSetScores", "calibrate_threshold", "open_set_rates", "open_set_scores"]
+
+
+@dataclass(frozen=True)
+class OpenSetScores:
+    """What each query scores, in the order of the queries.
+
+    Attributes:
+        right: `[queries]` best score of the query's person; -inf where that person is not in the gallery.
+        wrong: `[queries]` best score of anybody else; -inf where there is nobody else.
+    """
+
+    right: np.ndarray
+    wrong: np.ndarray
+
+
+@dataclass(frozen=True)
+class OpenSetRates:
+    """How a threshold does, in percent.
+
+    Attributes:
+        threshold: answers need at least this score.
+        false_alarm_rate: share of the queries that are answered although their person is not in the gallery.
+        miss_rate: share of the queries whose person is in the gallery, but does not come first, or not with the score.
+    """
+
+    threshold: float
+    false_alarm_rate: float
+    miss_rate: float
+
+
+def open_set_scores(
+    query_embeds: Embeddings,
+    gallery_embeds: Embeddings,
+    query_person_ids: PersonIds,
+    gallery_person_ids: PersonIds,
+    *,
+    block_size: int = 1024,
+) -> OpenSetScores:
+    """Each query's best score with its person and without; arguments and errors as `retrieval_metrics`."""
+    queries, gallery, relevant = prepared(query_embeds, gallery_embeds, query_person_ids, gallery_person_ids)
+    right, wrong = [], []
+    for rows, scores in score_blocks(queries, gallery, np.arange(len(queries)), block_size):
+        starts, counts = (torch.from_numpy(values[rows, None]) for values in (relevant.starts, relevant.counts))
+        column = torch.arange(scores.shape[1])
+        own = ((column >= starts) & (column < starts + counts)).to(scores.device)
+        right.append(scores.masked_fill(~own, -torch.inf).amax(dim=1).cpu())
+        wrong.append(scores.masked_fill(own, -torch.inf).amax(dim=1).cpu())
+    return OpenSetScores(torch.cat(right).numpy(), torch.cat(wrong).numpy())
+
+
+def calibrate_threshold(scores: OpenSetScores, false_alarm_rate: float = 1.0) -> float:
+    """The lowest threshold whose false alarms on these queries do not exceed a rate.
+
+    Args:
+        scores: of the validation split.
+        false_alarm_rate: in percent, from 0 up to, and without, 100.
+
+    Raises:
+        ValueError: a rate out of range.
+    """
+    if not 0 <= false_alarm_rate < 100:
+        raise ValueError(f"false_alarm_rate is {false_alarm_rate}; it must be from 0 to below 100 percent")
+    descending = np.sort(scores.wrong)[::-1]
+    allowed = int(len(descending) * false_alarm_rate / 100)
+    return float(np.nextafter(descending[allowed], np.inf))
+
+
+def open_set_rates(scores: OpenSetScores, threshold: float) -> OpenSetRates:
+    """How a threshold does on a split; a right and a wrong answer of the same score count as wrong.
+
+    Raises:
+        ValueError: no query whose person is in the gallery.
+    """
+    present = np.isfinite(scores.right)
+    if not present.any():
+        raise ValueError("no query's person is in the gallery; take queries and gallery from the same split")
+    found = (scores.right > scores.wrong) & (scores.right >= threshold)
+    return OpenSetRates(
+        threshold=threshold,
+        false_alarm_rate=100.0 * float((scores.wrong >= threshold).mean()),
+        miss_rate=100.0 * float(1 - found[present].mean()),
+    )

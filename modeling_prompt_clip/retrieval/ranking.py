@@ -1,0 +1,197 @@
+"""Ranks of the relevant gallery items of every query, counted in blocks.
+
+The gallery is grouped by person once; each block of queries is then scored, its relevant scores are picked out, and
+their ranks are counted. Neither a full argsort nor the queries x gallery matrix is ever held.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from modeling_prompt_clip.retrieval.relevance import RelevantItems, match_identities
+
+__all__ = ["Embeddings", "PersonIds", "RelevantRanks", "checked_ids", "prepared", "relevant_ranks", "score_blocks"]
+
+
+Embeddings = torch.Tensor | np.ndarray
+PersonIds = torch.Tensor | np.ndarray | Sequence[int]
+
+
+@dataclass(frozen=True)
+class RelevantRanks:
+    """Where the relevant items of a block of queries stand.
+
+    A row holds a query's relevant items, worst first, with padding in front: `most` is the largest number of them
+    in the block. All four arrays are `[b, most]`; of a padded place they say nothing.
+
+    Attributes:
+        rows: `[b]` the queries.
+        counts: `[b]` number of relevant items, at least 1.
+        above: gallery items that score higher.
+        level: gallery items that score the same, the item itself included.
+        own_above: relevant items among `above`.
+        own_level: relevant items among `level`.
+    """
+
+    rows: np.ndarray
+    counts: np.ndarray
+    above: np.ndarray
+    level: np.ndarray
+    own_above: np.ndarray
+    own_level: np.ndarray
+
+    @property
+    def places(self) -> np.ndarray:
+        """`[most]` place among the query's relevant items, from 1 for the best: `most`, ..., 2, 1."""
+        return np.arange(self.above.shape[1], 0, -1)
+
+    @property
+    def padding(self) -> np.ndarray:
+        """`[b, most]` whether a place is padded."""
+        return self.places > self.counts[:, None]
+
+    def ranks(self, pessimistic: bool) -> np.ndarray:
+        """`[b, most]` ranks from 1; relevant items of one score take consecutive ones.
+
+        Args:
+            pessimistic: irrelevant items of the same score rank before them, otherwise after.
+        """
+        irrelevant = self.above - self.own_above
+        if pessimistic:
+            irrelevant = irrelevant + self.level - self.own_level
+        return self.places + irrelevant
+
+
+def relevant_ranks(
+    query_embeds: Embeddings,
+    gallery_embeds: Embeddings,
+    query_person_ids: PersonIds,
+    gallery_person_ids: PersonIds,
+    *,
+    block_size: int = 1024,
+) -> Iterator[RelevantRanks]:
+    """Ranks of the relevant items of every query that can be answered, block by block, in the order of the queries.
+
+    Scores are products in float64, compared in the precision of the embeddings (at least float32), so that equal
+    embeddings tie exactly and the result depends neither on the order of the gallery nor on `block_size`.
+
+    Args:
+        query_embeds: `[queries, dim]` of any float type, torch or numpy; not normalised here.
+        gallery_embeds: `[gallery, dim]`, likewise.
+        query_person_ids: `[queries]` integers.
+        gallery_person_ids: `[gallery]` integers.
+        block_size: queries scored at once; memory grows with `block_size * gallery`.
+
+    Raises:
+        TypeError: embeddings that are not floating point, ids that are not integers.
+        ValueError: wrong shapes, values that are not finite, or no query that can be answered.
+    """
+    queries, gallery, relevant = prepared(query_embeds, gallery_embeds, query_person_ids, gallery_person_ids)
+    answerable = np.flatnonzero(relevant.counts)
+    if not len(answerable):
+        raise ValueError(
+            f"none of the {len(queries)} person ids in query_person_ids occurs in gallery_person_ids; "
+            "take queries and gallery from the same split"
+        )
+    blocks = score_blocks(queries, gallery, answerable, block_size)
+    return (_block_ranks(scores, relevant, rows) for rows, scores in blocks)
+
+
+def prepared(
+    query_embeds: Embeddings, gallery_embeds: Embeddings, query_person_ids: PersonIds, gallery_person_ids: PersonIds
+) -> tuple[torch.Tensor, torch.Tensor, RelevantItems]:
+    """Queries `[queries, dim]`, the gallery `[gallery, dim]` grouped by person, and who is where in it.
+
+    Raises:
+        TypeError, ValueError: as `relevant_ranks`; that no query can be answered is no error here.
+    """
+    queries = _checked_embeddings(query_embeds, "query_embeds")
+    gallery = _checked_embeddings(gallery_embeds, "gallery_embeds").to(queries.device)
+    if queries.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"query_embeds has {queries.shape[1]} columns and gallery_embeds {gallery.shape[1]}; "
+            "encode both with the same model"
+        )
+    query_ids = checked_ids(query_person_ids, "query_person_ids", len(queries))
+    gallery_ids = checked_ids(gallery_person_ids, "gallery_person_ids", len(gallery))
+    relevant = match_identities(query_ids, gallery_ids)
+    return queries, gallery[torch.from_numpy(relevant.gallery_order).to(gallery.device)], relevant
+
+
+def score_blocks(
+    queries: torch.Tensor, gallery: torch.Tensor, rows: np.ndarray, block_size: int
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """(query rows `[b]`, scores `[b, gallery]`) of each block, gallery columns in the order given.
+
+    Raises:
+        ValueError: a block of less than one query.
+    """
+    if block_size < 1:
+        raise ValueError(f"block_size={block_size} must be at least 1 query")
+    precision = torch.promote_types(torch.promote_types(queries.dtype, gallery.dtype), torch.float32)
+    columns = gallery.double().T
+    for block in torch.from_numpy(rows).split(block_size):
+        # A float32 product differs in the last bit with the shape of the block, which would break ties by luck.
+        scores = queries[block.to(queries.device)].double() @ columns
+        yield block.numpy(), scores.to(precision)
+
+
+def _block_ranks(scores: torch.Tensor, relevant: RelevantItems, rows: np.ndarray) -> RelevantRanks:
+    """Ranks of a block.
+
+    Args:
+        scores: `[b, gallery]` with the columns grouped by person.
+        relevant: of all queries.
+        rows: the queries of the block, `[b]`.
+    """
+    columns, padding = relevant.columns(rows)
+    padding = torch.from_numpy(padding).to(scores.device)
+    own = scores.gather(1, torch.from_numpy(columns).to(scores.device)).masked_fill(padding, -torch.inf)
+    own = own.sort(dim=1).values
+    above, level = _counts(_sorted_rows(scores), own)
+    own_above, own_level = _counts(own, own)
+    return RelevantRanks(rows, relevant.counts[rows], above, level, own_above, own_level)
+
+
+def _counts(ascending: torch.Tensor, values: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """How many entries of each ascending row are above each value, and how many equal it."""
+    up_to = torch.searchsorted(ascending, values, right=True)
+    below = torch.searchsorted(ascending, values)
+    return (ascending.shape[1] - up_to).cpu().numpy(), (up_to - below).cpu().numpy()
+
+
+def _sorted_rows(scores: torch.Tensor) -> torch.Tensor:
+    """Each row in ascending order; numpy's vectorised sort is some twenty times faster than torch's on a CPU."""
+    if scores.device.type == "cpu":
+        return torch.from_numpy(np.sort(scores.numpy(), axis=1))
+    return scores.sort(dim=1).values
+
+
+def _checked_embeddings(embeds: Embeddings, name: str) -> torch.Tensor:
+    """`[rows, dim]` finite floats, on the GPU where they came from one and on the CPU otherwise."""
+    tensor = torch.from_numpy(np.array(embeds)) if isinstance(embeds, np.ndarray) else embeds
+    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+        kind = getattr(tensor, "dtype", type(embeds).__name__)
+        raise TypeError(f"{name} is {kind}; give a floating-point torch tensor or numpy array")
+    if tensor.ndim != 2 or not tensor.numel():
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; give [rows, dim] with at least one of each")
+    bad = (~tensor.isfinite()).any(dim=1).nonzero()
+    if len(bad):
+        raise ValueError(
+            f"{name} holds NaN or infinity in {len(bad)} of {len(tensor)} rows, first in row {int(bad[0])}; "
+            "look for a diverged model or an overflow in half precision"
+        )
+    # Not every accelerator has float64, in which the scores are computed.
+    return tensor.detach().to(tensor.device if tensor.is_cuda else "cpu")
+
+
+def checked_ids(person_ids: PersonIds, name: str, rows: int) -> np.ndarray:
+    """`[rows]` int64 on the CPU."""
+    ids = person_ids.cpu().numpy() if isinstance(person_ids, torch.Tensor) else np.asarray(person_ids)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{name} is {ids.dtype}; give integer person ids")
+    if ids.shape != (rows,):
+        raise ValueError(f"{name} has shape {ids.shape}; give one id for each of the {rows} embeddings")
+    return ids.astype(np.int64)

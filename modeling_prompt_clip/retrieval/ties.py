@@ -1,0 +1,48 @@
+"""A query's values in expectation over all orders of the gallery items that score the same."""
+
+from math import comb
+
+import numpy as np
+
+from modeling_prompt_clip.retrieval.ranking import RelevantRanks
+
+__all__ = ["expected_values"]
+
+CUTOFFS = (1, 5, 10)
+
+
+def expected_values(block: RelevantRanks, query: int) -> np.ndarray:
+    """`[5]`: hit at 1, 5, 10, average precision, inverse negative penalty of one query of a block, each in 0..1.
+
+    Every order of the items of one score is as likely as the others. For average precision this is the closed form of
+    McSherry and Najork (ECIR 2008, section 2.4); hits and the last rank are drawn without replacement.
+    """
+    real = ~block.padding[query]
+    columns = (block.above, block.level, block.own_above, block.own_level)
+    # one row for each distinct score of a relevant item, the worst first: (above, level, own_above, own_level)
+    groups = np.unique(np.column_stack([column[query][real] for column in columns]), axis=0)[::-1].tolist()
+    total = int(block.counts[query])
+    average_precision = sum(_precision_sum(*group) for group in groups) / total
+    return np.array([*(_hit(*groups[-1], k) for k in CUTOFFS), average_precision, _penalty(*groups[0])])
+
+
+def _hit(above: int, level: int, own_above: int, own_level: int, k: int) -> float:
+    """Chance of one of the best group's `own_level` relevant items among the first `k`."""
+    places = min(max(k - above, 0), level)
+    return 1 - comb(level - own_level, places) / comb(level, places)
+
+
+def _precision_sum(above: int, level: int, own_above: int, own_level: int) -> float:
+    """Expected sum of the precisions at the ranks of a group's relevant items."""
+    places = np.arange(level)
+    others = places * (own_level - 1) / max(level - 1, 1)  # relevant items of the group expected before a place
+    return float(((own_above + 1 + others) / (above + 1 + places)).sum() * own_level / level)
+
+
+def _penalty(above: int, level: int, own_above: int, own_level: int) -> float:
+    """Expected inverse negative penalty, from the group of the worst relevant item."""
+    relevant = own_above + own_level
+    return sum(
+        comb(place - 1, own_level - 1) / comb(level, own_level) * relevant / (above + place)
+        for place in range(own_level, level + 1)
+    )
