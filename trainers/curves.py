@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trainers.figures import BLUE, INK, ORANGE, new_figure, prepare
+
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Records = Sequence[Mapping[str, Any]]
-
-_INK, _GRID = "#333333", "#e3e3e3"
-_BLUE, _ORANGE = "#1f6fb4", "#d9731a"  # apart in lightness too, for print and for colour-blind readers
 
 
 def plot_curves(records: Records, folder: str | Path) -> list[Path]:
@@ -87,19 +85,19 @@ def _stage_figure(records: Records, key: str, title: str, smooth: bool) -> "Figu
     series = {stage: curve for stage, curve in series.items() if np.isfinite(curve[1]).any()}
     if not series:
         return None
-    figure = _figure(width=1 + 4 * len(series))
+    figure = new_figure(width=1 + 4 * len(series))
     panels = figure.subplots(1, len(series), squeeze=False)[0]
     for axes, (stage, (steps, values)) in zip(panels, series.items(), strict=True):
-        _prepare(axes, f"{title}, stage {stage}", "step in the stage")
+        prepare(axes, f"{title}, stage {stage}", "step in the stage")
         if not smooth:
-            axes.plot(steps, values, color=_BLUE, linewidth=2)
+            axes.plot(steps, values, color=BLUE, linewidth=2)
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_formatter("{x:.2g}")
             continue
         finite = np.isfinite(values)
-        axes.plot(steps, values, color=_BLUE, alpha=0.35, linewidth=1, label="as logged")
-        axes.plot(steps[finite], smoothed(values[finite]), color=_BLUE, linewidth=2, label="smoothed")
-        axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
+        axes.plot(steps, values, color=BLUE, alpha=0.35, linewidth=1, label="as logged")
+        axes.plot(steps[finite], smoothed(values[finite]), color=BLUE, linewidth=2, label="smoothed")
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
 
@@ -108,36 +106,19 @@ def _validation_figure(records: Records, starts: Mapping[str, int]) -> "Figure |
     curves = {name: [_series(records, stage, name) for stage in starts] for name in ("R@1", "mAP")}
     if not any(np.isfinite(values).any() for series in curves.values() for _, values in series):
         return None
-    figure = _figure(width=7)
+    figure = new_figure(width=7)
     axes = figure.subplots()
-    _prepare(axes, "validation, text to image (percent)", "step of the run")
-    for (name, series), color in zip(curves.items(), (_BLUE, _ORANGE), strict=True):
+    prepare(axes, "validation, text to image (percent)", "step of the run")
+    for (name, series), color in zip(curves.items(), (BLUE, ORANGE), strict=True):
         for number, (start, (steps, values)) in enumerate(zip(starts.values(), series, strict=True)):
             label = name if number == 0 else None
             axes.plot(start + steps, values, color=color, linewidth=2, marker="o", markersize=4, label=label)
     for stage, start in starts.items():
-        axes.axvline(start, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axvline(start, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         top = axes.get_xaxis_transform()
-        axes.text(start, 1.0, f" stage {stage}", transform=top, color=_INK, fontsize=8, va="top")
-    axes.legend(frameon=False, fontsize=8, labelcolor=_INK, loc="lower right")
+        axes.text(start, 1.0, f" stage {stage}", transform=top, color=INK, fontsize=8, va="top")
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower right")
     return figure
-
-
-def _figure(width: float) -> "Figure":
-    """An empty figure, `width` inches wide, outside of pyplot: nothing is kept open and no display is needed."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, 3.4), layout="constrained")
-
-
-def _prepare(axes: "Axes", title: str, xlabel: str) -> None:
-    """Give axes their title and a quiet look."""
-    axes.set_title(title, loc="left", fontsize=10, color=_INK)
-    axes.set_xlabel(xlabel, fontsize=9, color=_INK)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
-    axes.tick_params(labelsize=8, colors=_INK, length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_INK)
 
 
 __all__ = ["plot_curves", "smoothed"]

@@ -7,20 +7,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
+
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search
 from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
 from modeling_prompt_clip.loading import load_model
-from modeling_prompt_clip.retrieval.evaluator import PROTOCOL, EncodedSplit, TextToImageEvaluator
-from modeling_prompt_clip.retrieval.metrics import RetrievalMetrics
-from modeling_prompt_clip.retrieval.report import ranked_strips
-from modeling_prompt_clip.retrieval.tables import metrics_table
+from modeling_prompt_clip.retrieval import (
+    PROTOCOL,
+    EncodedSplit,
+    OpenSetRates,
+    TextToImageEvaluator,
+    calibrate_threshold,
+    compare_models,
+    open_set_rates,
+    open_set_scores,
+)
+from trainers.evaluation_pages import draw_pages
+from trainers.evaluation_report import TEXT_TO_IMAGE, Evaluation, grouped_metrics
 from trainers.files import write_json
 from trainers.splits import resolve_source
 
 __all__ = ["main"]
 
 RESULTS = "results.json"
-STRIPS = "ranked_strips.png"
 
 logger = logging.getLogger(__name__)
 
@@ -28,27 +37,67 @@ logger = logging.getLogger(__name__)
 def main(argv: list[str] | None = None) -> int:
     """Evaluates a model; the test split is used only where it is asked for by name.
 
-    With `--output FOLDER` it also draws `ranked_strips.png` there and adds its rows to `results.json`.
+    With `--output FOLDER` it also draws pages there and adds its rows to `results.json`.
 
     Raises:
         ValueError, OSError: the model, the data set or an existing `results.json` cannot be used.
     """
     args = _parser().parse_args(argv)
     earlier = _earlier_rows(args.output) if args.output else []
-    data, data_dir = resolve_source(args.data, args.data_dir)
-    dataset = load_person_search(data, data_dir=data_dir, split=args.split)
-    image_size = tuple(args.image_size) if args.image_size else None
-    model, processor = load_model(args.model, image_size=image_size, device=args.device)
-    evaluator = TextToImageEvaluator(dataset, processor, batch_size=args.batch_size, num_workers=args.num_workers)
-    encoded = evaluator.encode(model)
-    results = evaluator.metrics(encoded)
-    rows = _rows(args, results, processor.image_size)
+    dataset = _load_split(args, args.split)
+    evaluator, encoded = _encode(args, args.model, dataset)
+    evaluation = Evaluation(
+        args.model,
+        args.data,
+        args.split,
+        evaluator.processor.image_size,
+        PROTOCOL.replace("pessimistically", f"{args.ties}ally" if args.ties != "expected" else "in expectation"),
+        f"{len(encoded.image_embeds):,} images, {len(encoded.captions):,} captions",
+        evaluator.query_values(encoded, args.ties),
+    )
+    if args.by:
+        evaluation.groups = grouped_metrics(evaluation.values[TEXT_TO_IMAGE], encoded, dataset, args.by)
+    if args.false_alarm_rate is not None:
+        evaluation.open_set = _open_set(args, encoded)
+    if args.compare:
+        other, other_encoded = _encode(args, args.compare, dataset)
+        evaluation.compared_with = args.compare
+        for direction, values in other.query_values(other_encoded, args.ties).items():
+            evaluation.comparisons[direction] = compare_models(values, evaluation.values[direction])
     if args.output:
-        write_json(args.output / RESULTS, [*earlier, *rows])
-        ranked_strips(encoded, dataset).save(args.output / STRIPS)
-        logger.info("wrote %s and %s to %s", RESULTS, STRIPS, args.output)
-    sys.stdout.write(json.dumps(rows, indent=2) + "\n" if args.json else _table(args, results, encoded))
+        write_json(args.output / RESULTS, [*earlier, *evaluation.rows()])
+        threshold = evaluation.open_set.threshold if evaluation.open_set else None
+        draw_pages(encoded, evaluation.values[TEXT_TO_IMAGE], dataset, args.output, threshold)
+        logger.info("wrote %s and pages to look at to %s", RESULTS, args.output)
+    sys.stdout.write(json.dumps(evaluation.rows(), indent=2) + "\n" if args.json else evaluation.text())
     return 0
+
+
+def _load_split(args: argparse.Namespace, split: str) -> datasets.Dataset:
+    data, data_dir = resolve_source(args.data, args.data_dir)
+    return load_person_search(data, data_dir=data_dir, split=split)
+
+
+def _encode(
+    args: argparse.Namespace, name: str, dataset: datasets.Dataset
+) -> tuple[TextToImageEvaluator, EncodedSplit]:
+    """A model's evaluator on a split, and the split as it sees it."""
+    image_size = tuple(args.image_size) if args.image_size else None
+    model, processor = load_model(name, image_size=image_size, device=args.device)
+    evaluator = TextToImageEvaluator(dataset, processor, batch_size=args.batch_size, num_workers=args.num_workers)
+    return evaluator, evaluator.encode(model)
+
+
+def _open_set(args: argparse.Namespace, encoded: EncodedSplit) -> OpenSetRates:
+    """Calibrate a threshold on validation and see how it does on the encoded split."""
+    validation = encoded
+    if args.split != "validation":
+        validation = _encode(args, args.model, _load_split(args, "validation"))[1]
+    sides = [
+        open_set_scores(split.text_embeds, split.image_embeds, split.text_person_ids, split.image_person_ids)
+        for split in (validation, encoded)
+    ]
+    return open_set_rates(sides[1], calibrate_threshold(sides[0], args.false_alarm_rate))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,8 +134,25 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes that prepare images while the model works (default 0; try 4 on a GPU)",
     )
+    parser.add_argument(
+        "--ties",
+        choices=("pessimistic", "optimistic", "expected"),
+        default="pessimistic",
+        help="how items of one score rank (default pessimistic: wrong ones first)",
+    )
+    parser.add_argument("--by", metavar="COLUMN", help="also by a column of the data set, such as camera")
+    parser.add_argument(
+        "--compare", metavar="MODEL", help="another model on the same split: the differences, with intervals"
+    )
+    parser.add_argument(
+        "--false_alarm_rate",
+        type=float,
+        metavar="PERCENT",
+        help="also answer only above a threshold, which validation sets to this rate of answers for persons who are "
+        "not in the gallery; such as 1",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help=f"also write {STRIPS}, and add to {RESULTS}")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help=f"also draw pages there, and add to {RESULTS}")
     return parser
 
 
@@ -102,27 +168,3 @@ def _earlier_rows(folder: Path) -> list[dict[str, Any]]:
     if not isinstance(rows, list):
         raise ValueError(f"{path} is not a list of evaluations; choose another --output or remove it")
     return rows
-
-
-def _rows(
-    args: argparse.Namespace, results: dict[str, RetrievalMetrics], image_size: tuple[int, int]
-) -> list[dict[str, Any]]:
-    """Rows of `results.json`, one a direction."""
-    return [
-        {
-            "method": args.model,
-            "data": args.data,
-            "split": args.split,
-            "direction": direction,
-            "image_size": list(image_size),
-            "protocol": PROTOCOL,
-            "metrics": metrics.to_dict(),
-        }
-        for direction, metrics in results.items()
-    ]
-
-
-def _table(args: argparse.Namespace, results: dict[str, RetrievalMetrics], encoded: EncodedSplit) -> str:
-    named = {direction.replace("_", " "): metrics for direction, metrics in results.items()}
-    size = f"{len(encoded.image_embeds):,} images, {len(encoded.captions):,} captions"
-    return f"{args.model} on {args.data}, {args.split}: {size}\n\n{metrics_table(named)}\n\nProtocol: {PROTOCOL}.\n"

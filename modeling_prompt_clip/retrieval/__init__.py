@@ -11,6 +11,7 @@ from modeling_prompt_clip.retrieval.open_set import (
     open_set_rates,
     open_set_scores,
 )
+from modeling_prompt_clip.retrieval.rank_curves import RankCurves, rank_curves
 from modeling_prompt_clip.retrieval.report import SheetRow, Tile, contact_sheet, dataset_sheet, ranked_strips
 from modeling_prompt_clip.retrieval.search import FolderSearcher, SearchHit, search_folder
 from modeling_prompt_clip.retrieval.tables import metrics_table
@@ -24,6 +25,7 @@ __all__ = [
     "OpenSetRates",
     "OpenSetScores",
     "QueryValues",
+    "RankCurves",
     "RetrievalMetrics",
     "SearchHit",
     "SheetRow",
@@ -40,6 +42,7 @@ __all__ = [
     "open_set_rates",
     "open_set_scores",
     "query_values",
+    "rank_curves",
     "ranked_strips",
     "retrieval_metrics",
     "search_folder",

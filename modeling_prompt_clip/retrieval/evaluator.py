@@ -8,7 +8,7 @@ from torch import nn
 
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images
-from modeling_prompt_clip.retrieval.metrics import RetrievalMetrics, retrieval_metrics
+from modeling_prompt_clip.retrieval.metrics import QueryValues, RetrievalMetrics, Ties, query_values
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -102,17 +102,25 @@ class TextToImageEvaluator:
         )
 
     def metrics(self, encoded: EncodedSplit) -> dict[str, RetrievalMetrics]:
+        """The means of `query_values`."""
+        return {direction: values.mean() for direction, values in self.query_values(encoded).items()}
+
+    def query_values(self, encoded: EncodedSplit, ties: Ties = "pessimistic") -> dict[str, QueryValues]:
         """Ranks an encoded split.
+
+        Args:
+            encoded: from `encode`.
+            ties: as for `retrieval_metrics`; the protocol is pessimistic.
 
         Returns:
             "text_to_image": every caption queries all images; "image_to_text": every image queries all captions. In
-            both, whatever has the query's `person_id` is relevant, and ties are pessimistic.
+            both, whatever has the query's `person_id` is relevant.
         """
         images = encoded.image_embeds, encoded.image_person_ids
         texts = encoded.text_embeds, encoded.text_person_ids
         return {
-            "text_to_image": retrieval_metrics(texts[0], images[0], texts[1], images[1]),
-            "image_to_text": retrieval_metrics(images[0], texts[0], images[1], texts[1]),
+            "text_to_image": query_values(texts[0], images[0], texts[1], images[1], ties=ties),
+            "image_to_text": query_values(images[0], texts[0], images[1], texts[1], ties=ties),
         }
 
 

@@ -4,6 +4,7 @@ Protocol of text-to-image person re-identification: every query ranks the whole 
 item is relevant when it has the query's `person_id`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,6 +75,11 @@ class QueryValues:
     rows: np.ndarray
     queries: int
     gallery: int
+
+    def subset(self, places: Sequence[int]) -> "QueryValues":
+        """Some of them, by their places among the answerable ones."""
+        chosen = np.asarray(places, dtype=np.int64)
+        return QueryValues(self.values[chosen], self.person_ids[chosen], self.rows[chosen], len(chosen), self.gallery)
 
     def mean(self) -> RetrievalMetrics:
         """The metrics of all of them."""

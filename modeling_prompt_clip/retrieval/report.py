@@ -86,19 +86,27 @@ def contact_sheet(
 
 
 def ranked_strips(
-    encoded: EncodedSplit, dataset: "Dataset", queries: int = 8, top: int = 10, seed: int = 0
+    encoded: EncodedSplit,
+    dataset: "Dataset",
+    queries: int | Sequence[int] = 8,
+    top: int = 10,
+    seed: int = 0,
+    title: str = "",
 ) -> Image.Image:
     """The best answers to some captions: a green frame is the right person, a red one another; scores underneath.
 
     Args:
         encoded: the split as the model sees it.
         dataset: the same split, for its images.
-        queries: captions shown, drawn by `seed` without replacement; all of them where there are fewer.
+        queries: how many captions are shown, drawn by `seed` without replacement (all of them where there are fewer),
+            or which ones.
         top: answers a caption.
         seed: of the draw, so that two models can be shown on the same captions.
+        title: of the page; a plain one when left out.
     """
     top = min(top, len(encoded.image_embeds))
-    chosen = np.sort(_draw_from(len(encoded.captions), queries, seed))
+    drawn = isinstance(queries, int)
+    chosen = np.sort(_draw_from(len(encoded.captions), queries, seed)) if drawn else np.asarray(queries)
     scores = encoded.text_embeds[chosen] @ encoded.image_embeds.T
     best = scores.sort(dim=1, descending=True, stable=True)
     rows = []
@@ -109,7 +117,8 @@ def ranked_strips(
             for image, right, score in zip(images.tolist(), same.tolist(), values.tolist(), strict=True)
         ]
         rows.append(SheetRow(encoded.captions[query], tiles))
-    return contact_sheet(rows, title=f"Best {top} images for {len(rows)} captions: green = the person described")
+    title = title or f"Best {top} images for {len(rows)} captions: green = the person described"
+    return contact_sheet(rows, title=title)
 
 
 def dataset_sheet(dataset: "Dataset", identities: int = 8, seed: int = 0) -> Image.Image:

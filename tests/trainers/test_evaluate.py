@@ -102,6 +102,79 @@ def test_the_results_of_a_run_are_added_to(tmp_path):
     ]
 
 
+def test_pages_are_drawn_and_can_be_looked_at(tmp_path):
+    trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--output", str(tmp_path), "--false_alarm_rate", "10"])
+    names = {path.name for path in tmp_path.glob("*.png")}
+    strips = {f"ranked_{kind}.png" for kind in ("strips", "best", "median", "worst")}
+    assert names == strips | {"match_rates.png", "precision_recall.png", "scores.png"}
+    for name in names:
+        with Image.open(tmp_path / name) as page:
+            assert len(page.convert("L").getcolors()) > 20
+
+
+def test_a_model_is_no_better_than_itself(capsys):
+    assert trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--compare", "M"]) == 0
+    assert "M minus M, text to image: R@1 +0.00 (+0.00 to +0.00)" in capsys.readouterr().out
+    trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--compare", "M", "--json"])
+    for row in json.loads(capsys.readouterr().out):
+        compared = row["compared_with"]
+        assert compared["method"] == "M" and set(compared["differences"].values()) == {0.0}
+        assert compared["gained_person_ids"] == compared["lost_person_ids"] == []
+
+
+def test_groups_by_a_column(monkeypatch, people, capsys):
+    cameras = people.add_column("camera", ["a", "b", None] * 3 + ["a"])
+    monkeypatch.setattr(trainers.evaluate, "load_person_search", lambda *args, **options: cameras)
+    trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--by", "camera", "--json"])
+    row = json.loads(capsys.readouterr().out)[0]
+    assert {name: group["queries"] for name, group in row["groups"].items()} == {
+        "camera a": 8,
+        "camera b": 6,
+        "camera unknown": 6,
+    }
+    mean = sum(group["queries"] * group["mAP"] for group in row["groups"].values()) / 20
+    assert mean == pytest.approx(row["metrics"]["mAP"])
+    trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--by", "camera"])
+    assert "camera unknown" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "problem"), [("camra", "has the columns image, person_id, captions"), ("captions", "holds lists")]
+)
+def test_columns_that_group_nothing(column, problem):
+    with pytest.raises(ValueError, match=f"by is '{column}'.*{problem}"):
+        trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--by", column])
+
+
+def test_open_set_threshold_comes_from_validation(monkeypatch, calls, people, capsys):
+    splits = []
+
+    def spy(name, data_dir=None, split="train"):
+        splits.append(split)
+        return people
+
+    monkeypatch.setattr(trainers.evaluate, "load_person_search", spy)
+    trainers.evaluate.main("M --data cuhk_pedes --split test --false_alarm_rate 20 --json".split())
+    assert splits == ["test", "validation"]
+    found = json.loads(capsys.readouterr().out)[0]["open_set"]
+    assert 0 < found["false_alarm_rate"] <= 20 and 0 <= found["miss_rate"] <= 100
+    trainers.evaluate.main("M --data cuhk_pedes --split test --false_alarm_rate 20".split())
+    assert f"need a score of {found['threshold']:.4f} (set on validation)" in capsys.readouterr().out
+
+
+def test_ties_are_named_in_the_protocol(capsys):
+    shown = {}
+    for ties in ("pessimistic", "optimistic", "expected"):
+        trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--ties", ties, "--json"])
+        row = json.loads(capsys.readouterr().out)[0]
+        shown[ties] = row["protocol"]
+        low, high = row["intervals"]["R@1"]
+        assert low <= row["metrics"]["R@1"] <= high and row["interval_level"] == 0.95
+    assert "ties resolved pessimistically" in shown["pessimistic"]
+    assert "ties resolved optimistically" in shown["optimistic"]
+    assert "ties resolved in expectation" in shown["expected"]
+
+
 @pytest.mark.parametrize(("content", "problem"), [("[{", "is not JSON"), ('{"a": 1}', "is not a list of evaluations")])
 def test_other_results_are_not_overwritten(calls, tmp_path, content, problem):
     (tmp_path / "results.json").write_text(content)
