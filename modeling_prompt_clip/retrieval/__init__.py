@@ -1,5 +1,7 @@
 """Ranking images of people by sentence: metrics, evaluation of a split, search of a folder, and pictures."""
 
+from pathlib import Path
+
 from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images
 from modeling_prompt_clip.retrieval.evaluator import PROTOCOL, EncodedSplit, TextToImageEvaluator
 from modeling_prompt_clip.retrieval.intervals import Comparison, Interval, bootstrap_intervals, compare_models
@@ -16,7 +18,11 @@ from modeling_prompt_clip.retrieval.report import SheetRow, Tile, contact_sheet,
 from modeling_prompt_clip.retrieval.search import FolderSearcher, SearchHit, search_folder
 from modeling_prompt_clip.retrieval.tables import metrics_table
 
+# what `evaluate.load` takes; offline, and without the Hub
+PERSON_RETRIEVAL = str(Path(__file__).parent / "person_retrieval")
+
 __all__ = [
+    "PERSON_RETRIEVAL",
     "PROTOCOL",
     "Comparison",
     "EncodedSplit",
