@@ -9,6 +9,30 @@ from transformers.processing_utils import ProcessorMixin
 from .configuration_prompt_clip import PromptCLIPConfig
 
 
+def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig, **kwargs: Any) -> Any:
+    """The tokenizer under a name, checked against the model that it is for and cut to its context.
+
+    Raises:
+        OSError: there is no readable tokenizer.
+        ValueError: the tokenizer is of another model.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"model {str(name_or_path)!r} has no readable tokenizer; put CLIP's tokenizer.json, or vocab.json and "
+            f"merges.txt, beside its config.json ({error})"
+        ) from error
+    vocabulary = config.text_config.vocab_size
+    if not vocabulary <= 2 * len(tokenizer) <= 2 * vocabulary:  # transformers makes an empty one of missing files
+        raise ValueError(
+            f"the tokenizer of model {str(name_or_path)!r} has {len(tokenizer)} tokens, its text tower takes "
+            f"{vocabulary} (text_config.vocab_size); put the tokenizer files that belong to it beside config.json"
+        )
+    tokenizer.model_max_length = min(tokenizer.model_max_length, config.text_config.max_position_embeddings)
+    return tokenizer
+
+
 class PromptCLIPProcessor(ProcessorMixin):
     """Turns captions into `input_ids` and images into `pixel_values`.
 
@@ -42,20 +66,7 @@ class PromptCLIPProcessor(ProcessorMixin):
         """
         config = PromptCLIPConfig.from_pretrained(name_or_path, **kwargs)
         height, width = image_size or config.vision_config.image_height_width
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
-        except (OSError, ValueError) as error:
-            raise OSError(
-                f"model {str(name_or_path)!r} has no readable tokenizer; put CLIP's tokenizer.json, or vocab.json and "
-                f"merges.txt, beside its config.json ({error})"
-            ) from error
-        vocabulary = config.text_config.vocab_size
-        if not vocabulary <= 2 * len(tokenizer) <= 2 * vocabulary:  # transformers makes an empty one of missing files
-            raise ValueError(
-                f"the tokenizer of model {str(name_or_path)!r} has {len(tokenizer)} tokens, its text tower takes "
-                f"{vocabulary} (text_config.vocab_size); put the tokenizer files that belong to it beside config.json"
-            )
-        tokenizer.model_max_length = min(tokenizer.model_max_length, config.text_config.max_position_embeddings)
+        tokenizer = load_tokenizer(name_or_path, config, **kwargs)
         size = {"height": height, "width": width}
         fit = {"size": size, "crop_size": size, "do_center_crop": False}
         try:
@@ -91,4 +102,4 @@ class PromptCLIPProcessor(ProcessorMixin):
 
 AutoProcessor.register(PromptCLIPConfig, PromptCLIPProcessor, exist_ok=True)
 
-__all__ = ["PromptCLIPProcessor"]
+__all__ = ["PromptCLIPProcessor", "load_tokenizer"]

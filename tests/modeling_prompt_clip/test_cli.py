@@ -54,7 +54,10 @@ def test_the_version(capsys):
 
 @pytest.mark.parametrize(
     ("argv", "advice"),
-    [(["serach", "x"], "did you mean 'search'?"), (["xyzzy"], "choose one of demo, train, evaluate, search, data")],
+    [
+        (["serach", "x"], "did you mean 'search'?"),
+        (["xyzzy"], "choose one of demo, train, evaluate, search, convert, data"),
+    ],
 )
 def test_an_unknown_verb_is_wrong_use(argv, advice, capsys):
     assert cli.main(argv) == 2
