@@ -26,7 +26,7 @@ from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.loading import STAND_IN, resolve_model_path
 from modeling_prompt_clip.retrieval.image_batches import ImagePreparation, image_batches
 from record import write_record
-from trainers.data import CaptionPairs, PairCollator, StepBatches, pair_loader
+from trainers.data import CaptionPairs, PairCollator, pair_loader
 from trainers.transforms import TrainingTransform, sample_generator
 
 SIZE = (384, 128)
@@ -91,7 +91,7 @@ class Pipelines:
 
     def training(self, pairs: CaptionPairs, workers: int, passes: int = 1) -> Iterator[torch.Tensor]:
         """The batches that training gives to the model."""
-        batches = StepBatches(len(pairs), BATCH_SIZE, passes * IMAGES // BATCH_SIZE, seed=0)
+        batches = pairs.batches(BATCH_SIZE, passes * IMAGES // BATCH_SIZE)
         loader = pair_loader(pairs, batches, self.processor.tokenizer.pad_token_id, workers)
         return (batch["pixel_values"] for batch in loader)
 

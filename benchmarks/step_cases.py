@@ -8,14 +8,14 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from peft import get_peft_model
-from train_step import Case, Settings
+from train_step import Case, Settings, is_ours
 
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPConfig, PromptCLIPModel
 from reference_step import CONTEXT, ReferenceClip, ReferenceStep
@@ -74,7 +74,7 @@ def batches_of(case: Case, settings: Settings) -> list[dict[str, torch.Tensor]]:
     collate = PairCollator(pad_token_id=config.text_config.vocab_size - 1)
     groups = [rows[start : start + settings.batch_size] for start in range(0, len(rows), settings.batch_size)]
     batches = [collate(group) for group in groups]
-    if case.implementation != "ours":
+    if not is_ours(case):
         room = CONTEXT if case.stage == "direct" else CONTEXT - PROMPTS  # prompts take places of the context
         for batch in batches:
             ids = batch["input_ids"]
@@ -117,8 +117,8 @@ def tell(answer: dict[str, float]) -> None:
     sys.stdout.flush()
 
 
-def run_ours(case: Case, settings: Settings, batches: TimedBatches) -> None:
-    """The steps of `StageLoop`, set up as `TwoStageTrainer` does."""
+def our_loop(case: Case, settings: Settings, batches: Iterable[dict[str, torch.Tensor]]) -> StageLoop:
+    """A `StageLoop` set up as `TwoStageTrainer` does, that takes a step for each of `settings.steps` batches."""
     args = TwoStageTrainingArguments(
         **read_recipe("cuhk_pedes")
         | {
@@ -126,6 +126,8 @@ def run_ours(case: Case, settings: Settings, batches: TimedBatches) -> None:
             "batch_size": settings.batch_size,
             "report_to": "none",
             "log_steps": settings.steps,
+            "compile": case.implementation == "ours_compiled",
+            "gradient_checkpointing": case.implementation == "ours_checkpointed",
         }
     )
     name = "one" if case.stage == "one" else "two"
@@ -137,7 +139,7 @@ def run_ours(case: Case, settings: Settings, batches: TimedBatches) -> None:
     else:
         model.requires_grad_(True)
         model.logit_scale.requires_grad_(False)
-    loop = StageLoop(
+    return StageLoop(
         accelerator,
         args,
         args.stage(name),
@@ -149,7 +151,6 @@ def run_ours(case: Case, settings: Settings, batches: TimedBatches) -> None:
         keep=lambda step: None,
         log=None,
     )
-    loop.run()
 
 
 def run_reference(case: Case, settings: Settings, batches: TimedBatches) -> None:
@@ -215,7 +216,10 @@ def measure(case: Case, settings: Settings) -> None:
     torch.set_num_threads(settings.threads)
     batches = TimedBatches(batches_of(case, settings), settings)
     set_seed(0)
-    (run_ours if case.implementation == "ours" else run_reference)(case, settings, batches)
+    if is_ours(case):
+        our_loop(case, settings, batches).run()
+    else:
+        run_reference(case, settings, batches)
     batches.finish()
     device = torch.cuda.get_device_name() if settings.device == "cuda" else "cpu"
     tell({"peak_bytes": peak_bytes(settings.device), "flops": needed_flops(case, settings), "device": device})

@@ -3,8 +3,9 @@
 Ours and a reference (`reference_step.py`, which lists what it does as the field does) at the size of CLIP ViT-B/16,
 images of 384x128, random weights, captions of about 25 words; for stage one, stage two and direct fine-tuning; in
 float32 and under bf16 autocast. Every case is a process of its own; all cases of a stage take turns, one step each, so
-that whatever else the machine does hits them alike, and ratios are medians over the turns. Writes
-benchmarks/results/train_step.json, on a GPU train_step_cuda.json; --quick writes nothing.
+that whatever else the machine does hits them alike, and ratios are medians over the turns. Prints the table of
+docs/performance.md and writes benchmarks/results/train_step.json, on a GPU train_step_cuda.json; --quick writes
+nothing.
 """
 
 import argparse
@@ -34,7 +35,8 @@ class Case:
     """What one child process measures.
 
     Args:
-        implementation: "ours", "reference", or "reference_frozen" (see `ReferenceStep`).
+        implementation: "ours", "ours_compiled" (`--compile`), "ours_checkpointed" (`--gradient_checkpointing`),
+            "reference", or "reference_frozen" (see `ReferenceStep`).
         stage: "one", "two" or "direct".
         precision: "float32", or "bf16" for autocast.
     """
@@ -42,6 +44,11 @@ class Case:
     implementation: str
     stage: str
     precision: str
+
+
+def is_ours(case: Case) -> bool:
+    """Whether a case runs our trainer."""
+    return case.implementation.startswith("ours")
 
 
 @dataclass(frozen=True)
@@ -108,10 +115,17 @@ class Child:
         return figures
 
 
-def run_stage(stage: str, precisions: list[str], settings: Settings) -> tuple[list[dict], list[dict]]:
-    """All cases of one stage, in turns: their figures, and the ratios between them."""
-    implementations = ["ours", "reference"] + (["reference_frozen"] if stage == "one" else [])
-    cases = [Case(name, stage, precision) for precision in precisions for name in implementations]
+def groups_of(stage: str, precisions: list[str]) -> list[list[Case]]:
+    """Cases of a stage that take turns, as many as fit into 24 GiB: ours and the reference, then ours with options."""
+    names = ["ours", "reference"] + (["reference_frozen"] if stage == "one" else [])
+    groups = [[Case(name, stage, precision) for precision in precisions for name in names]]
+    if stage != "direct" and "bf16" in precisions:
+        groups.append([Case(name, stage, "bf16") for name in ("ours", "ours_compiled", "ours_checkpointed")])
+    return groups
+
+
+def run_group(cases: list[Case], settings: Settings) -> tuple[list[dict], list[dict]]:
+    """All these cases, in turns: their figures, and the ratios of others to ours."""
     children = [Child(case, settings) for case in cases]
     try:
         for turn in range(settings.steps):
@@ -121,23 +135,40 @@ def run_stage(stage: str, precisions: list[str], settings: Settings) -> tuple[li
     finally:
         for child in children:
             child.process.kill()
-    by_case = {child.case: child.steps[WARMUP:] for child in children}
-    ratios = []
-    for case, steps in by_case.items():
-        if case.implementation != "ours":
-            continue
-        for other in by_case:
-            if other.implementation != "ours" and other.precision in (case.precision, "float32"):
-                ratios.append(
-                    {"stage": stage, "ours": case.precision, other.implementation: other.precision}
-                    | {key: ratio(by_case[other], steps, key) for key in ("seconds", "cpu_seconds")}
-                )
+    steps = {child.case: child.steps[WARMUP:] for child in children}
+    ratios = [
+        {"stage": ours.stage, "ours": ours.precision, "other": other.implementation, "precision": other.precision}
+        | {key: ratio(steps[other], steps[ours], key) for key in ("seconds", "cpu_seconds")}
+        for ours in cases
+        for other in cases
+        if ours.implementation == "ours" and ours != other and other.precision in (ours.precision, "float32")
+    ]
     return figures, ratios
 
 
 def ratio(others: list[dict[str, float]], ours: list[dict[str, float]], key: str) -> float:
     """How many times as long the others take: the median over the turns."""
     return round(statistics.median(other[key] / own[key] for other, own in zip(others, ours, strict=True)), 3)
+
+
+def table(figures: list[dict], ratios: list[dict]) -> str:
+    """The figures in Markdown, a row for each case, with its time over that of ours in each precision."""
+    lines = [
+        "| stage | step | precision | images/s | peak memory, MiB | time over ours in float32 | over ours in bf16 |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
+    times = {(row["stage"], row["other"], row["precision"], row["ours"]): row["seconds"] for row in ratios}
+    for row in figures:
+        case = row["stage"], row["implementation"], row["precision"]
+        cells = [f"{times[*case, ours]:.2f}" if (*case, ours) in times else "" for ours in ("float32", "bf16")]
+        name = row["implementation"].replace("_", ", ")
+        measured = f"{row['images_per_second']:.2f} | {row['peak_mib']}"
+        lines.append(f"| {row['stage']} | {name} | {row['precision']} | {measured} | {cells[0]} | {cells[1]} |")
+    for row in figures:
+        if "model_flops_utilisation" in row:
+            name = f"stage {row['stage']}, {row['implementation'].replace('_', ', ')}, {row['precision']}"
+            lines.append(f"\n{name}: {row['model_flops_utilisation']:.1%} of the device's peak.")
+    return "\n".join(lines)
 
 
 def parse() -> argparse.Namespace:
@@ -171,9 +202,11 @@ def main() -> None:
     figures: list[dict] = []
     ratios: list[dict] = []
     for stage in [options.stage] if options.stage else STAGES:
-        more_figures, more_ratios = run_stage(stage, precisions, settings)
-        figures += more_figures
-        ratios += more_ratios
+        for cases in groups_of(stage, precisions):
+            more_figures, more_ratios = run_group(cases, settings)
+            known = {(row["implementation"], row["stage"], row["precision"]) for row in figures}
+            figures += [row for row in more_figures if (row["implementation"], stage, row["precision"]) not in known]
+            ratios += more_ratios
     if not options.quick:
         write_record(
             "train_step" if options.device == "cpu" else "train_step_cuda",
@@ -183,18 +216,7 @@ def main() -> None:
             cases=figures,
             times_as_long_as_ours=ratios,
         )
-    for row in figures:
-        print(
-            f"stage {row['stage']:7}{row['implementation']:18}{row['precision']:9}"
-            f"{row['images_per_second']:9.2f} images/s{row['peak_mib']:8} MiB"
-            + (f"  {row['model_flops_utilisation']:.1%} of peak" if "model_flops_utilisation" in row else "")
-        )
-    for row in ratios:
-        name = next(key for key in row if key.startswith("reference"))
-        print(
-            f"stage {row['stage']:7}ours in {row['ours']:8} is {row['seconds']:5.2f} times as fast as {name} in "
-            f"{row[name]:8} ({row['cpu_seconds']:.2f} by CPU time)"
-        )
+    print(table(figures, ratios))
 
 
 if __name__ == "__main__":

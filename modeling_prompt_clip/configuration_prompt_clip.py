@@ -180,7 +180,8 @@ class ClipPromptConfig(PeftConfig):
     them where we could read it.
 
     Raises:
-        ValueError: a length below 0, no prompts at all, an unknown initialisation, a spread that is not positive.
+        ValueError: a length below 0, no prompts at all, an unknown initialisation, a spread that is not positive, or
+            coupled prompts of different lengths or that start from activations.
     """
 
     text_prompt_length: int = field(default=4, metadata={"help": "Prompts in each prompted text layer; 0 for none."})
@@ -196,6 +197,13 @@ class ClipPromptConfig(PeftConfig):
             "help": "'normal' draws N(0, init_std); 'activations' says that the trainer calls "
             "initialize_from_activations(input_ids, pixel_values) on the PEFT model before training, which starts the "
             "prompts from hidden states of the frozen model; until that call they are the normal draw."
+        },
+    )
+    coupled_prompts: bool = field(
+        default=False,
+        metadata={
+            "help": "Vision prompts of a layer are a learned linear projection of its text prompts, as in MaPLe "
+            "(arXiv 2210.03117). Where one tower is deeper than the other, layers that only it has get no prompts."
         },
     )
     init_std: float = field(default=0.02, metadata={"help": "Standard deviation of the normal draw, above 0."})
@@ -222,6 +230,17 @@ class ClipPromptConfig(PeftConfig):
             raise ValueError(f"prompt_init is {self.prompt_init!r}; it must be 'normal' or 'activations'")
         if not self.init_std > 0:
             raise ValueError(f"init_std is {self.init_std}; it must be above 0")
+        if self.coupled_prompts and self.text_prompt_length != self.vision_prompt_length:
+            raise ValueError(
+                f"coupled_prompts is set, but text_prompt_length is {self.text_prompt_length} and "
+                f"vision_prompt_length {self.vision_prompt_length}; one is a projection of the other: give both the "
+                "same length"
+            )
+        if self.coupled_prompts and self.prompt_init == "activations":
+            raise ValueError(
+                "coupled_prompts is set and prompt_init is 'activations', but vision prompts that are a projection of "
+                "the text prompts cannot start from images; set prompt_init to 'normal'"
+            )
 
     def length_of(self, tower: str) -> int:
         """Prompts in each prompted layer of the `"text"` or `"vision"` tower."""

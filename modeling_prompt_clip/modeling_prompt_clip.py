@@ -11,16 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, CLIPModel
-from transformers import initialization as init
-from transformers.models.clip.modeling_clip import (
-    CLIPEncoder,
-    CLIPOutput,
-    CLIPPreTrainedModel,
-    CLIPTextModel,
-    CLIPVisionEmbeddings,
-    CLIPVisionModel,
-    image_text_contrastive_loss,
-)
+from transformers.models.clip.modeling_clip import CLIPOutput, CLIPPreTrainedModel, image_text_contrastive_loss
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_prompt_clip import (
@@ -31,7 +22,14 @@ from .configuration_prompt_clip import (
     as_image_size,
     prompt_settings,
 )
-from .prompted_layers import PromptCLIPEncoderLayer, PromptSlot
+from .prompted_towers import (
+    PromptCLIPPreTrainedModel,
+    PromptCLIPTextModel,
+    PromptCLIPVisionEmbeddings,
+    PromptCLIPVisionModel,
+    at_least_float32,
+    resize_position_grid,
+)
 
 POSITIONS = "position_embedding.weight"
 
@@ -52,135 +50,10 @@ class PromptCLIPOutput(CLIPOutput):
     """
 
 
-def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor itself, or as float32 where it is in half precision."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
-def resize_position_grid(weight: torch.Tensor, old: tuple[int, int], new: tuple[int, int]) -> torch.Tensor:
-    """Resize the position embeddings of a grid of patches, bicubically.
-
-    Args:
-        weight: `(1 + old rows * old columns, hidden_size)`, the class position first.
-        old: `(rows, columns)` of `weight`.
-        new: `(rows, columns)` wanted.
-
-    Returns:
-        `(1 + new rows * new columns, hidden_size)` in `weight`'s dtype; `weight` itself where nothing changes.
-    """
-    if old == new:
-        return weight
-    grid = at_least_float32(weight[1:]).reshape(1, *old, -1).permute(0, 3, 1, 2)
-    grid = nn.functional.interpolate(grid, size=new, mode="bicubic", align_corners=False)
-    return torch.cat([weight[:1], grid.permute(0, 2, 3, 1).reshape(new[0] * new[1], -1).to(weight.dtype)])
-
-
 def unit_vectors(features: torch.Tensor) -> torch.Tensor:
     """`(batch, projection_dim)` -> unit vectors in at least float32: half precision would blunt the ranking."""
     features = at_least_float32(features)
     return features / features.pow(2).sum(dim=-1, keepdim=True).pow(0.5)
-
-
-class PromptCLIPVisionEmbeddings(CLIPVisionEmbeddings):
-    """CLIP's patch embeddings on a rectangular grid."""
-
-    def __init__(self, config: PromptCLIPVisionConfig) -> None:
-        nn.Module.__init__(self)
-        self.config = config
-        self.embed_dim = config.hidden_size
-        self.image_size = config.image_height_width
-        self.patch_size = config.patch_size
-        self.grid = config.patch_grid
-        self.class_embedding = nn.Parameter(torch.randn(self.embed_dim))
-        self.patch_embedding = nn.Conv2d(
-            config.num_channels, self.embed_dim, kernel_size=self.patch_size, stride=self.patch_size, bias=False
-        )
-        self.num_patches = self.grid[0] * self.grid[1]
-        self.num_positions = self.num_patches + 1
-        self.position_embedding = nn.Embedding(self.num_positions, self.embed_dim)
-        self.register_buffer("position_ids", torch.arange(self.num_positions).expand((1, -1)), persistent=False)
-
-    def forward(self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool = False) -> torch.Tensor:
-        """Embed images.
-
-        Args:
-            pixel_values: `(batch, channels, height, width)`, normalised.
-            interpolate_pos_encoding: accept another size, at the cost of resizing the positions in each call.
-
-        Returns:
-            `(batch, 1 + patches, hidden_size)`, the class token first.
-
-        Raises:
-            ValueError: images of another size than the configured one.
-        """
-        batch, _, height, width = pixel_values.shape
-        positions = self.position_embedding(self.position_ids)
-        if (height, width) != self.image_size:
-            if not interpolate_pos_encoding:
-                raise ValueError(
-                    f"pixel_values is {height}x{width}, the model takes {self.image_size[0]}x{self.image_size[1]} "
-                    "(height x width); resize with the model's processor, or pass interpolate_pos_encoding=True"
-                )
-            grid = (height // self.patch_size, width // self.patch_size)
-            positions = resize_position_grid(positions[0], self.grid, grid)[None]
-        patches = self.patch_embedding(pixel_values.to(self.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
-        return torch.cat([self.class_embedding.expand(batch, 1, -1), patches], dim=1) + positions
-
-
-class PromptCLIPPreTrainedModel(CLIPPreTrainedModel):
-    """Weights and grammar shared by the PromptCLIP models."""
-
-    config: PromptCLIPConfig
-    config_class = PromptCLIPConfig
-    _supports_flex_attn = False  # its block masks cannot take the prompts' columns
-    _no_split_modules = ["CLIPTextEmbeddings", "PromptCLIPEncoderLayer", "PromptCLIPVisionEmbeddings"]
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, PromptSlot) and len(module.weight):
-            init.normal_(module.weight, std=0.02)
-
-
-class PromptCLIPEncoder(CLIPEncoder):
-    """CLIP's encoder whose layers have prompt slots."""
-
-    def __init__(self, config: PromptCLIPTextConfig | PromptCLIPVisionConfig) -> None:
-        nn.Module.__init__(self)
-        self.config = config
-        self.gradient_checkpointing = False
-        prompted = range(config.num_hidden_layers) if config.prompt_layers is None else config.prompt_layers
-        self.layers = nn.ModuleList(
-            PromptCLIPEncoderLayer(config, config.prompt_length if layer in prompted else 0)
-            for layer in range(config.num_hidden_layers)
-        )
-
-
-class PromptCLIPTextModel(PromptCLIPPreTrainedModel, CLIPTextModel):
-    """The text tower, without projection."""
-
-    config: PromptCLIPTextConfig
-    config_class = PromptCLIPTextConfig
-
-    def __init__(self, config: PromptCLIPTextConfig) -> None:
-        super().__init__(config)
-        self.encoder = PromptCLIPEncoder(config)
-        self.post_init()
-
-
-class PromptCLIPVisionModel(PromptCLIPPreTrainedModel, CLIPVisionModel):
-    """The vision tower, without projection."""
-
-    config: PromptCLIPVisionConfig
-    config_class = PromptCLIPVisionConfig
-
-    def __init__(self, config: PromptCLIPVisionConfig) -> None:
-        CLIPPreTrainedModel.__init__(self, config)
-        self.embeddings = PromptCLIPVisionEmbeddings(config)
-        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)  # CLIP's own spelling
-        self.encoder = PromptCLIPEncoder(config)
-        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.post_init()
 
 
 class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
@@ -278,7 +151,8 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
             position_ids: `(captions, tokens)`, *optional*.
             return_loss: also compute CLIP's contrastive loss of the pairs.
             interpolate_pos_encoding: accept images of another size.
-            **kwargs: `output_hidden_states`, `output_attentions`, `return_dict=False` for a tuple without `None`s, ...
+            **kwargs: `pooled_only=True` computes the pooled tokens alone in the last layers, which is faster;
+                `output_hidden_states`, `output_attentions`, `return_dict=False` for a tuple without `None`s, ...
 
         Raises:
             ValueError: neither captions nor images, or a loss asked for without both.

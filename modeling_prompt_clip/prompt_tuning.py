@@ -20,14 +20,20 @@ from .prompted_layers import PromptSlot, add_prompt_slots
 
 
 class ClipPromptLayer(nn.Module, BaseTunerLayer):
-    """The tuner layer: trainable prompts of each adapter, in front of a [`PromptSlot`]'s fixed ones."""
+    """The tuner layer: trainable prompts of each adapter, after a [`PromptSlot`]'s fixed ones.
 
-    adapter_layer_names = ("clip_prompt_embeddings",)
+    An adapter's prompts are parameters of the layer, or a learned projection of its prompts in another layer.
+    """
+
+    adapter_layer_names = ("clip_prompt_embeddings", "clip_prompt_projections")
 
     def __init__(self, base_layer: PromptSlot) -> None:
         super().__init__()
         self.base_layer = base_layer
         self.clip_prompt_embeddings = nn.ParameterDict()
+        self.clip_prompt_projections = nn.ModuleDict()
+        # what is projected, in a tuple: as a submodule it would be saved twice
+        self.coupled_to: tuple[ClipPromptLayer, ...] = ()
         self.merged_adapters: list[str] = []
 
     def add_prompts(self, adapter_name: str, length: int, init_std: float, inference_mode: bool) -> None:
@@ -38,6 +44,35 @@ class ClipPromptLayer(nn.Module, BaseTunerLayer):
         self.clip_prompt_embeddings[adapter_name] = nn.Parameter(drawn.to(fixed.device))
         self.set_adapter(self.active_adapters, inference_mode=inference_mode)
 
+    def couple(self, adapter_name: str, source: "ClipPromptLayer", inference_mode: bool) -> None:
+        """Make an adapter's prompts a projection of those that it has in `source`, of the same number.
+
+        The projection starts with entries of variance 1 / inputs and without bias, so that its prompts start with
+        the spread of those that it projects; MaPLe's starts as torch's `Linear`, mostly from its bias.
+        """
+        inputs, fixed = source.base_layer.weight.shape[1], self.base_layer.weight
+        drawn = nn.init.normal_(torch.empty(fixed.shape[1], inputs, dtype=fixed.dtype), std=inputs**-0.5)
+        projection = nn.Linear(inputs, fixed.shape[1], device="meta")
+        projection.weight = nn.Parameter(drawn.to(fixed.device))
+        projection.bias = nn.Parameter(fixed.new_zeros(fixed.shape[1]))
+        self.coupled_to = (source,)
+        self.clip_prompt_projections[adapter_name] = projection
+        self.set_adapter(self.active_adapters, inference_mode=inference_mode)
+
+    def prompts(self, adapter_name: str) -> torch.Tensor:
+        """The prompts of one of the layer's adapters, `(length, hidden_size)`."""
+        if adapter_name in self.clip_prompt_embeddings:
+            return self.clip_prompt_embeddings[adapter_name]
+        (source,) = self.coupled_to
+        prompts = source.clip_prompt_embeddings[adapter_name]
+        with torch.autocast(prompts.device.type, enabled=False):  # as exact as prompts that are parameters
+            return self.clip_prompt_projections[adapter_name](prompts)
+
+    def length(self, adapter_name: str) -> int:
+        """How many prompts one of the layer's adapters has."""
+        source = self if adapter_name in self.clip_prompt_embeddings else self.coupled_to[0]
+        return len(source.clip_prompt_embeddings[adapter_name])
+
     def forward(self) -> torch.Tensor | None:
         """Fixed prompts, then those of the active adapters, `(length, hidden_size)`; `None` if there are none."""
         if self.disable_adapters and self.merged:
@@ -45,16 +80,17 @@ class ClipPromptLayer(nn.Module, BaseTunerLayer):
         fixed = self.base_layer()
         prompts = [] if fixed is None else [fixed]
         if not self.disable_adapters:
-            prompts += [self.clip_prompt_embeddings[name] for name in self.unmerged(self.active_adapters)]
+            prompts += [self.prompts(name) for name in self.unmerged(self.active_adapters)]
         if len(prompts) < 2:
             return prompts[0] if prompts else None
         return torch.cat(prompts)
 
     def unmerged(self, adapter_names: list[str]) -> list[str]:
         """Those of the adapters that prompt this layer and are not merged into its slot."""
-        known = self.clip_prompt_embeddings
+        known = {*self.clip_prompt_embeddings, *self.clip_prompt_projections}
         return [name for name in adapter_names if name in known and name not in self.merged_adapters]
 
+    @torch.no_grad()
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Append the prompts of the adapters to the slot's fixed ones.
 
@@ -62,7 +98,7 @@ class ClipPromptLayer(nn.Module, BaseTunerLayer):
             ValueError: with `safe_merge`, prompts that are not finite.
         """
         for name in self.unmerged(check_adapters_to_merge(self, adapter_names)):
-            prompts = self.clip_prompt_embeddings[name].data
+            prompts = self.prompts(name)
             if safe_merge and not torch.isfinite(prompts).all():
                 raise ValueError(f"adapter {name!r} holds NaN or infinite prompts; it was not merged")
             self.base_layer.set_prompts(torch.cat([self.base_layer.weight, prompts.to(self.base_layer.weight)]))
@@ -71,7 +107,7 @@ class ClipPromptLayer(nn.Module, BaseTunerLayer):
     def unmerge(self) -> None:
         """Take the merged prompts out of the slot again, the last first."""
         while self.merged_adapters:
-            length = len(self.clip_prompt_embeddings[self.merged_adapters.pop()])
+            length = self.length(self.merged_adapters.pop())
             self.base_layer.set_prompts(self.base_layer.weight[: len(self.base_layer.weight) - length])
 
 
@@ -89,8 +125,10 @@ class ClipPromptModel(BaseTuner):
             ValueError: no CLIP with both towers, images of another size, or a prompted layer that does not exist.
         """
         size = check_base_model(model_config)
-        for tower in TOWERS:
-            layers = model_config[f"{tower}_config"]["num_hidden_layers"]
+        depths = {tower: model_config[f"{tower}_config"]["num_hidden_layers"] for tower in TOWERS}
+        if peft_config.coupled_prompts and peft_config.prompt_layers is None and len(set(depths.values())) > 1:
+            peft_config.prompt_layers = list(range(min(depths.values())))
+        for tower, layers in depths.items():
             validate_prompt_settings(tower, peft_config.length_of(tower), peft_config.prompt_layers, layers)
         if peft_config.image_size is not None and list(peft_config.image_size) != size:
             height, width = peft_config.image_size
@@ -119,8 +157,14 @@ class ClipPromptModel(BaseTuner):
         parameter_name: str | None = None,
     ) -> None:
         layer = target if isinstance(target, ClipPromptLayer) else ClipPromptLayer(target)
-        length = peft_config.length_of("text" if "text_model" in current_key else "vision")
-        layer.add_prompts(adapter_name, length, peft_config.init_std, peft_config.inference_mode)
+        tower = "text" if "text_model" in current_key else "vision"
+        if peft_config.coupled_prompts and tower == "vision":  # CLIP's text tower comes first, and has its layers
+            source = self.model.get_submodule(current_key.replace("vision_model", "text_model"))
+            layer.couple(adapter_name, source, peft_config.inference_mode)
+        else:
+            layer.add_prompts(
+                adapter_name, peft_config.length_of(tower), peft_config.init_std, peft_config.inference_mode
+            )
         setattr(parent, target_name, layer)
 
     def _check_merge_allowed(self) -> None:
@@ -148,7 +192,7 @@ class ClipPromptModel(BaseTuner):
             slot, length = layer.prompt, len(layer.prompt.weight)
             if isinstance(slot, ClipPromptLayer):
                 names = slot.unmerged(self.active_adapters if adapter_names is None else adapter_names)
-                length += sum(len(slot.clip_prompt_embeddings[name]) for name in names)
+                length += sum(slot.length(name) for name in names)
             lengths.append(length)
         return lengths
 
@@ -180,7 +224,15 @@ class ClipPromptModel(BaseTuner):
             input_ids: `(1, tokens)`, a phrase such as "a photo of a person", without padding.
             pixel_values: `(batch, channels, height, width)`, a calibration batch of the target domain.
             adapter_name: the adapter to initialise.
+
+        Raises:
+            ValueError: the adapter's vision prompts are projections of its text prompts.
         """
+        if self.peft_config[adapter_name].coupled_prompts:
+            raise ValueError(
+                f"adapter {adapter_name!r} has coupled_prompts: its vision prompts are a projection of the text "
+                "prompts and cannot start from images; train it from its normal draw"
+            )
         was_training = self.model.training
         self.model.eval()
         self.disable_adapter_layers()

@@ -5,13 +5,14 @@ Where prompts are replaced at every prompted layer and dropped after the last on
 replace (VPT-deep, arXiv 2203.12119; IVLP in MaPLe, arXiv 2210.03117) without the cost of carrying the prompts along.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer, eager_attention_forward
+from transformers.models.clip.modeling_clip import CLIPEncoderLayer
+
+from .activations import QuickGELU
+from .prompted_attention import PromptCLIPAttention, pooled_attention_mask
 
 
 class PromptSlot(nn.Module):
@@ -34,86 +35,6 @@ class PromptSlot(nn.Module):
         return self.weight if len(self.weight) else None
 
 
-def prefix_attention_mask(
-    mask: torch.Tensor | None, length: int, tokens: int, is_causal: bool, implementation: str, device: torch.device
-) -> torch.Tensor | None:
-    """The attention mask with `length` columns on its left, the prompts, which every token sees.
-
-    The mask is explicit wherever it is causal: transformers' sdpa cuts the keys back to the number of queries when it
-    gets a causal flag, more keys than queries and no mask, which would silently drop the last tokens.
-
-    Args:
-        mask: `(batch or 1, 1, tokens, tokens)`, boolean for sdpa, additive for eager; `None` where the implementation
-            needs none: for images, and under sdpa and flash for captions without padding.
-        length: number of prompts.
-        tokens: number of the layer's own tokens.
-        is_causal: whether the tower is causal (text).
-        implementation: the name of the attention implementation.
-        device: where a mask is made.
-
-    Raises:
-        ValueError: a padding mask under flash attention, which cannot express it beside prompts.
-    """
-    if "flash" in implementation:
-        if mask is not None:
-            raise ValueError(
-                "attention_mask was given with prompts under flash attention, which cannot combine the two; leave "
-                "attention_mask out: captions are padded on the right and the pooled EOS never sees padding"
-            )
-        return None  # flash attention aligns the causal mask to the bottom right: a visible prefix needs no mask
-    if mask is None:
-        if not is_causal:
-            return None
-        mask = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril()[None, None]
-    return nn.functional.pad(mask, (length, 0), value=True if mask.dtype == torch.bool else 0.0)
-
-
-class PromptCLIPAttention(CLIPAttention):
-    """CLIP's attention whose tokens also attend to prompts."""
-
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        prompt_states: torch.Tensor | None = None,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """As [`CLIPAttention`], beside layer-normed prompts.
-
-        Args:
-            hidden_states: `(batch, tokens, hidden_size)`, layer-normed.
-            attention_mask: as the attention implementation wants it, without the prompts' columns.
-            prompt_states: `(length, hidden_size)`, layer-normed; `None` is plain CLIP, bit for bit.
-
-        Returns:
-            `(batch, tokens, hidden_size)` and, where the implementation gives them, attention weights
-            `(batch, heads, tokens, length + tokens)`.
-        """
-        if prompt_states is None:
-            return super().forward(hidden_states, attention_mask, **kwargs)
-        batch, tokens, _ = hidden_states.shape
-        queries = self._heads(self.q_proj(hidden_states))
-        keys = self._after_prompts(self.k_proj, prompt_states, hidden_states)
-        values = self._after_prompts(self.v_proj, prompt_states, hidden_states)
-        implementation = self.config._attn_implementation or "eager"
-        mask = prefix_attention_mask(
-            attention_mask, len(prompt_states), tokens, kwargs.get("is_causal", False), implementation, queries.device
-        )
-        attention: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention_forward)
-        dropout = self.dropout if self.training else 0.0
-        output, weights = attention(self, queries, keys, values, mask, scaling=self.scale, dropout=dropout, **kwargs)
-        return self.out_proj(output.reshape(batch, tokens, -1)), weights
-
-    def _after_prompts(self, project: nn.Linear, prompts: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Projections of the prompts, then of the tokens, `(batch, heads, length + tokens, head_dim)`."""
-        own = self._heads(project(tokens))
-        return torch.cat([self._heads(project(prompts)[None]).expand(own.shape[0], -1, -1, -1), own], dim=2)
-
-    def _heads(self, states: torch.Tensor) -> torch.Tensor:
-        """`(batch, tokens, hidden_size)` -> `(batch, heads, tokens, head_dim)`."""
-        return states.view(*states.shape[:2], -1, self.head_dim).transpose(1, 2)
-
-
 class PromptCLIPEncoderLayer(CLIPEncoderLayer):
     """CLIP's encoder layer with a [`PromptSlot`]."""
 
@@ -121,15 +42,43 @@ class PromptCLIPEncoderLayer(CLIPEncoderLayer):
         super().__init__(config)
         self.self_attn = PromptCLIPAttention(config)
         self.prompt = PromptSlot(config.hidden_size, prompt_length)
+        if config.hidden_act == "quick_gelu":
+            self.mlp.activation_fn = QuickGELU()
 
     def forward(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> torch.Tensor:
-        """`(batch, tokens, hidden_size)` -> the same shape; the prompts pass through the layer's first norm."""
+        """One layer; the prompts pass through its first norm.
+
+        Args:
+            hidden_states: `(batch, tokens, hidden_size)`.
+            attention_mask: as the attention implementation wants it, without the prompts' columns.
+            positions: `(batch,)`; compute one token of each sequence alone, the one at this place.
+
+        Returns:
+            `(batch, tokens, hidden_size)`, with `positions` `(batch, 1, hidden_size)`.
+        """
         prompt = self.prompt()
         if prompt is not None:
             kwargs["prompt_states"] = self.layer_norm1(prompt.to(hidden_states.dtype))
-        return super().forward(hidden_states, attention_mask, **kwargs)
+        if positions is None:
+            return super().forward(hidden_states, attention_mask, **kwargs)
+        is_causal = kwargs.get("is_causal", False)
+        if is_causal and "flash" in (self.self_attn.config._attn_implementation or ""):
+            # flash attention has no mask that would hide what follows a single query
+            return tokens_at(positions, super().forward(hidden_states, attention_mask, **kwargs))
+        kwargs |= {"key_states": self.layer_norm1(hidden_states), "is_causal": False}
+        mask = pooled_attention_mask(attention_mask, positions, hidden_states.shape[1], is_causal)
+        return super().forward(tokens_at(positions, hidden_states), mask, **kwargs)
+
+
+def tokens_at(positions: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
+    """The token of each sequence at its place in `positions`, `(batch, 1, hidden_size)`."""
+    return hidden_states.gather(1, positions.view(-1, 1, 1).expand(-1, 1, hidden_states.shape[2]))
 
 
 def add_prompt_slots(model: nn.Module) -> None:
@@ -141,4 +90,4 @@ def add_prompt_slots(model: nn.Module) -> None:
             module.prompt = PromptSlot(module.embed_dim).to(module.layer_norm1.weight)
 
 
-__all__ = ["PromptCLIPAttention", "PromptCLIPEncoderLayer", "PromptSlot", "add_prompt_slots", "prefix_attention_mask"]
+__all__ = ["PromptCLIPEncoderLayer", "PromptSlot", "add_prompt_slots"]

@@ -17,8 +17,11 @@ MAY_IMPORT = {
 OUTSIDE = {"tests", "benchmarks"}
 FLAT = [
     "configuration_prompt_clip",
+    "activations",
+    "prompted_attention",
     "prompted_layers",
     "prompt_tuning",
+    "prompted_towers",
     "modeling_prompt_clip",
     "processing_prompt_clip",
 ]

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
 from trainers.argument_ranges import check_ranges
 from trainers.argument_values import parse_json_dict, parse_numbers, parse_objectives
+from trainers.objectives.combined import first_temperatures
 from trainers.text_augmentation import TEXT_AUGMENTATIONS
 
 CHOICES = MappingProxyType(
@@ -34,9 +36,10 @@ class StageSettings:
     warmup_ratio: float
     objectives: dict[str, float]
 
-    def total_steps(self, steps_per_epoch: int) -> int:
-        """Optimizer steps of the stage: `max_steps` where it is set, else `epochs` of the data; at least 1."""
-        return self.max_steps if self.max_steps > 0 else max(1, math.ceil(self.epochs * steps_per_epoch))
+    def total_steps(self, steps_per_epoch: int | Fraction) -> int:
+        """Optimizer steps of the stage: `max_steps` where it is set, else what `epochs` of the data need."""
+        # exact: 0.07 epochs of 100 steps are 7 of them, but 0.07 * 100 is a little more
+        return self.max_steps if self.max_steps > 0 else math.ceil(Fraction(str(self.epochs)) * steps_per_epoch)
 
 
 @dataclass
@@ -273,6 +276,10 @@ class TwoStageTrainingArguments:
                 "streaming is set and so is also_train_on, but a stream cannot be joined: leave streaming out; sets "
                 "in Parquet can be joined too"
             )
+        if self.streaming and self.sampling != "shuffle":
+            raise ValueError(
+                f"streaming is set and sampling is {self.sampling!r}, but a stream can only be shuffled: leave one out"
+            )
         self._check_stages()
 
     def _check_stages(self) -> None:
@@ -292,6 +299,9 @@ class TwoStageTrainingArguments:
             raise ValueError(f"adapter is {self.adapter!r} but stage one would train a new one; add --stages two")
         if self.stages == ["two"] and not self.adapter and not self.direct:
             raise ValueError("stages is two without an adapter; name a stage-one adapter folder, or set direct")
+        if self.learn_temperature:
+            for name in self.stages:
+                first_temperatures(self.stage(name).objectives, self.objective_options())
 
     def stage(self, name: str) -> StageSettings:
         """The settings of stage `"one"` or `"two"`."""

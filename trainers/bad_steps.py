@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Step(NamedTuple):
-    """A step that was not looked at yet, or that was bad; both tensors stay on the device."""
+    """A step that was not looked at yet; both tensors stay on the device."""
 
     number: int
     finite: torch.Tensor  # boolean, scalar
@@ -47,7 +47,7 @@ class BadSteps:
         self.image_names = image_names
         self.skipped = 0
         self._unread: list[_Step] = []
-        self._in_a_row: list[_Step] = []
+        self._in_a_row: list[tuple[int, list[int]]] = []  # number and images, of all processes, of each step
 
     def add(self, number: int, finite: torch.Tensor, image_ids: torch.Tensor) -> None:
         """Take note of a step.
@@ -67,6 +67,8 @@ class BadSteps:
     def read(self) -> int:
         """Look at all steps so far, which waits for the device; returns how many were skipped.
 
+        All processes must call it after the same step.
+
         Raises:
             ValueError: too many in a row; the report is written.
             OSError: the report cannot be written.
@@ -78,7 +80,7 @@ class BadSteps:
                 self._in_a_row = []
                 continue
             self.skipped += 1
-            self._in_a_row.append(step)
+            self._in_a_row.append((step.number, gather_ids(step.image_ids).tolist()))
             if process_index() == 0:
                 logger.warning(
                     "stage %s, step %d: loss or gradient is not finite; the step is skipped (%d so far)",
@@ -88,14 +90,22 @@ class BadSteps:
                 self._stop()
         return self.skipped
 
+    def state(self) -> dict[str, Any]:
+        """What a run that goes on has to know, the same on every process; looks at all steps first, as `read` does."""
+        return {"skipped": self.read(), "in_a_row": [[number, images] for number, images in self._in_a_row]}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.skipped = state["skipped"]
+        self._in_a_row = [(number, images) for number, images in state["in_a_row"]]
+
     def _stop(self) -> None:
         """Write the images of the steps in a row, of all processes, and raise."""
-        image_ids = [gather_ids(step.image_ids).tolist() for step in self._in_a_row]
-        first, last = self._in_a_row[0].number, self._in_a_row[-1].number
+        first, last = self._in_a_row[0][0], self._in_a_row[-1][0]
         if process_index() == 0:
             batches = [
-                {"step": step.number, "image_ids": [self._name(image) for image in images]}
-                for step, images in zip(self._in_a_row, image_ids, strict=True)
+                {"step": number, "image_ids": [self._name(image) for image in images]}
+                for number, images in self._in_a_row
             ]
             write_json(self.report, {"stage": self.stage, "batches": batches})
         raise ValueError(

@@ -47,6 +47,7 @@ def new_prompt_config(args: TwoStageTrainingArguments, model: PromptCLIPModel) -
         vision_prompt_length=args.vision_prompt_length,
         prompt_layers=args.prompt_layers,
         prompt_init=args.prompt_init,
+        coupled_prompts=args.coupled_prompts,
     )
     for tower, length in (("text", config.text_prompt_length), ("vision", config.vision_prompt_length)):
         layers = getattr(model.config, f"{tower}_config").num_hidden_layers

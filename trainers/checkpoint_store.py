@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from trainers.files import write_folder, write_json
 
 FACTS = "checkpoint.json"
@@ -113,7 +115,7 @@ class CheckpointStore:
             if path.exists():  # of the run that was killed after it; it may lack what this one knows
                 shutil.rmtree(path)
             write_folder(path, write)
-        except OSError as error:
+        except (OSError, RuntimeError, SafetensorError) as error:  # the last two are what a full disk is to torch
             newest = self.newest()
             remedy = (
                 f"{newest.path} is whole: mend this, then go on from it with --resume auto" if newest else "mend this"

@@ -15,6 +15,7 @@ from torch import nn
 
 from trainers.checkpoint_store import Checkpoint, CheckpointStore
 from trainers.random_state import random_state, restore_random_state
+from trainers.sharding import is_cut, module_state
 
 WEIGHTS = "weights"
 STATE = "state.pt"
@@ -28,15 +29,18 @@ class StageCheckpoints:
         accelerator: of the run.
         store: the run's checkpoints.
         stage: `"one"` or `"two"`.
-        save_weights: fills a folder with the trained weights, in the form in which they are published.
-        load_weights: puts them back into the model.
+        model: that the stage trains.
+        save_weights: fills a folder with the trained weights, in the form in which they are published; it is given all
+            weights of the model where a launch has cut it into parts, and None where the model has them itself.
+        load_weights: puts them back into the model while it is whole.
         facts: what must be the same when the run goes on: sizes of the data, number of processes.
     """
 
     accelerator: Accelerator
     store: CheckpointStore
     stage: str
-    save_weights: Callable[[Path], None]
+    model: nn.Module
+    save_weights: Callable[[Path, dict[str, torch.Tensor] | None], None]
     load_weights: Callable[[Path], None]
     facts: dict[str, Any]
 
@@ -52,20 +56,21 @@ class StageCheckpoints:
             OSError: it cannot be written; the message names the newest checkpoint that is whole.
         """
         random_states = gather_object([random_state()])
+        weights = self._whole_weights()
 
         def write(folder: Path) -> None:
             (folder / WEIGHTS).mkdir()
-            self.save_weights(folder / WEIGHTS)
+            self.save_weights(folder / WEIGHTS, weights)
             torch.save({"loop": state, "random": random_states}, folder / STATE)
 
         self.store.save(self.stage, step, write, {**self.facts, "best_step": best_step})
         self.accelerator.wait_for_everyone()
 
-    def restore(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Put weights and random numbers back, and return the state of the loop.
+    def restore_weights(self, checkpoint: Checkpoint) -> None:
+        """Put weights back, which must be done before the model is prepared.
 
         Raises:
-            ValueError: the data or the number of processes are others than those that the checkpoint was made with.
+            ValueError: the data or the processes are others than those that the checkpoint was made with.
         """
         for name, value in self.facts.items():
             if (before := checkpoint.facts.get(name)) != value:
@@ -74,18 +79,40 @@ class StageCheckpoints:
                     "what it was made with, or start anew in another output_dir"
                 )
         self.load_weights(checkpoint.path / WEIGHTS)
+
+    def restore_state(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Put random numbers back, and return the state of the loop."""
         saved = torch.load(checkpoint.path / STATE, map_location="cpu", weights_only=True)
         restore_random_state(saved["random"][self.accelerator.process_index])
         return saved["loop"]
 
     def save_best(self, step: int) -> None:
-        """Save the best weights so far."""
-        self.store.save_best(self.stage, step, self.save_weights)
+        """Save the best weights so far. All processes must call it."""
+        weights = self._whole_weights()
+        self.store.save_best(self.stage, step, lambda folder: self.save_weights(folder, weights))
 
     def load_best(self, step: int) -> None:
-        """Put the best weights, those of `step`, back into the model, once they are on disk."""
+        """Put the best weights, those of `step`, back into the model, once they are on disk; not into a cut one."""
         self.accelerator.wait_for_everyone()
-        self.load_weights(self.store.best(self.stage, step))
+        if not is_cut(self.accelerator):
+            self.load_weights(self.store.best(self.stage, step))
+
+    def _whole_weights(self) -> dict[str, torch.Tensor] | None:
+        """What `save_weights` is given."""
+        return module_state(self.accelerator, self.model) if is_cut(self.accelerator) else None
+
+
+def save_adapter(model: PeftModel, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
+    """Save the adapter of a PEFT model, without PEFT's form of a card, which nobody has filled in.
+
+    Args:
+        model: the PEFT model.
+        folder: where to.
+        weights: all weights of the model, where it does not hold them itself.
+    """
+    # no embedding layer is adapted; PEFT would ask the Hub about the base model to find that out
+    model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
+    (folder / "README.md").unlink()
 
 
 def load_adapter_weights(model: PeftModel, folder: Path) -> None:
@@ -95,7 +122,8 @@ def load_adapter_weights(model: PeftModel, folder: Path) -> None:
         ValueError: the folder holds other tensors than the adapter.
     """
     outcome = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
-    lacking = [key for key in outcome.missing_keys if model.active_adapter in key and "clip_prompt" in key]
+    prefix = model.base_model.prefix  # how the method's tensors are called: clip_prompt_, lora_
+    lacking = [key for key in outcome.missing_keys if model.active_adapter in key and prefix in key]
     if lacking or outcome.unexpected_keys:
         odd = (lacking or outcome.unexpected_keys)[0]
         raise ValueError(f"adapter {folder} does not fit the model: {odd} is missing or unknown; was it trained here?")
@@ -109,4 +137,4 @@ def load_model_weights(model: nn.Module, folder: Path) -> None:
     model.load_state_dict(weights, strict=True)
 
 
-__all__ = ["StageCheckpoints", "load_adapter_weights", "load_model_weights"]
+__all__ = ["StageCheckpoints", "load_adapter_weights", "load_model_weights", "save_adapter"]

@@ -1,6 +1,7 @@
-"""Training pairs: one caption and its image a row, batched the same way on one process or many."""
+"""Training pairs: one caption and its image a row, decoded, augmented and stacked."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import datasets
@@ -10,9 +11,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from dataset_scripts.image_files import DECODING_ERRORS
+from trainers.batches import EpochOrder, StepBatches, by_identity, by_length, check_batch_fits, shuffled
 from trainers.objectives import CaptionMasking
 from trainers.objectives.mlm import IGNORED
-from trainers.samplers import shuffled_indices
 from trainers.text_augmentation import TextAugmentation
 from trainers.tokens import tokenized_captions
 from trainers.transforms import TrainingTransform, sample_generator
@@ -89,6 +90,8 @@ class CaptionPairs(Dataset):
         seed: of the augmentations and of the order.
         augment_text: of the captions; `None` leaves them as they are.
         mask_words: of the captions, for the objective `mlm`; `None` makes no masked captions.
+        sampling: what a batch holds: `"shuffle"`, `"identity"` or `"length"`.
+        num_instances: with `"identity"`, pairs of a person in a batch.
 
     Raises:
         ValueError: no rows, or a blank caption.
@@ -102,6 +105,8 @@ class CaptionPairs(Dataset):
         seed: int,
         augment_text: TextAugmentation | None = None,
         mask_words: CaptionMasking | None = None,
+        sampling: str = "shuffle",
+        num_instances: int = 4,
     ) -> None:
         self.tokens = tokenized_captions(dataset, tokenizer)
         captions = _list_lengths(self.tokens)
@@ -115,6 +120,8 @@ class CaptionPairs(Dataset):
         # sorted, never in the order of a set: labels must not depend on hashing
         self.label_of = {person_id: label for label, person_id in enumerate(sorted(set(self.person_ids)))}
         self.seed = seed
+        self.sampling = sampling
+        self.num_instances = num_instances
 
     @property
     def image_names(self) -> Sequence[str]:
@@ -145,11 +152,34 @@ class CaptionPairs(Dataset):
             "label": self.label_of[self.person_ids[image_row]],
         }
 
+    def batches_per_epoch(self, batch_size: int, world_size: int = 1) -> Fraction:
+        """Global batches of an epoch; a batch may hold the end of one epoch and the beginning of the next.
+
+        Raises:
+            ValueError: the split has too few pairs or persons for one.
+        """
+        return Fraction(self._order(batch_size, world_size).rows, batch_size * world_size)
+
     def batches(
         self, batch_size: int, num_steps: int, rank: int = 0, world_size: int = 1, done: int = 0
-    ) -> "StepBatches":
-        """What a loader of one process asks for; see [`StepBatches`]."""
-        return StepBatches(len(self), batch_size, num_steps, self.seed, rank, world_size, done)
+    ) -> StepBatches:
+        """What a loader of one process asks for; see [`StepBatches`].
+
+        Raises:
+            ValueError: the split has too few pairs or persons for a batch.
+        """
+        return StepBatches(self._order(batch_size, world_size), batch_size, num_steps, rank, world_size, done)
+
+    def _order(self, batch_size: int, world_size: int) -> EpochOrder:
+        """The rows of every epoch, for batches of this size on so many processes."""
+        global_batch = batch_size * world_size
+        if self.sampling == "identity":
+            person_ids = [self.person_ids[image_row] for image_row in self.image_rows]
+            return by_identity(person_ids, global_batch, self.num_instances, self.seed)
+        check_batch_fits(len(self), batch_size, world_size)
+        if self.sampling == "length":
+            return by_length(_caption_lengths(self.tokens), global_batch, self.seed)
+        return shuffled(len(self), self.seed)
 
 
 class PairCollator:
@@ -181,71 +211,6 @@ class PairCollator:
         return batch
 
 
-class StepBatches(Sampler):
-    """Batches of `(epoch, row)` for a number of steps, one process's share of each global batch.
-
-    An epoch is a permutation of all rows, cut into global batches of `batch_size * world_size`; rank r takes the r-th
-    part of each, so that the union over ranks is what one process with the larger batch would see. The incomplete
-    batch at an epoch's end is left out, another one in every epoch.
-
-    Args:
-        num_rows: rows of the split.
-        batch_size: pairs of one process in one step.
-        num_steps: batches in all.
-        seed: of the permutations.
-        rank: this process.
-        world_size: number of processes.
-        done: so many of the batches are left out at the start, by a run that goes on after them.
-
-    Raises:
-        ValueError: a global batch larger than the split.
-    """
-
-    def __init__(
-        self,
-        num_rows: int,
-        batch_size: int,
-        num_steps: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        done: int = 0,
-    ) -> None:
-        self.num_rows = num_rows
-        self.batch_size = batch_size
-        self.num_steps = num_steps
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.done = done
-        self.per_epoch = batches_per_epoch(num_rows, batch_size, world_size)
-
-    def __len__(self) -> int:
-        return self.num_steps - self.done
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for step in range(self.done, self.num_steps):
-            epoch, batch = divmod(step, self.per_epoch)
-            if batch == 0 or step == self.done:
-                order = shuffled_indices(self.num_rows, self.seed, epoch)
-            start = (batch * self.world_size + self.rank) * self.batch_size
-            yield [(epoch, row) for row in order[start : start + self.batch_size]]
-
-
-def batches_per_epoch(num_rows: int, batch_size: int, world_size: int) -> int:
-    """Complete global batches in one pass over the rows.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if batch_size * world_size > num_rows:
-        raise ValueError(
-            f"batch_size {batch_size} on {world_size} process(es) needs {batch_size * world_size} caption-image "
-            f"pairs, the training split has {num_rows}; lower batch_size"
-        )
-    return num_rows // (batch_size * world_size)
-
-
 def pair_loader(pairs: Dataset, batches: Sampler, pad_token_id: int, num_workers: int) -> DataLoader:
     """A loader of the `batches` that the `pairs` gave; the data is the same for any number of workers."""
     return DataLoader(
@@ -265,6 +230,11 @@ def _list_lengths(tokens: datasets.Dataset) -> np.ndarray:
     return pc.list_value_length(tokens.data.column("input_ids")).to_numpy().astype(np.int64)
 
 
+def _caption_lengths(tokens: datasets.Dataset) -> np.ndarray:
+    """Tokens of each caption, image by image, `(pairs,)`."""
+    return pc.list_value_length(pc.list_flatten(tokens.data.column("input_ids"))).to_numpy()
+
+
 def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
     """Rows of integers as one tensor, (rows, longest), filled up on the right."""
     tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
@@ -276,4 +246,4 @@ def _one_thread(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-__all__ = ["CaptionPairs", "PairCollator", "StepBatches", "batches_per_epoch", "pair_loader"]
+__all__ = ["CaptionPairs", "PairCollator", "pair_loader"]

@@ -20,6 +20,8 @@ import torch
 import yaml
 
 PROCESSES = "PROMPT_CLIP_PROCESSES"  # the launcher's word to its processes: how many of them there are
+# to torchrun, which accelerate's launches of several processes are: what to pass on, and seconds to save in after that
+SIGNALS = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "PET_SHUTDOWN_TIMEOUT": "120"}
 LAUNCH_OPTIONS = ("num_processes", "num_machines", "machine_rank", "main_process_ip", "main_process_port")
 
 
@@ -48,7 +50,7 @@ def _folder() -> Path:
 def relaunch(argv: Sequence[str], module: str = "trainers.two_stage") -> None:
     """Where `--launch NAME` is among the arguments, become that launch of a module with the other arguments.
 
-    This process is replaced by accelerate's launcher, so that signals reach it. Without `--launch` nothing happens.
+    This process is replaced by it, so that signals reach it. Without `--launch` nothing happens.
 
     Args:
         argv: arguments of the run, with those of the launch (`--launch` and `LAUNCH_OPTIONS`) among them.
@@ -71,6 +73,8 @@ def relaunch(argv: Sequence[str], module: str = "trainers.two_stage") -> None:
 
 def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[str], dict[str, str]]:
     """What starts the processes of a configuration, up to the module that they run.
+
+    Several are started by accelerate's launcher, one by Python itself: the launcher would keep signals from it.
 
     Args:
         name: of a configuration.
@@ -95,14 +99,18 @@ def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[st
     values = dict(options) | {"num_processes": processes}
     flags = [text for option, value in values.items() for text in (f"--{option}", str(value))]
     environment = {PROCESSES: str(processes)} | ({"ACCELERATE_USE_CPU": "true"} if on_cpu else {})
+    if config["distributed_type"] == "NO":
+        return [sys.executable], environment
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
-    return launcher + flags, environment
+    return launcher + flags, environment | SIGNALS
 
 
 def _check_fit(name: str, config: Mapping[str, Any], processes: int, machines: int, gpus: int | None) -> None:
     """Raise a ValueError where a launch cannot be; `gpus` are this machine's, `None` for a launch on CPUs."""
     if config["distributed_type"] == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
-        raise ValueError(f"launch is {name!r} and DeepSpeed is not installed; pip install deepspeed")
+        raise ValueError(
+            f"launch is {name!r} and DeepSpeed is not installed; pip install 'prompt-clip-reid[deepspeed]'"
+        )
     if gpus == 0:
         raise ValueError(
             f"launch is {name!r}, and torch sees no GPU on this machine; drop --launch to train on the CPU in one "

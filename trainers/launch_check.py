@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
+from trainers.arguments import TwoStageTrainingArguments
 from trainers.launch import PROCESSES
 
 # what the starters of processes export, the innermost first
@@ -58,31 +59,59 @@ def check_world_size(processes: int, environment: Mapping[str, str] = os.environ
 
 
 def check_launch(accelerator: Accelerator) -> None:
-    """Refuse a run that its launcher silently made into another: fewer processes, or DDP instead of FSDP.
+    """Refuse a run that its launcher silently made into another: fewer processes, or DDP where parts were wanted.
 
     Raises:
         ValueError: the number of processes or their kind is not what was asked for.
     """
     check_world_size(accelerator.num_processes)
-    wants_fsdp = os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-    if wants_fsdp and accelerator.distributed_type != DistributedType.FSDP:
-        raise ValueError(
-            f"FSDP was asked for, and accelerate made {accelerator.distributed_type.value} of it on "
-            f"{accelerator.device.type}; FSDP needs GPUs: take --launch two_cpu_processes on a CPU"
-        )
+    for kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        wanted = os.environ.get(f"ACCELERATE_USE_{kind.value}", "").lower() == "true"
+        if wanted and accelerator.distributed_type != kind:
+            raise ValueError(
+                f"{kind.value} was asked for, and accelerate made {accelerator.distributed_type.value} of it on "
+                f"{accelerator.device.type}; {kind.value} needs GPUs: take --launch two_cpu_processes on a CPU"
+            )
 
 
-def check_whole_model(accelerator: Accelerator) -> None:
-    """Refuse launches that cut the model into parts: its steps would do, its checkpoints and stages do not yet.
+def check_sharding(accelerator: Accelerator, args: TwoStageTrainingArguments) -> None:
+    """Refuse launches that cut model or optimizer into parts in a way that was never tried.
 
     Raises:
-        ValueError: the launch is one of FSDP or DeepSpeed.
+        ValueError: the launch is one of FSDP's first version, of another ZeRO stage than 2, or of one of both with
+            settings that were not tried there.
     """
-    if accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        raise ValueError(
-            f"this launch is one of {accelerator.distributed_type.value}, and a two-stage run cannot be saved from "
-            "parts of a model yet; take --launch ddp (CLIP ViT-B/16 and its optimizer fit one GPU)"
-        )
+    kind = accelerator.distributed_type
+    if kind == DistributedType.FSDP and not accelerator.is_fsdp2:
+        raise ValueError("this launch is one of FSDP version 1; set fsdp_version: 2, or take --launch fsdp2")
+    if kind == DistributedType.DEEPSPEED and (stage := accelerator.state.deepspeed_plugin.zero_stage) != 2:
+        raise ValueError(f"this launch is one of DeepSpeed's zero_stage {stage}; set 2, or take --launch fsdp2")
+    if kind not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        return
+    if args.mixed_precision == "fp16":
+        raise ValueError(f"mixed_precision is 'fp16', which is not done under {kind.value} here; take bf16")
+    # temperatures are limited in the model, and DeepSpeed's optimizer would write its own over them
+    untried = ("compile", "learn_temperature") if kind == DistributedType.DEEPSPEED else ("compile",)
+    for name in untried:
+        if getattr(args, name):
+            raise ValueError(f"{name} is set, which is not done under {kind.value} here; take --launch ddp")
 
 
-__all__ = ["check_launch", "check_whole_model", "check_world_size", "expected_processes"]
+def check_settings_for_sharding(accelerator: Accelerator, args: TwoStageTrainingArguments) -> None:
+    """Refuse settings that need whole weights in every process where the launch cuts them into parts.
+
+    Raises:
+        ValueError: the launch is one of FSDP or DeepSpeed, and such a setting is on.
+    """
+    kind = accelerator.distributed_type
+    if kind not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        return
+    for name in ("ema_decay", "stage_two_lora_rank", "coupled_prompts"):
+        if value := getattr(args, name):
+            raise ValueError(
+                f"{name} is {value}, which needs whole weights, and {kind.value} cuts them into parts; leave it out, "
+                "or take --launch ddp"
+            )
+
+
+__all__ = ["check_launch", "check_settings_for_sharding", "check_sharding", "check_world_size", "expected_processes"]

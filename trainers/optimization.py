@@ -15,6 +15,9 @@ from trainers.checks import check_integer, check_number
 _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 _FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
 _UNDECAYED_NAMES = re.compile(r"(token|position|class)_embedding")
+_TOWER = re.compile(r"(text|vision)_model\.")
+_LAYER = re.compile(r"(text|vision)_model\.encoder\.layers\.(\d+)\.")
+_BELOW_LAYERS = re.compile(r"embeddings\.|pre_layrnorm\.")
 
 
 def parameter_groups(
@@ -24,9 +27,10 @@ def parameter_groups(
     weight_decay: float,
     bias_lr_multiplier: float = 2.0,
     head_lr_multiplier: float = 5.0,
+    layer_lr_decay: float = 1.0,
     head_prefixes: Sequence[str] = ("objective.",),
 ) -> list[dict[str, Any]]:
-    """Sort the trainable parameters into at most five groups, each with its learning rate and weight decay.
+    """Sort the trainable parameters into few groups, each with its learning rate and weight decay.
 
     The rules are those of IRRA's solver (arXiv 2303.12501), which makes one group of every tensor and so forgoes
     batched optimizer kernels. One differs: IRRA decays norms and embeddings too, which pulls a pretrained scale of
@@ -37,9 +41,16 @@ def parameter_groups(
     |---|---|---|---|
     | `weights` | matrices, kernels, prompts | 1 x | yes |
     | `biases` | names ending in `bias` | `bias_lr_multiplier` x | 0 |
-    | `undecayed` | norms, embeddings, scalars | 1 x | 0 |
+    | `undecayed` | norms, embeddings, temperatures, scalars | 1 x | 0 |
     | `head_weights` | matrices of the heads | `head_lr_multiplier` x | yes |
     | `head_others` | all else of the heads | `head_lr_multiplier` x | 0 |
+
+    Learned temperatures are the objective's, but no head: they start from a good value, as CLIP's logit_scale does.
+
+    With `layer_lr_decay` below 1, rates fall from the top of each tower to its bottom (ELECTRA, arXiv 2003.10555;
+    BEiT, arXiv 2106.08254): layer l of L, the lowest being 1, has `layer_lr_decay ** (L - l)` times the rate above,
+    what is below the layers `layer_lr_decay ** L` times, and what is above them 1. A group is then one of the table at
+    one distance below the top, which the towers share.
 
     Args:
         named_parameters: name and parameter; those without `requires_grad` are skipped.
@@ -47,10 +58,12 @@ def parameter_groups(
         weight_decay: 0 or more.
         bias_lr_multiplier: above 0; IRRA uses 2.
         head_lr_multiplier: above 0; IRRA uses 5 for its new modules.
+        layer_lr_decay: above 0 and at most 1, which is off.
         head_prefixes: how the names of parameters that start from scratch begin.
 
     Returns:
-        Non-empty groups with the keys `name`, `params`, `lr`, `weight_decay`, in the order of the table.
+        Non-empty groups with the keys `name`, `params`, `lr`, `weight_decay`, from the top down, at each distance in
+        the order of the table. Below the top, names are such as `"weights, 3 below the top"`.
 
     Raises:
         ValueError: a number out of range, or nothing to train.
@@ -60,6 +73,7 @@ def parameter_groups(
     check_number("weight_decay", weight_decay, least=0)
     check_number("bias_lr_multiplier", bias_lr_multiplier, above=0)
     check_number("head_lr_multiplier", head_lr_multiplier, above=0)
+    check_number("layer_lr_decay", layer_lr_decay, above=0, most=1)
     head_rate = learning_rate * head_lr_multiplier
     rates = {
         "weights": (learning_rate, weight_decay),
@@ -68,21 +82,52 @@ def parameter_groups(
         "head_weights": (head_rate, weight_decay),
         "head_others": (head_rate, 0.0),
     }
-    members: dict[str, list[nn.Parameter]] = {group: [] for group in rates}
-    for name, parameter in named_parameters:
+    named = list(named_parameters)
+    distances = _distances_below_top([name for name, _ in named]) if layer_lr_decay < 1 else {}
+    members: dict[tuple[int, str], list[nn.Parameter]] = {}
+    for name, parameter in named:
         if parameter.requires_grad:
-            members[_group_of(name, parameter, tuple(head_prefixes))].append(parameter)
-    if not any(members.values()):
+            group = _group_of(name, parameter, tuple(head_prefixes))
+            members.setdefault((distances.get(name, 0), group), []).append(parameter)
+    if not members:
         raise ValueError("No parameter requires a gradient: unfreeze what the stage shall train.")
-    return [
-        {"name": group, "params": members[group], "lr": lr, "weight_decay": decay}
-        for group, (lr, decay) in rates.items()
-        if members[group]
-    ]
+    order = list(rates)
+    groups = []
+    for distance, group in sorted(members, key=lambda key: (key[0], order.index(key[1]))):
+        rate, decay = rates[group]
+        groups.append(
+            {
+                "name": f"{group}, {distance} below the top" if distance else group,
+                "params": members[distance, group],
+                "lr": rate * layer_lr_decay**distance,
+                "weight_decay": decay,
+            }
+        )
+    return groups
+
+
+def _distances_below_top(names: Sequence[str]) -> dict[str, int]:
+    """How many layers are above each parameter of a tower, counting from its last one; none for all else.
+
+    Args:
+        names: of all parameters, trained or not, from which the number of a tower's layers is known.
+    """
+    layers = {name: (match[1], int(match[2])) for name in names if (match := _LAYER.search(name))}
+    counts: dict[str, int] = {}
+    for tower, layer in layers.values():
+        counts[tower] = max(counts.get(tower, 0), layer + 1)
+    distances = {name: counts[tower] - layer - 1 for name, (tower, layer) in layers.items()}
+    for name in names:
+        match = _TOWER.search(name)
+        if match and name not in layers and _BELOW_LAYERS.search(name, match.end()):
+            distances[name] = counts.get(match[1], 0)
+    return distances
 
 
 def _group_of(name: str, parameter: nn.Parameter, head_prefixes: tuple[str, ...]) -> str:
     """The group of one parameter, by the table of `parameter_groups`."""
+    if "log_temperatures" in name:
+        return "undecayed"
     is_matrix = parameter.ndim >= 2 and not _UNDECAYED_NAMES.search(name)
     if name.startswith(head_prefixes):
         return "head_weights" if is_matrix else "head_others"

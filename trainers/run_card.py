@@ -118,6 +118,8 @@ def stage_line(args: TwoStageTrainingArguments, name: str, result: StageResult) 
     trained = {"one": "prompts only, CLIP frozen", "two": "CLIP, its prompts fixed"}[name]
     if args.direct:
         trained = "CLIP, without prompts (direct fine-tuning)"
+    if name == "two" and args.stage_two_lora_rank:
+        trained += f", by low-rank updates (LoRA, rank {args.stage_two_lora_rank}) that are merged now"
     return (
         f"- Stage {name}: {trained}; {losses}; {args.optimizer}, learning rate {stage.learning_rate:g}, batch "
         f"{args.batch_size} a process; {result.steps} steps in {result.seconds:.0f} s, step {result.best_step} kept."

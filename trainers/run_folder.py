@@ -1,6 +1,7 @@
 """The folder that a run leaves: settings, logs, results, weights, pictures and a card."""
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -49,10 +50,13 @@ class RunFolder:
         """See that a run may be written here.
 
         Raises:
-            OSError: the folder holds a run and `overwrite` is not set, or the path is a file.
+            OSError: the folder holds a run and `overwrite` is not set, or it cannot be written, or the path is a file.
         """
         if self.path.exists() and not self.path.is_dir():
             raise OSError(f"output_dir {self.path} is a file; name a folder")
+        there = next(path for path in (self.path.absolute(), *self.path.absolute().parents) if path.exists())
+        if not os.access(there, os.W_OK):
+            raise OSError(f"output_dir {self.path} cannot be written: {there} is read-only here; name another folder")
         taken = [name for name in CONTENTS if (self.path / name).exists()]
         if taken and not overwrite:
             raise OSError(

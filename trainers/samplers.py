@@ -1,4 +1,4 @@
-"""The order in which training rows are seen: plain shuffling, or batches of P identities with K rows each."""
+"""The order in which training rows are seen: plain shuffling, P identities with K rows each, or captions by length."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainers.checks import check_integer
+
+WINDOW = 50  # batches whose rows are sorted together by length
 
 
 def shuffled_indices(num_rows: int, seed: int, epoch: int, window: int = 0) -> list[int]:
@@ -24,20 +26,49 @@ def shuffled_indices(num_rows: int, seed: int, epoch: int, window: int = 0) -> l
     return _epoch_random(seed, epoch, window).permutation(num_rows).tolist()
 
 
-def identity_batches(
-    person_ids: Sequence[int], batch_size: int, instances: int, seed: int, epoch: int
-) -> list[list[int]]:
-    """Batches of `batch_size / instances` different persons with `instances` rows each ("P x K").
+def length_batched_indices(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[int]:
+    """A permutation of all rows; in an endless run of epochs cut into batches, most batches hold rows of one length.
 
-    Every person's rows are shuffled and cut into groups of `instances`; the last group is topped up with rows that the
-    person has already given, so that a row is seen once in an epoch, sometimes twice (or more often, where a person
-    has fewer than `instances` rows). Batches draw persons in proportion to the groups they have left, until too few
-    persons are left for another batch; the rows left over, other ones in every epoch, are not seen.
+    Rows are shuffled, sorted by length within windows of 50 batches, cut into batches, and the batches shuffled. The
+    first rows, which complete the last batch of the epoch before, and the last, which the next epoch completes, stay
+    in random order.
+
+    Args:
+        lengths: tokens of each row.
+        batch_size: rows of a batch over all processes, 1 or more.
+        seed: the run's seed, 0 or more.
+        epoch: 0 or more.
+
+    Raises:
+        ValueError, TypeError: a number breaks its rule or is no integer.
+    """
+    check_integer("batch_size", batch_size, least=1)
+    rows = np.array(shuffled_indices(len(lengths), seed, epoch), dtype=np.int64)
+    lead = min(len(rows), -epoch * len(rows) % batch_size)
+    whole = (len(rows) - lead) // batch_size
+    first, body, last = np.split(rows, [lead, lead + whole * batch_size])
+    tokens = np.asarray(lengths)
+    windows = np.split(body, range(WINDOW * batch_size, len(body), WINDOW * batch_size))
+    by_length = np.concatenate([window[tokens[window].argsort(kind="stable")] for window in windows])
+    batches = by_length.reshape(whole, batch_size)[shuffled_indices(whole, seed, epoch, window=1)]
+    return np.concatenate([first, batches.reshape(-1), last]).tolist()
+
+
+def identity_batches(
+    person_ids: Sequence[int], batch_size: int, num_instances: int, seed: int, epoch: int
+) -> list[list[int]]:
+    """Batches of `batch_size / num_instances` different persons with `num_instances` rows each ("P x K").
+
+    Every person's rows are shuffled and cut into groups of `num_instances`; the last group is topped up with rows that
+    the person has already given. Batches draw persons in proportion to the groups they have left, those first who
+    could not give all of theirs otherwise. Where too few persons have groups left, groups of other persons come again.
+    So every row is seen in every epoch, and some more than once; the number of batches is always
+    [`num_identity_batches`].
 
     Args:
         person_ids: the person of each row.
-        batch_size: rows of a batch, a multiple of `instances`.
-        instances: K, rows of a person in a batch, 1 or more.
+        batch_size: rows of a batch over all processes, a multiple of `num_instances`.
+        num_instances: K, rows of a person in a batch, 1 or more.
         seed: the run's seed, 0 or more.
         epoch: 0 or more.
 
@@ -48,37 +79,74 @@ def identity_batches(
         ValueError: a number breaks its rule, or there are fewer persons than a batch needs.
         TypeError: a number is no integer.
     """
-    check_integer("instances", instances, least=1)
-    check_integer("batch_size", batch_size, least=instances)
-    if batch_size % instances:
-        raise ValueError(f"batch_size is {batch_size} and instances {instances}: it must be a multiple of instances.")
+    count = num_identity_batches(person_ids, batch_size, num_instances)
     random = _epoch_random(seed, epoch)
-    groups = _groups_by_person(person_ids, instances, random)
-    persons = batch_size // instances
-    if len(groups) < persons:
-        raise ValueError(
-            f"A batch of {batch_size} with {instances} rows a person needs {persons} persons and the split has "
-            f"{len(groups)}: lower batch_size or raise instances."
-        )
+    groups = _groups_by_person(person_ids, num_instances, random)
     left = np.array([len(of_person) for of_person in groups])
     batches = []
-    while np.count_nonzero(left) >= persons:
-        chosen = random.choice(len(groups), size=persons, replace=False, p=left / left.sum())
-        batches.append([row for person in chosen for row in groups[person][left[person] - 1]])
-        left[chosen] -= 1
+    for batches_left in range(count, 0, -1):
+        batch = []
+        for person in _draw_persons(left, batch_size // num_instances, batches_left, random):
+            # without groups left, one of those that the person has given
+            group = left[person] - 1 if left[person] else random.integers(len(groups[person]))
+            batch.extend(groups[person][group])
+            left[person] = max(0, left[person] - 1)
+        batches.append(batch)
     return batches
 
 
-def _groups_by_person(person_ids: Sequence[int], instances: int, random: np.random.Generator) -> list[list[list[int]]]:
-    """For each person, in order of appearance, its shuffled rows in groups of exactly `instances`."""
+def num_identity_batches(person_ids: Sequence[int], batch_size: int, num_instances: int) -> int:
+    """The fewest batches of [`identity_batches`] that hold every group of every person; the same in each epoch.
+
+    Raises:
+        ValueError, TypeError: as there.
+    """
+    check_integer("num_instances", num_instances, least=1)
+    check_integer("batch_size", batch_size, least=num_instances)
+    if batch_size % num_instances:
+        raise ValueError(
+            f"num_instances {num_instances} does not divide the {batch_size} rows that a batch holds over all "
+            "processes; change batch_size or num_instances"
+        )
+    persons = batch_size // num_instances
+    _, rows = np.unique(np.asarray(person_ids), return_counts=True)
+    if len(rows) < persons:
+        raise ValueError(
+            f"a batch of {batch_size} rows over all processes with num_instances {num_instances} needs {persons} "
+            f"persons and the split has {len(rows)}; lower batch_size or raise num_instances"
+        )
+    groups = -(-rows // num_instances)
+    return int(max(-(-groups.sum() // persons), groups.max()))
+
+
+def _draw_persons(left: np.ndarray, count: int, batches_left: int, random: np.random.Generator) -> list[int]:
+    """Different persons for a batch, of those with groups `left` as long as there are any.
+
+    Whoever has a group left for each of the batches to come is in; as no one has more, and all groups together fit
+    into those batches, there is always room.
+    """
+    due = np.flatnonzero(left == batches_left)
+    others = np.where(left < batches_left, left, 0)
+    drawn = min(count - len(due), np.count_nonzero(others))
+    chosen = random.choice(len(left), size=drawn, replace=False, p=others / others.sum()) if drawn else []
+    persons = np.concatenate([due, chosen]).astype(np.int64)
+    spare = np.setdiff1d(np.flatnonzero(left == 0), persons)
+    again = random.choice(spare, size=count - len(persons), replace=False) if len(persons) < count else []
+    return np.concatenate([persons, again]).astype(np.int64).tolist()
+
+
+def _groups_by_person(
+    person_ids: Sequence[int], num_instances: int, random: np.random.Generator
+) -> list[list[list[int]]]:
+    """For each person, in order of appearance, its shuffled rows in groups of exactly `num_instances`."""
     rows_of = defaultdict(list)
     for row, person_id in enumerate(person_ids):
         rows_of[person_id].append(row)
     groups = []
     for rows_of_one in rows_of.values():
         rows = random.permutation(rows_of_one)
-        filled = np.resize(rows, -(-len(rows) // instances) * instances)  # repeats from the start where rows run out
-        groups.append(filled.reshape(-1, instances).tolist())
+        filled = np.resize(rows, -(-len(rows) // num_instances) * num_instances)  # from the start where rows run out
+        groups.append(filled.reshape(-1, num_instances).tolist())
     return groups
 
 
@@ -91,4 +159,4 @@ def _epoch_random(seed: int, epoch: int, window: int = 0) -> np.random.Generator
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-__all__ = ["identity_batches", "shuffled_indices"]
+__all__ = ["identity_batches", "length_batched_indices", "num_identity_batches", "shuffled_indices"]

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,23 @@ from torch.utils.data import DataLoader
 
 from trainers.arguments import StageSettings, TwoStageTrainingArguments
 from trainers.bad_steps import BadSteps
+from trainers.frozen_weights import FrozenWeights
+from trainers.gradient_cache import GradientCache
+from trainers.layer_modes import layer_modes, uncompiled
 from trainers.optimization import build_optimizer, build_schedule, parameter_groups
 from trainers.preemption import Preempted
-from trainers.sharding import leave_scalars_whole, whole_weights
+from trainers.sharding import (
+    accumulating,
+    load_module_state,
+    load_optimizer_state,
+    module_state,
+    optimizer_state,
+    prepare,
+    whole_weights,
+)
 from trainers.stage_module import StageModule
 from trainers.tracking import MetricsLog
+from trainers.weight_average import WeightAverage
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +72,7 @@ class StageLoop:
         module: model and objective; only what requires a gradient is trained.
         loader: batches of this process, `gradient_accumulation_steps` for each of `total_steps` steps.
         total_steps: optimizer steps.
-        eval_steps: evaluate every so many steps, and at the end.
+        eval_steps: evaluate every so many steps, and at the end; a fraction where an epoch is no whole number of them.
         evaluate: validation metrics by name, with `R@1`; `None` without a validation split.
         keep: called with the step when its weights are the best so far, or the last where nothing is evaluated.
         log: `metrics.jsonl`; `None` on all processes but the first.
@@ -79,7 +92,7 @@ class StageLoop:
         loader: DataLoader,
         *,
         total_steps: int,
-        eval_steps: int,
+        eval_steps: int | Fraction,
         evaluate: Callable[[], dict[str, float]] | None,
         keep: Callable[[int], None],
         log: MetricsLog | None,
@@ -105,6 +118,7 @@ class StageLoop:
             weight_decay=stage.weight_decay,
             bias_lr_multiplier=args.bias_lr_multiplier,
             head_lr_multiplier=args.head_lr_multiplier,
+            layer_lr_decay=args.layer_lr_decay if stage.name == "two" else 1.0,
         )
         optimizer = build_optimizer(
             groups, name=args.optimizer, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon
@@ -116,35 +130,46 @@ class StageLoop:
             start_factor=args.warmup_start,
         )
         self.objective = module.objective
-        leave_scalars_whole(accelerator, module)
-        self.module, self.optimizer = accelerator.prepare(module, optimizer)
+        self.module, self.optimizer = prepare(accelerator, args, module, optimizer)
+        self.frozen_weights = FrozenWeights(accelerator, self.module)
+        in_parts = 0 < args.micro_batch_size < args.batch_size
+        self.cache = GradientCache(accelerator, self.module, module, args.micro_batch_size) if in_parts else None
         self.trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        averaged = [parameter for parameter in module.model.parameters() if parameter.requires_grad]
+        self.average = WeightAverage(averaged, args.ema_decay) if args.ema_decay else None
         self.batches: Iterator[dict[str, torch.Tensor]] = iter(loader)
         self.sums: dict[str, torch.Tensor] = {}
         self.result = StageResult()
 
     def state(self) -> dict[str, Any]:
-        """Everything that the steps to come depend on, beside the model's weights and the random numbers."""
+        """Everything that the steps to come depend on, beside the model's weights and the random numbers.
+
+        All processes must call it, after the same step; what the first one gets is what counts.
+        """
         scaler = self.accelerator.scaler
         return {
             "result": asdict(self.result),
             "sums": {name: float(value) for name, value in self.sums.items()},
-            "objective": self.objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "bad_steps": self.bad_steps.state(),
+            "objective": module_state(self.accelerator, self.objective),
+            "optimizer": optimizer_state(self.accelerator, self.module, self.optimizer),
             "schedule": self.schedule.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
+            "average": self.average.state_dict() if self.average is not None else None,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state` returned; the loader must start after its steps."""
+        """Go on from the state that `state` returned on the first process; the loader must start after its steps."""
         self.result = StageResult(**state["result"])
-        self.bad_steps.skipped = self.result.skipped_steps
+        self.bad_steps.load_state(state["bad_steps"])
         self.sums = {name: torch.tensor(value) for name, value in state["sums"].items()}
-        self.objective.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_module_state(self.accelerator, self.objective, state["objective"])
+        load_optimizer_state(self.accelerator, self.module, self.optimizer, state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         if state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
 
     def run(self) -> StageResult:
         """Train to the end of the stage.
@@ -158,16 +183,19 @@ class StageLoop:
         title = f"stage {self.stage.name}"
         pause = 0.2 if sys.stderr.isatty() else 10.0  # seconds between drawings: a log file wants few
         bar = tqdm(total=self.total_steps, initial=first - 1, desc=title, unit="step", mininterval=pause)
-        with bar as progress:
+        modes = layer_modes(self.module, compiled=self.args.compile, checkpointed=self.args.gradient_checkpointing)
+        with bar as progress, modes:
             for step in range(first, self.total_steps + 1):
-                for name, value in self._step(step).items():
+                with self.frozen_weights.in_half_precision():
+                    losses = self._step(step)
+                for name, value in losses.items():
                     self.sums[name] = self.sums[name] + value if name in self.sums else value
                 self.result.steps = step
                 progress.update()
                 last = step == self.total_steps
                 if step % self.args.log_steps == 0 or last:
                     progress.set_postfix(self._log_training(step), refresh=False)
-                if last or step % self.eval_steps == 0:
+                if last or _completes(step, self.eval_steps):
                     self._evaluate(step)
                 self.result.seconds = time.monotonic() - started
                 if not last:
@@ -179,7 +207,7 @@ class StageLoop:
         # asking all processes waits for the device: done when the losses have been read anyway
         asks = self.accelerator.num_processes == 1 or step % self.args.log_steps == 0
         stop = self.asked_to_stop is not None and asks and self.asked_to_stop()
-        if self.save is not None and (stop or step % (self.args.save_steps or self.eval_steps) == 0):
+        if self.save is not None and (stop or _completes(step, self.args.save_steps or self.eval_steps)):
             self.result.skipped_steps = self.bad_steps.read()
             self.save(step, self.result.best_step, self.state())
         if stop:
@@ -199,10 +227,9 @@ class StageLoop:
         for number in range(batches):
             batch = send_to_device(next(self.batches), self.accelerator.device, non_blocking=True)
             # gradients travel between processes once a step, with the last batch
-            wait = self.accelerator.no_sync(self.module) if number < batches - 1 else contextlib.nullcontext()
+            wait = accumulating(self.accelerator, self.module) if number < batches - 1 else contextlib.nullcontext()
             with wait:
-                loss, terms = self.module(batch)
-                self.accelerator.backward(loss / batches)
+                loss, terms = self._backward(batch, batches)
             for name, value in {"loss": loss.detach(), **terms}.items():
                 losses[name] = losses.get(name, 0) + value.float() / batches
             image_ids.append(batch["image_ids"])
@@ -214,9 +241,18 @@ class StageLoop:
         self.bad_steps.add(step, finite, torch.cat(image_ids))
         return {name: value.where(finite, 0.0) for name, value in losses.items()} | {"steps": finite.float()}
 
+    def _backward(self, batch: dict[str, torch.Tensor], batches: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Add the gradient of one of a step's `batches`; returns its loss, and each objective's own value."""
+        if self.cache is not None:
+            return self.cache.backward(batch, batches)
+        loss, terms = self.module(batch)
+        self.accelerator.backward(loss / batches)
+        return loss, terms
+
     def _clip_gradients(self) -> torch.Tensor:
         """Clip the gradient, if that is asked for; returns its norm before, over all processes."""
-        if self.args.max_grad_norm:
+        by_engine = self.accelerator.distributed_type == DistributedType.DEEPSPEED  # which is only asked for it
+        if self.args.max_grad_norm or by_engine:
             norm = self.accelerator.clip_grad_norm_(self.trainable, self.args.max_grad_norm)
         else:
             norm = nn.utils.get_total_norm([p.grad for p in self.trainable if p.grad is not None])
@@ -234,9 +270,13 @@ class StageLoop:
             self.optimizer.step()
         elif finite:  # no such kernel for this device, which must be waited for
             self.optimizer.step()
-        if not self.accelerator.optimizer_step_was_skipped:
+        skipped = self.accelerator.optimizer_step_was_skipped
+        if not skipped or self.accelerator.scaler is None:  # float16's scaler starts by skipping
             self.schedule.step()
         self.optimizer.zero_grad()
+        self.objective.limit_temperatures()
+        if self.average is not None:
+            self.average.update(torch.zeros_like(finite) if skipped else finite)
 
     def _log_training(self, step: int) -> dict[str, str]:
         """Write the mean losses since the last time, skipped steps left out; returns them for the progress bar."""
@@ -249,20 +289,24 @@ class StageLoop:
         return {name: f"{value:.3f}" for name, value in means.items()}
 
     def _evaluate(self, step: int) -> None:
-        """Evaluate on validation, if there is one, and keep the weights if they are the best so far."""
-        if self.evaluate is None:
-            if step == self.total_steps:
-                self.result.best_step = step
+        """Evaluate on validation, if there is one, and keep the weights if they are the best so far.
+
+        With `ema_decay`, these are the average; training goes on with its own.
+        """
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            if self.evaluate is None:
+                if step == self.total_steps:
+                    self.result.best_step = step
+                    self.keep(step)
+                return
+            self.module.eval()
+            with whole_weights(self.module), uncompiled(self.args.compile):
+                metrics = self.evaluate()
+            self.module.train()
+            self._write(step, "validation", metrics)
+            if not self.result.best_metrics or metrics["R@1"] > self.result.best_metrics["R@1"]:
+                self.result.best_step, self.result.best_metrics = step, metrics
                 self.keep(step)
-            return
-        self.module.eval()
-        with whole_weights(self.module):
-            metrics = self.evaluate()
-        self.module.train()
-        self._write(step, "validation", metrics)
-        if not self.result.best_metrics or metrics["R@1"] > self.result.best_metrics["R@1"]:
-            self.result.best_step, self.result.best_metrics = step, metrics
-            self.keep(step)
 
     def _write(self, step: int, split: str, values: dict[str, Any]) -> None:
         """One line of `metrics.jsonl`, and the tracker."""
@@ -270,6 +314,11 @@ class StageLoop:
             self.log.write({"stage": self.stage.name, "step": step, "split": split, **values})
         tracked = {f"stage_{self.stage.name}/{split}/{name}": value for name, value in values.items()}
         self.accelerator.log(tracked, step=step)
+
+
+def _completes(step: int, every: int | Fraction) -> bool:
+    """Whether a step is the first after which another `every` steps are done."""
+    return step // every > (step - 1) // every
 
 
 __all__ = ["StageLoop", "StageResult"]

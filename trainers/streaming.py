@@ -3,13 +3,15 @@
 import itertools
 from collections import deque
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import datasets
 from datasets.utils import tqdm
 from torch.utils.data import Dataset, Sampler
 
-from trainers.data import PairAugmenter, batches_per_epoch
+from trainers.batches import check_batch_fits
+from trainers.data import PairAugmenter
 from trainers.objectives import CaptionMasking
 from trainers.samplers import shuffled_indices
 from trainers.text_augmentation import TextAugmentation
@@ -40,8 +42,8 @@ class StreamedPairs(Dataset):
     The training process reads encoded images, once for each of its epochs; workers are handed them and decode and
     augment. Of one epoch only `shuffle_buffer` pairs are in memory: the stream is cut into windows of at most that
     many (of equal size), and each window is permuted. Where one window holds the split, pairs and order are those of
-    [`CaptionPairs`]; where it does not, rows that lie far apart never meet in a batch, so the files should not be
-    sorted by what matters.
+    [`CaptionPairs`] when it shuffles; where it does not, rows that lie far apart never meet in a batch, so the files
+    should not be sorted by what matters.
 
     Args:
         dataset: rows with `image`, `image_id`, `person_id`, `captions`, the same in every pass.
@@ -99,6 +101,15 @@ class StreamedPairs(Dataset):
             "label": self.label_of[pair.record["person_id"]],
         }
 
+    def batches_per_epoch(self, batch_size: int, world_size: int = 1) -> Fraction:
+        """Global batches of an epoch; a batch may hold the end of one epoch and the beginning of the next.
+
+        Raises:
+            ValueError: the split has too few pairs for one.
+        """
+        check_batch_fits(self.num_pairs, batch_size, world_size)
+        return Fraction(self.num_pairs, batch_size * world_size)
+
     def batches(
         self, batch_size: int, num_steps: int, rank: int = 0, world_size: int = 1, done: int = 0
     ) -> "StreamBatches":
@@ -140,7 +151,7 @@ class StreamedPairs(Dataset):
 class StreamBatches(Sampler):
     """Batches of [`StreamedPair`] for a number of steps, one process's share of each global batch.
 
-    As [`StepBatches`]; every process reads the whole stream.
+    Cut as by [`StepBatches`], across the epochs' ends; every process reads the whole stream.
 
     Args:
         pairs: of the split.
@@ -150,9 +161,6 @@ class StreamBatches(Sampler):
         world_size: number of processes.
         done: so many of the batches are left out at the start, by a run that goes on after them; the rows of the
             current epoch before them are read all the same.
-
-    Raises:
-        ValueError: a global batch larger than the split.
     """
 
     def __init__(
@@ -170,21 +178,17 @@ class StreamBatches(Sampler):
         self.rank = rank
         self.world_size = world_size
         self.done = done
-        self.per_epoch = batches_per_epoch(len(pairs), batch_size, world_size)
 
     def __len__(self) -> int:
         return self.num_steps - self.done
 
     def __iter__(self) -> Iterator[list[StreamedPair]]:
-        epoch, batches = divmod(self.done, self.per_epoch)
+        global_batch = self.batch_size * self.world_size
+        epoch, given = divmod(self.done * global_batch, len(self.pairs))
         shuffled = self.pairs.shuffled(epoch)
-        global_size = self.batch_size * self.world_size
-        left_over = len(self.pairs) - self.per_epoch * global_size
-        deque(itertools.islice(shuffled, batches * global_size), maxlen=0)
-        for step in range(self.done, self.num_steps):
-            if step > self.done and step % self.per_epoch == 0:
-                deque(itertools.islice(shuffled, left_over), maxlen=0)
-            batch = list(itertools.islice(shuffled, global_size))
+        deque(itertools.islice(shuffled, given), maxlen=0)
+        for _ in range(len(self)):
+            batch = list(itertools.islice(shuffled, global_batch))
             yield batch[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
 
 

@@ -19,7 +19,8 @@ def training_pairs(
     """The training split as augmented caption-image pairs.
 
     Raises:
-        ValueError: the split has no rows or a blank caption, or an augmentation does not suit the tokenizer.
+        ValueError: the split has no rows or a blank caption, an augmentation does not suit the tokenizer, or a stream
+            is to be sampled in another way than `shuffle`.
     """
     transform = TrainingTransform(
         processor.image_size,
@@ -35,8 +36,14 @@ def training_pairs(
     uses_mlm = any(args.stage(name).objectives.get("mlm") for name in args.stages)
     mask_words = CaptionMasking(tokenizer, args.mlm_probability) if uses_mlm else None
     if isinstance(train, datasets.IterableDataset):
+        if args.sampling != "shuffle":
+            raise ValueError(
+                f"sampling is {args.sampling!r} and the training split a stream, which can only be shuffled; set "
+                "sampling to shuffle, or give a data set that is not streamed"
+            )
         return StreamedPairs(train, tokenizer, transform, args.seed, args.shuffle_buffer, augment_text, mask_words)
-    return CaptionPairs(train, tokenizer, transform, args.seed, augment_text, mask_words)
+    options = (args.sampling, args.num_instances)
+    return CaptionPairs(train, tokenizer, transform, args.seed, augment_text, mask_words, *options)
 
 
 __all__ = ["training_pairs"]

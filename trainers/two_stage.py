@@ -23,15 +23,20 @@ from modeling_prompt_clip.retrieval.report import dataset_sheet, ranked_strips
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.base_model import load_base, merged_adapter, new_prompt_config, prompted_model
 from trainers.checkpoint_store import Checkpoint, CheckpointStore
-from trainers.checkpointing import StageCheckpoints, load_adapter_weights, load_model_weights
-from trainers.data import batches_per_epoch, pair_loader
+from trainers.checkpointing import StageCheckpoints, load_adapter_weights, load_model_weights, save_adapter
+from trainers.data import pair_loader
+from trainers.files import write_folder
+from trainers.gradient_cache import check_micro_batches
 from trainers.launch import relaunch
-from trainers.launch_check import check_launch, check_whole_model
+from trainers.launch_check import check_launch, check_settings_for_sharding, check_sharding
+from trainers.layer_modes import check_compiler
+from trainers.lora import lora_model
 from trainers.objectives import CombinedObjective
 from trainers.preemption import Preempted, StopRequest
 from trainers.recipes import parse_arguments
 from trainers.run_card import write_run_card
 from trainers.run_folder import RunFolder, result_rows
+from trainers.sharding import is_cut, model_to_train, weights_kind
 from trainers.splits import prepare_splits
 from trainers.stage import StageLoop, StageResult
 from trainers.stage_module import StageModule
@@ -83,7 +88,11 @@ class TwoStageTrainer:
             project_config=ProjectConfiguration(project_dir=args.output_dir, logging_dir=args.output_dir),
         )
         check_launch(self.accelerator)
-        check_whole_model(self.accelerator)
+        check_sharding(self.accelerator, args)
+        check_settings_for_sharding(self.accelerator, args)
+        check_micro_batches(self.accelerator, args.micro_batch_size)
+        if args.compile:
+            check_compiler(self.accelerator.device)
         # the data first: most of what goes wrong is there, and a base model may have to be downloaded
         with self.accelerator.main_process_first():  # what the first builds and hashes, the others find
             self.data = prepare_splits(args, splits)
@@ -95,7 +104,7 @@ class TwoStageTrainer:
         self.prompt_config = new_prompt_config(args, self.model)
         with self.accelerator.main_process_first():  # the others find the tokens that the first has kept
             self.pairs = training_pairs(args, self.processor, self.splits["train"])
-        self.batches_per_epoch = batches_per_epoch(len(self.pairs), args.batch_size, self.accelerator.num_processes)
+        self.batches_per_epoch = self.pairs.batches_per_epoch(args.batch_size, self.accelerator.num_processes)
         self.validation = self._evaluator("validation")
         self.log: MetricsLog | None = None
         self.stop = StopRequest(self.accelerator)
@@ -188,63 +197,86 @@ class TwoStageTrainer:
             self.model = merged_adapter(self.model, str(self.run.adapter))
             return finished
         set_seed(self.args.seed)
-        model = prompted_model(self.args, self.model, self.processor, self.prompt_config, self.splits["train"])
-
-        def save(folder: Path) -> None:
-            # prompts touch no embedding layer; PEFT would ask the Hub about the base model to find that out
-            model.save_pretrained(str(folder), save_embedding_layers=False)
-            (folder / "README.md").unlink()  # PEFT's form, not filled in; the run's card tells what was measured
-
-        result = self._run_stage("one", model, save, partial(load_adapter_weights, model))
+        base = model_to_train(self.accelerator, self.model)
+        model = prompted_model(self.args, base, self.processor, self.prompt_config, self.splits["train"])
+        result = self._run_stage("one", model, partial(save_adapter, model), partial(load_adapter_weights, model))
         self._publish("one", result, self.run.adapter)
-        self.model = model.merge_and_unload(safe_merge=True)
+        if is_cut(self.accelerator):
+            self.model = merged_adapter(self.model, str(self.run.adapter)).to(self.accelerator.device)
+        else:
+            self.model = model.merge_and_unload(safe_merge=True)
         return result
 
     def stage_two(self, stage_one: StageResult | None = None, finished: StageResult | None = None) -> StageResult:
-        """Task adaptation: prompts are fixed buffers, CLIP itself is trained.
+        """Task adaptation: prompts are fixed buffers, CLIP itself is trained, or low-rank updates of it.
 
         Args:
             stage_one: how that stage ended, if it was run.
             finished: how this stage ended, where a run goes on after it.
         """
         if finished is not None:
-            self._publish("two", finished, self.run.model)
+            self._publish_model(finished)
             load_model_weights(self.model, self.run.model)
             return finished
         set_seed(self.args.seed + 1)
-        self.model.requires_grad_(True)
+        model = model_to_train(self.accelerator, self.model).requires_grad_(True)
         # the objectives have temperatures of their own, and a parameter without a gradient would stall DDP
-        self.model.logit_scale.requires_grad_(False)
+        model.logit_scale.requires_grad_(False)
         starts = self.checkpoint is None and self.log is not None
         if starts and stage_one is not None and stage_one.best_metrics:  # where the curves go on
             self.log.write({"stage": "two", "step": 0, "split": "validation", **stage_one.best_metrics})
 
-        def save(folder: Path) -> None:
-            self.model.save_pretrained(str(folder))
-            self.processor.save_pretrained(str(folder))
-
-        result = self._run_stage("two", self.model, save, partial(load_model_weights, self.model))
-        self._publish("two", result, self.run.model)
+        if self.args.stage_two_lora_rank:
+            lora = lora_model(model, self.args.stage_two_lora_rank, self.args.stage_two_lora_alpha)
+            result = self._run_stage("two", lora, partial(save_adapter, lora), partial(load_adapter_weights, lora))
+            lora.unload()
+        else:
+            save, load = partial(self._save_model, model), partial(load_model_weights, model)
+            result = self._run_stage("two", model, save, load)
+        self._publish_model(result)
+        if is_cut(self.accelerator) or self.args.stage_two_lora_rank:
+            load_model_weights(self.model.to(self.accelerator.device), self.run.model)
         return result
+
+    def _save_model(
+        self, model: PromptCLIPModel, folder: Path, weights: dict[str, torch.Tensor] | None = None
+    ) -> None:
+        """Save a whole model, and its processor."""
+        model.save_pretrained(str(folder), state_dict=weights)
+        self.processor.save_pretrained(str(folder))
+
+    def _publish_model(self, result: StageResult) -> None:
+        """Move stage two's best weights to their place; low-rank updates are first added to the model's matrices."""
+        writes = self.args.stage_two_lora_rank and self.accelerator.is_main_process
+        if writes and not self.run.model.exists():
+            whole = self.run.checkpoints / "merged"  # where a kill leaves nothing that is not cleared
+            if not whole.exists():
+                merged = merged_adapter(self.model, str(self.store.best("two", result.best_step)))
+                write_folder(whole, partial(self._save_model, merged))
+            whole.rename(self.run.model)
+        self._publish("two", result, self.run.model)
 
     def _run_stage(
         self,
         name: str,
         model: PromptCLIPModel | PeftModel,
-        save: Callable[[Path], None],
+        save: Callable[[Path, dict[str, torch.Tensor] | None], None],
         load: Callable[[Path], None],
     ) -> StageResult:
         """Build what a stage needs, run it, leave the best weights in the model, and free the optimizer's memory."""
         checkpoint, self.checkpoint = self.checkpoint, None
         facts = {
             "processes": self.accelerator.num_processes,
+            "weights": weights_kind(self.accelerator),
             "caption-image pairs": len(self.pairs),
             "persons": self.pairs.num_identities,
         }
-        checkpoints = StageCheckpoints(self.accelerator, self.store, name, save, load, facts)
+        checkpoints = StageCheckpoints(self.accelerator, self.store, name, model, save, load, facts)
+        if checkpoint is not None:
+            checkpoints.restore_weights(checkpoint)
         loop = self._stage_loop(name, model, checkpoints, done=checkpoint.step if checkpoint else 0)
         if checkpoint is not None:
-            loop.load_state(checkpoints.restore(checkpoint))
+            loop.load_state(checkpoints.restore_state(checkpoint))
         result = loop.run()
         self.accelerator.free_memory()
         checkpoints.load_best(result.best_step)
@@ -266,9 +298,10 @@ class TwoStageTrainer:
             embedding_dim=self.model.config.projection_dim,
             num_identities=self.pairs.num_identities,
             vocab_size=self.model.config.text_config.vocab_size,
+            learn_temperature=self.args.learn_temperature,
         )
         accumulation = self.args.gradient_accumulation_steps
-        steps_per_epoch = max(1, self.batches_per_epoch // accumulation)
+        steps_per_epoch = self.batches_per_epoch / accumulation
         total_steps = stage.total_steps(steps_per_epoch)
         batches = self.pairs.batches(
             self.args.batch_size,

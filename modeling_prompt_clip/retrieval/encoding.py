@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import closing, contextmanager
 
 import torch
+from peft import PeftModel
 from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from modeling_prompt_clip.modeling_prompt_clip import unit_vectors
+from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, unit_vectors
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.retrieval.image_batches import ImagePreparation, image_batches
 
@@ -52,11 +53,13 @@ def encode_images(
     preparation = ImagePreparation(processor)
     on_gpu = model.device.type == "cuda"
     batches = image_batches(preparation, images, batch_size, num_workers=num_workers, pin_memory=on_gpu)
+    options = _pooling_options(model)
     embeds = []
     with closing(batches), _inference(model), _bar(total, description, progress) as bar:
         for batch in batches:
             pixel_values = preparation.normalize(batch.to(model.device, non_blocking=on_gpu)).to(model.dtype)
-            embeds.append(_unit_on_cpu(model.get_image_features(pixel_values=pixel_values).pooler_output))
+            features = model.get_image_features(pixel_values=pixel_values, **options).pooler_output
+            embeds.append(_unit_on_cpu(features))
             bar.update(len(batch))
     if not embeds:
         raise ValueError("images is empty; give at least one image")
@@ -94,15 +97,23 @@ def encode_captions(
     if not captions:
         raise ValueError("captions is empty; give at least one sentence")
     tokens = processor.tokenizer(captions, truncation=True, return_attention_mask=False)["input_ids"]
+    options = _pooling_options(model)
     by_length = sorted(range(len(captions)), key=lambda row: len(tokens[row]))
     embeds = []
     with _inference(model), _bar(len(captions), description, progress) as bar:
         for start in range(0, len(captions), batch_size):
             rows = by_length[start : start + batch_size]
             input_ids = processor(text=[captions[row] for row in rows])["input_ids"].to(model.device)
-            embeds.append(_unit_on_cpu(model.get_text_features(input_ids=input_ids).pooler_output))
+            features = model.get_text_features(input_ids=input_ids, **options).pooler_output
+            embeds.append(_unit_on_cpu(features))
             bar.update(len(rows))
     return _joined(embeds, "caption")[torch.tensor(by_length).argsort()]
+
+
+def _pooling_options(model: nn.Module) -> dict[str, bool]:
+    """`pooled_only` where the model knows it: a PromptCLIP, which spares the last layers' other tokens then."""
+    clip = model.get_base_model() if isinstance(model, PeftModel) else model
+    return {"pooled_only": True} if isinstance(clip, PromptCLIPModel) else {}
 
 
 def _unit_on_cpu(features: torch.Tensor) -> torch.Tensor:

@@ -107,8 +107,20 @@ def test_it_runs():
     command = [sys.executable, "train_step.py", "--quick", "--tiny", "--stage", "two", "--dtype", "float32"]
     done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert [line.split()[2:4] for line in lines[:2]] == [["ours", "float32"], ["reference", "float32"]]
-    assert "times as fast as reference in float32" in lines[2]
+    head, _, ours, reference = (line.strip("| ").split(" | ") for line in done.stdout.splitlines())
+    assert head[:3] == ["stage", "step", "precision"]
+    assert ours[:3] == ["two", "ours", "float32"] and reference[:3] == ["two", "reference", "float32"]
+    assert float(reference[5]) > 0 and int(ours[4]) > 100
     refused = subprocess.run([*command[:2], "--tiny"], cwd=BENCHMARKS, capture_output=True, text=True)
     assert refused.returncode == 2 and "add --quick" in refused.stderr
+
+
+def test_what_each_speed_up_brings_is_measured():
+    command = [sys.executable, "speed_ups.py", "--tiny", "--rounds", "1"]
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout[done.stdout.index("| |") :].splitlines()
+    assert table[0] == "| | stage one, float32 | stage one, bf16 | stage two, float32 | stage two, bf16 |"
+    rows = {cells[1].strip(): cells[2:-1] for cells in (line.split("|") for line in table[2:])}
+    assert [bool(cell.strip()) for cell in rows["frozen weights cast at each use"]] == [False, True, False, False]
+    assert all(float(cell) > 0 for cell in rows["QuickGELU written out"])

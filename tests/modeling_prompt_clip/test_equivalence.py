@@ -168,5 +168,5 @@ def test_leaving_the_mask_to_sdpa_would_be_caught(
     """transformers' sdpa silently drops the last keys when it gets a causal flag, more keys than queries, no mask."""
     model = prompted_model(tiny_clip_folder, "PromptCLIPModel", None, "sdpa")
     wanted = naive_text_features(model, input_ids, None)
-    monkeypatch.setattr("modeling_prompt_clip.prompted_layers.prefix_attention_mask", lambda mask, *others: mask)
+    monkeypatch.setattr("modeling_prompt_clip.prompted_attention.prefix_attention_mask", lambda mask, *others: mask)
     assert relative_error(model.get_text_features(input_ids).pooler_output, wanted) > 0.01

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, CLIPModel
 
 from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPModel, PromptCLIPOutput
-from modeling_prompt_clip.modeling_prompt_clip import resize_position_grid
+from modeling_prompt_clip.prompted_towers import resize_position_grid
 
 
 @pytest.fixture

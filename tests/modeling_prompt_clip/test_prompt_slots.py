@@ -7,7 +7,8 @@ from peft.utils import PeftType
 
 from modeling_prompt_clip import ClipPromptConfig, ClipPromptModel
 from modeling_prompt_clip.prompt_tuning import register_clip_prompt_method
-from modeling_prompt_clip.prompted_layers import PromptSlot, prefix_attention_mask
+from modeling_prompt_clip.prompted_attention import prefix_attention_mask
+from modeling_prompt_clip.prompted_layers import PromptSlot
 
 
 def test_registration_is_idempotent():

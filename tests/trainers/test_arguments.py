@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 
 import pytest
 
@@ -74,8 +75,24 @@ def test_a_stream_cannot_be_joined():
         TwoStageTrainingArguments(dataset="parquet", streaming=True, also_train_on=["synthetic_pedes"])
 
 
+@pytest.mark.parametrize("sampling", ["identity", "length"])
+def test_a_stream_can_only_be_shuffled(sampling):
+    with pytest.raises(ValueError, match=f"streaming is set and sampling is '{sampling}'.* leave one out"):
+        TwoStageTrainingArguments(dataset="parquet", streaming=True, sampling=sampling)
+
+
 @pytest.mark.parametrize(
-    "epochs, max_steps, per_epoch, steps", [(2.0, -1, 10, 20), (0.25, -1, 10, 3), (2.0, 7, 10, 7), (0.01, -1, 5, 1)]
+    "epochs, max_steps, per_epoch, steps",
+    [
+        (2.0, -1, 10, 20),
+        (0.25, -1, 10, 3),
+        (0.07, -1, 100, 7),
+        (2.0, 7, 10, 7),
+        (0.01, -1, 5, 1),
+        (3, -1, Fraction(24, 10), 8),
+        (5.0, -1, Fraction(24, 10), 12),
+        (1e-05, -1, Fraction(100_000), 1),
+    ],
 )
 def test_steps_of_a_stage(epochs, max_steps, per_epoch, steps):
     args = TwoStageTrainingArguments(stage_one_epochs=epochs, stage_one_max_steps=max_steps)

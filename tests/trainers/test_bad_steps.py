@@ -37,6 +37,18 @@ def test_it_is_found_at_most_as_many_steps_late(tmp_path):
         bad_steps.add(6, torch.tensor(True), IMAGES)
 
 
+def test_the_count_in_a_row_goes_on_with_the_run(tmp_path):
+    earlier = steps("x.xx", 3, tmp_path / "bad.json").state()
+    later = BadSteps("one", 3, tmp_path / "bad.json")
+    later.load_state(json.loads(json.dumps(earlier)))
+    assert later.read() == 3
+    later.add(5, torch.tensor(False), torch.tensor([4]))
+    with pytest.raises(ValueError, match="3 to 5"):
+        later.read()
+    batches = json.loads((tmp_path / "bad.json").read_text())["batches"]
+    assert batches == [{"step": step, "image_ids": ids} for step, ids in ((3, [1, 0]), (4, [1, 0]), (5, [4]))]
+
+
 def test_the_first_bad_step_can_stop_the_run(tmp_path):
     with pytest.raises(ValueError, match="1 to 1"):
         steps("x", 1, tmp_path / "bad.json")

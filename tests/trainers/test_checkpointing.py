@@ -1,6 +1,13 @@
 import pytest
+import torch
+from peft import get_peft_model
+from safetensors.torch import load_file, save_file
 
+from modeling_prompt_clip import PromptCLIPModel
+from prompting import strong
+from trainers.checkpointing import load_adapter_weights, save_adapter
 from trainers.files import write_folder
+from trainers.lora import lora_model
 
 
 def test_a_folder_appears_whole(tmp_path):
@@ -17,3 +24,26 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         write_folder(tmp_path / "folder", fail)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "adapted",
+    [
+        lambda model: get_peft_model(model, strong()),
+        lambda model: get_peft_model(model, strong(3, 3, coupled_prompts=True)),
+        lambda model: lora_model(model, rank=2, alpha=4.0),
+    ],
+    ids=["prompts", "coupled prompts", "low-rank updates"],
+)
+def test_adapters_come_back_and_others_are_refused(adapted, tiny_folder, tmp_path):
+    model, other = (adapted(PromptCLIPModel.from_pretrained(tiny_folder)) for _ in range(2))
+    save_adapter(model, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert any(not torch.equal(*pair) for pair in zip(model.parameters(), other.parameters(), strict=True))
+    load_adapter_weights(other, tmp_path)
+    assert all(torch.equal(*pair) for pair in zip(model.parameters(), other.parameters(), strict=True))
+    weights = load_file(tmp_path / "adapter_model.safetensors")
+    for wrong in (dict(list(weights.items())[1:]), weights | {"base_model.model.odd": torch.zeros(1)}):
+        save_file(wrong, tmp_path / "adapter_model.safetensors")
+        with pytest.raises(ValueError, match="does not fit the model: .* is missing or unknown"):
+            load_adapter_weights(other, tmp_path)

@@ -1,15 +1,14 @@
 import itertools
 from collections import Counter
+from fractions import Fraction
 
 import datasets
 import pytest
 import torch
 from datasets import Image
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
-from trainers.data import CaptionPairs, PairCollator, StepBatches, batches_per_epoch, pair_loader
+from trainers.data import CaptionPairs, PairCollator, pair_loader
 from trainers.text_augmentation import TextAugmentation
 from trainers.transforms import TrainingTransform
 
@@ -47,8 +46,7 @@ def test_augmentation_hangs_on_epoch_and_row_alone(pairs):
 
 def test_worker_count_does_not_change_the_data(pairs, tokenizer):
     def batches(workers):
-        sampler = StepBatches(len(pairs), 4, num_steps=8, seed=0)
-        return list(pair_loader(pairs, sampler, tokenizer.pad_token_id, workers))
+        return list(pair_loader(pairs, pairs.batches(4, num_steps=8), tokenizer.pad_token_id, workers))
 
     for alone, together in zip(batches(0), batches(2), strict=True):
         assert all(torch.equal(alone[key], together[key]) for key in alone)
@@ -83,38 +81,49 @@ def test_captions_are_padded_to_the_longest_of_the_batch():
     assert batch["image_ids"].tolist() == [1, 1]
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    rows=st.integers(4, 60),
-    batch_size=st.integers(1, 6),
-    world_size=st.integers(1, 3),
-    epochs=st.integers(1, 3),
-    seed=st.integers(0, 9),
-)
-def test_ranks_together_see_what_one_process_sees(rows, batch_size, world_size, epochs, seed):
-    if batch_size * world_size > rows:
-        return
-    steps = epochs * batches_per_epoch(rows, batch_size, world_size)
-    one = list(StepBatches(rows, batch_size * world_size, steps, seed))
-    ranks = [list(StepBatches(rows, batch_size, steps, seed, rank, world_size)) for rank in range(world_size)]
-    assert [sum(parts, []) for parts in zip(*ranks, strict=True)] == one
-    seen = Counter(index for batch in one for index in batch)
-    assert max(seen.values()) == 1  # a row at most once an epoch
-    assert len(seen) == epochs * (rows - rows % (batch_size * world_size))
+def sampled(splits, tokenizer, sampling: str, num_instances: int = 4) -> CaptionPairs:
+    return CaptionPairs(splits["train"], tokenizer, None, seed=3, sampling=sampling, num_instances=num_instances)
 
 
-def test_a_batch_larger_than_the_split_is_refused():
-    with pytest.raises(ValueError, match="batch_size 8 on 2 process.*16 caption-image pairs.*10; lower batch_size"):
-        batches_per_epoch(10, 8, 2)
+def test_a_batch_holds_persons_with_several_pairs_each(splits, tokenizer):
+    pairs = sampled(splits, tokenizer, "identity", num_instances=2)
+    assert pairs.batches_per_epoch(4, 2) == 3
+    ranks = [list(pairs.batches(4, 6, rank, 2)) for rank in range(2)]
+    for left, right in zip(*ranks, strict=True):
+        persons = Counter(pairs.person_ids[pairs.image_rows[row]] for _, row in left + right)
+        assert sorted(persons.values()) == [2, 2, 2, 2]
+    for epoch in range(2):  # four pairs a person: nothing comes twice
+        seen = [row for rank in ranks for batch in rank[3 * epoch : 3 * epoch + 3] for _, row in batch]
+        assert sorted(seen) == list(range(24))
 
 
-@given(rows=st.integers(4, 20), steps=st.integers(1, 12), rank=st.integers(0, 1), data=st.data())
-@settings(deadline=None, max_examples=50)
-def test_a_run_that_goes_on_sees_the_rest_of_the_batches(rows, steps, rank, data):
-    done = data.draw(st.integers(0, steps))
-    whole = list(StepBatches(rows, 2, steps, seed=3, rank=rank, world_size=2))
-    rest = StepBatches(rows, 2, steps, seed=3, rank=rank, world_size=2, done=done)
-    assert list(rest) == whole[done:] and len(rest) == steps - done
+def test_a_batch_holds_captions_of_about_one_length(splits, tokenizer):
+    pairs = sampled(splits, tokenizer, "length")
+    lengths = [len(pairs.tokens[row // 2]["input_ids"][row % 2]) for row in range(24)]
+    batches = list(pairs.batches(8, 3))
+    assert len({max(lengths[row] for _, row in batch) for batch in batches}) > 1
+    spread = [max(lengths[row] for _, row in batch) - min(lengths[row] for _, row in batch) for batch in batches]
+    shuffled = [
+        max(lengths[row] for _, row in batch) - min(lengths[row] for _, row in batch)
+        for batch in sampled(splits, tokenizer, "shuffle").batches(8, 3)
+    ]
+    assert sum(spread) < sum(shuffled)
+    assert sorted(row for batch in batches for _, row in batch) == list(range(24))
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "length"])
+def test_an_epoch_need_not_be_whole_batches(splits, tokenizer, sampling):
+    pairs = sampled(splits, tokenizer, sampling)
+    assert pairs.batches_per_epoch(5, 2) == Fraction(24, 10)
+    with pytest.raises(ValueError, match="batch_size 13 on 2 process.*26 caption-image pairs.*24; lower batch_size"):
+        pairs.batches_per_epoch(13, 2)
+
+
+def test_a_batch_that_persons_do_not_fill_is_refused(splits, tokenizer):
+    with pytest.raises(ValueError, match="num_instances 4 does not divide the 10 rows .* over all processes"):
+        sampled(splits, tokenizer, "identity").batches_per_epoch(5, 2)
+    with pytest.raises(ValueError, match="needs 8 persons and the split has 6; lower batch_size"):
+        sampled(splits, tokenizer, "identity").batches(16, 1, world_size=2)
 
 
 def test_a_blank_caption_is_refused_with_its_row(splits, tokenizer, pairs):

@@ -68,7 +68,6 @@ def test_the_list_names_every_configuration(capsys):
 @pytest.mark.parametrize(
     ("name", "options", "processes"),
     [
-        ("one_gpu", {}, 1),
         ("ddp", {}, 8),
         ("ddp", {"num_processes": 3}, 3),
         ("fsdp2", {}, 8),
@@ -84,6 +83,7 @@ def test_all_gpus_are_used_unless_told_otherwise(name, options, processes, gpus)
     expected = options | {"num_processes": processes}
     assert flags == {f"--{key}": str(value) for key, value in expected.items()}
     assert environment["PROMPT_CLIP_PROCESSES"] == str(processes)
+    assert "SIGUSR1" in environment["PET_SIGNALS_TO_HANDLE"]
     assert ("ACCELERATE_USE_CPU" in environment) == (name == "two_cpu_processes")
 
 
@@ -96,7 +96,7 @@ def test_all_gpus_are_used_unless_told_otherwise(name, options, processes, gpus)
         ("one_gpu", 2, {"num_processes": 2}, "num_processes is 2.*take ddp"),
         ("multi_node", 4, {"num_processes": 5}, "5 on 2 machines.*multiple"),
         ("multi_node", 4, {"num_processes": 4, "num_machines": 0}, "4 on 0 machines"),
-        ("deepspeed_zero2", 4, {}, "DeepSpeed is not installed; pip install deepspeed"),
+        ("deepspeed_zero2", 4, {}, "DeepSpeed is not installed; pip install 'prompt-clip-reid\\[deepspeed\\]'"),
         ("dp", 4, {}, "did you mean 'ddp'"),
     ],
 )
@@ -120,6 +120,11 @@ def test_train_becomes_the_launch_and_keeps_its_other_arguments(gpus, monkeypatc
     assert command[-6:] == ["-m", "trainers.two_stage", "--config", "cuhk_pedes", "--num_workers", "4"]
     assert command[5:9] == ["--main_process_port", "29501", "--num_processes", "2"]
     assert environment["PROMPT_CLIP_PROCESSES"] == "2" and environment["PATH"] == os.environ["PATH"]
+
+
+def test_one_process_is_started_without_a_launcher_that_would_keep_signals_from_it(gpus):
+    gpus(8)
+    assert launch_command("one_gpu", {}) == ([sys.executable], {"PROMPT_CLIP_PROCESSES": "1"})
 
 
 def start(*options: str, script: Path) -> subprocess.Popen:

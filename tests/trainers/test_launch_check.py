@@ -1,3 +1,4 @@
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,7 @@ from trainers.launch import PROCESSES
 from trainers.launch_check import (
     WORLD_SIZE_VARIABLES,
     check_launch,
-    check_whole_model,
+    check_sharding,
     check_world_size,
     expected_processes,
 )
@@ -47,13 +48,36 @@ def test_a_variable_that_is_no_number_is_named():
         expected_processes({"WORLD_SIZE": "two"})
 
 
-def test_fsdp_that_became_ddp_is_refused(monkeypatch):
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
+def test_parts_that_became_ddp_are_refused(kind, monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv(f"ACCELERATE_USE_{kind.value}", "true")
     cpu = SimpleNamespace(type="cpu")
-    sharded = SimpleNamespace(num_processes=1, distributed_type=DistributedType.FSDP, device=cpu)
-    check_launch(sharded)
-    with pytest.raises(ValueError, match="cannot be saved from parts of a model yet; take --launch ddp"):
-        check_whole_model(sharded)
-    with pytest.raises(ValueError, match="FSDP was asked for, and accelerate made MULTI_CPU of it on cpu"):
+    check_launch(SimpleNamespace(num_processes=1, distributed_type=kind, device=cpu))
+    with pytest.raises(ValueError, match=f"{kind.value} was asked for, and accelerate made MULTI_CPU of it on cpu"):
         check_launch(SimpleNamespace(num_processes=1, distributed_type=DistributedType.MULTI_CPU, device=cpu))
+
+
+def launch(kind, version=2):
+    state = SimpleNamespace(deepspeed_plugin=SimpleNamespace(zero_stage=version))
+    return SimpleNamespace(distributed_type=kind, is_fsdp2=version == 2, state=state)
+
+
+@pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MULTI_GPU])
+def test_cutting_takes_only_what_was_tried(kind, make_args):
+    check_sharding(launch(kind), make_args(mixed_precision="bf16", gradient_checkpointing=True))
+    cuts = kind != DistributedType.MULTI_GPU
+    untried = {"mixed_precision": "fp16", "compile": True}
+    if kind == DistributedType.DEEPSPEED:
+        untried["learn_temperature"] = True
+    for name, value in untried.items():
+        with pytest.raises(ValueError, match=f"{name} is .*under {kind.value}") if cuts else contextlib.nullcontext():
+            check_sharding(launch(kind), make_args(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [(DistributedType.FSDP, "FSDP version 1"), (DistributedType.DEEPSPEED, "zero_stage 1")]
+)
+def test_other_ways_of_cutting_are_refused(kind, message, make_args):
+    with pytest.raises(ValueError, match=message):
+        check_sharding(launch(kind, version=1), make_args())

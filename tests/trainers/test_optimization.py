@@ -1,14 +1,19 @@
 import math
+import re
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from transformers import CLIPConfig, CLIPModel
 
+from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPModel
 from trainers.optimization import build_optimizer, build_schedule, parameter_groups, warmup_cosine
 
 torch.set_num_threads(1)
 SETTINGS = {"learning_rate": 1e-3, "weight_decay": 0.02}
+TINY_TOWER = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +33,7 @@ def clip():
         ("model.vision_model.pre_layrnorm.bias", (4,), "biases"),
         ("model.vision_model.pre_layrnorm.weight", (4,), "undecayed"),
         ("model.logit_scale", (), "undecayed"),
+        ("objective.log_temperatures.sdm", (1,), "undecayed"),
         ("model.text_model.embeddings.token_embedding.weight", (9, 4), "undecayed"),
         ("model.vision_model.embeddings.position_embedding.weight", (9, 4), "undecayed"),
         ("model.vision_model.embeddings.class_embedding", (4,), "undecayed"),
@@ -54,6 +60,81 @@ def test_every_trainable_parameter_of_clip_is_in_one_of_few_groups(clip: CLIPMod
     assert all(parameter is not clip.logit_scale for parameter in members)
 
 
+def rates_by_name(parameters: dict[str, nn.Parameter], **settings: float) -> dict[str, float]:
+    """Learning rate of each parameter, which must be in exactly one group."""
+    groups = parameter_groups(parameters.items(), **SETTINGS, **settings)
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    rates = [(names[id(parameter)], group["lr"]) for group in groups for parameter in group["params"]]
+    assert len({name for name, _ in rates}) == len(rates)
+    return dict(rates)
+
+
+def test_rates_fall_from_the_top_of_each_tower_to_its_bottom():
+    clip = PromptCLIPModel(
+        PromptCLIPConfig(
+            text_config=TINY_TOWER | {"num_hidden_layers": 3, "vocab_size": 9},
+            vision_config=TINY_TOWER | {"num_hidden_layers": 2, "image_size": 8, "patch_size": 4},
+            projection_dim=8,
+        )
+    )
+    head = nn.Parameter(torch.zeros(2, 2))
+    parameters = {f"model.{name}": value for name, value in clip.named_parameters()} | {"objective.head.weight": head}
+    settings = {"layer_lr_decay": 0.5, "bias_lr_multiplier": 2, "head_lr_multiplier": 5}
+    rates = rates_by_name(parameters, **settings)
+    assert rates.keys() == parameters.keys()
+    for name, factor in {
+        "text_model.final_layer_norm.weight": 1,
+        "text_model.encoder.layers.2.mlp.fc1.weight": 1,
+        "text_model.encoder.layers.1.mlp.fc1.weight": 0.5,
+        "text_model.encoder.layers.0.mlp.fc1.weight": 0.25,
+        "text_model.encoder.layers.0.mlp.fc1.bias": 0.5,
+        "text_model.embeddings.token_embedding.weight": 0.125,
+        "vision_model.post_layernorm.weight": 1,
+        "vision_model.encoder.layers.1.layer_norm1.weight": 1,
+        "vision_model.encoder.layers.0.self_attn.q_proj.weight": 0.5,
+        "vision_model.pre_layrnorm.weight": 0.25,
+        "vision_model.embeddings.class_embedding": 0.25,
+        "vision_model.embeddings.patch_embedding.weight": 0.25,
+        "visual_projection.weight": 1,
+        "text_projection.weight": 1,
+        "logit_scale": 1,
+    }.items():
+        assert rates[f"model.{name}"] == pytest.approx(1e-3 * factor), name
+    assert rates["objective.head.weight"] == pytest.approx(5e-3)
+    groups = parameter_groups(parameters.items(), **SETTINGS, **settings)
+    assert [group["name"] for group in groups[:5]] == [
+        *("weights", "biases", "undecayed", "head_weights", "weights, 1 below the top")
+    ]
+    assert len(groups) == 4 + 3 + 3 + 1  # below all layers of the text tower are its embeddings alone
+    assert groups[0]["lr"] == 1e-3  # what is logged as the learning rate
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.dictionaries(st.sampled_from(["text", "vision"]), st.integers(1, 6), min_size=1),
+    st.floats(0.1, 1.0),
+    st.data(),
+)
+def test_every_layer_has_the_rate_of_the_one_above_times_the_decay(depths: dict, decay: float, data: st.DataObject):
+    parts = ("self_attn.k_proj.weight", "mlp.fc2.bias", "layer_norm1.weight", "self_attn.q_proj.lora_A.default.weight")
+    shapes = {"weight": (2, 2), "bias": (2,)}
+    parameters = {
+        f"model.base_model.model.{tower}_model.encoder.layers.{layer}.{part}": nn.Parameter(
+            torch.zeros(2) if "norm" in part else torch.zeros(shapes[part.rsplit(".")[-1]])
+        )
+        for tower, depth in depths.items()
+        for layer in range(depth)
+        for part in parts
+    }
+    for name in data.draw(st.sets(st.sampled_from(sorted(parameters)), max_size=len(parameters) - 1)):
+        parameters[name].requires_grad_(False)
+    plain, found = rates_by_name(parameters), rates_by_name(parameters, layer_lr_decay=decay)
+    assert plain.keys() == found.keys() == {name for name, value in parameters.items() if value.requires_grad}
+    for name, rate in found.items():
+        tower, layer = re.search(r"(text|vision)_model\.encoder\.layers\.(\d+)", name).groups()
+        assert rate == pytest.approx(plain[name] * decay ** (depths[tower] - 1 - int(layer)))
+
+
 def test_other_head_prefixes_can_be_named():
     groups = parameter_groups([("cross.weight", nn.Parameter(torch.zeros(2, 2)))], **SETTINGS, head_prefixes=["cross"])
     assert groups[0]["name"] == "head_weights"
@@ -66,7 +147,14 @@ def test_nothing_to_train_is_refused(clip: CLIPModel):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("learning_rate", 0), ("weight_decay", -1), ("bias_lr_multiplier", 0), ("head_lr_multiplier", math.nan)],
+    [
+        ("learning_rate", 0),
+        ("weight_decay", -1),
+        ("bias_lr_multiplier", 0),
+        ("head_lr_multiplier", math.nan),
+        ("layer_lr_decay", 0),
+        ("layer_lr_decay", 1.1),
+    ],
 )
 def test_group_settings_out_of_range_are_refused(setting: str, value: float):
     with pytest.raises(ValueError, match=f"{setting} is {value}"):

@@ -1,12 +1,14 @@
 """A run that is killed, at whatever instant, and goes on, ends with the weights of one that was left in peace."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from modeling_prompt_clip.cli import main as prompt_clip
 from trainers import TwoStageTrainer, TwoStageTrainingArguments, two_stage
 from trainers.preemption import Preempted
 from trainers.stage import StageLoop
@@ -266,6 +269,46 @@ def test_another_training_set_is_noticed(train, tmp_path, monkeypatch, splits):
     monkeypatch.setitem(splits, "train", splits["train"].select(range(8)))
     with pytest.raises(ValueError, match="made with caption-image pairs 24, this run has 16"):
         train(tmp_path / "run")
+
+
+@contextlib.contextmanager
+def full_disk_from(step: int, stage: str) -> Iterator[None]:
+    """No file grows beyond 100 kB once that step is taken: writers fail as on a full disk, each in its own way."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    take = StageLoop._step
+
+    def fill(loop: StageLoop, at: int) -> dict[str, torch.Tensor]:
+        if (loop.stage.name, at) == (stage, step):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        return take(loop, at)
+
+    StageLoop._step = fill
+    try:
+        yield
+    finally:
+        StageLoop._step = take
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(("step", "failing"), [(3, "stage_two-step_3-best"), (4, "stage_two-step_4")])
+def test_a_disk_that_is_full_in_the_middle(train, undisturbed, tmp_path, step, failing):
+    whole = tmp_path / "run" / "checkpoints" / "stage_two-step_2"
+    message = f"{failing} cannot be written .*{whole} is whole: mend this, then go on from it with --resume auto"
+    with full_disk_from(step, "two"), pytest.raises(OSError, match=message):
+        train(tmp_path / "run")
+    assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
+    train(tmp_path / "run")
+    assert_same(ending(tmp_path / "run"), undisturbed)
+
+
+def test_the_command_ends_with_status_1_where_the_disk_is_full(make_args, monkeypatch, tmp_path, capsys):
+    persons = {"train_identities": 4, "validation_identities": 1, "test_identities": 1}
+    options = {"dataset": "synthetic_pedes", "dataset_options": persons, "data_dir": str(tmp_path / "data")}
+    monkeypatch.setattr(two_stage, "parse_arguments", lambda argv: make_args(**options, **SETTINGS))
+    with full_disk_from(2, "two"):
+        assert prompt_clip(["train"]) == 1
+    said = capsys.readouterr().err
+    assert "prompt-clip train: error: checkpoint" in said and "--resume auto" in said and "Traceback" not in said
 
 
 def test_a_damaged_checkpoint_is_passed_over(train, undisturbed, tmp_path, monkeypatch, caplog):

@@ -68,3 +68,20 @@ def test_killed_at_five_instants(tmp_path):
         for name, value in whole.items():
             torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-6)
     assert killed >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_launcher_passes_a_request_to_stop_on(number, tmp_path):
+    """The launcher itself ends with an error, as torchrun does on any signal."""
+    folder = tmp_path / "run"
+    log = folder.with_suffix(".log")
+    process = start(folder, tmp_path / "data")
+    metrics = folder / "metrics.jsonl"
+    while process.poll() is None and not (metrics.is_file() and '"train"' in metrics.read_text()):
+        time.sleep(0.1)
+    process.send_signal(number)
+    process.wait(150)
+    assert "asked to stop: stage one is saved at step" in log.read_text()
+    assert list((folder / "checkpoints").glob("stage_one-step_*"))
+    finish(folder, tmp_path / "data")

@@ -5,6 +5,7 @@ import torch
 from accelerate import Accelerator
 from peft import get_peft_model
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import CLIPTokenizer
 
 from modeling_prompt_clip import PromptCLIPModel
@@ -96,6 +97,42 @@ def test_without_validation_the_last_weights_are_kept(make_loop):
     assert (result.best_step, result.best_metrics) == (3, {})
 
 
+class NoReading(TorchDispatchMode):
+    """Within it no number of a tensor may be read, for which a GPU would have to be waited for."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = str(operation)
+        assert not any(part in name for part in ("_local_scalar_dense", "nonzero", "aten.equal.", "masked_select")), (
+            name
+        )
+        return operation(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("stage", ["one", "two"])
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize("settings", [{}, {"max_grad_norm": 0.0}, {"gradient_checkpointing": True}], ids=str)
+def test_no_step_waits_for_the_device(make_args, module, monkeypatch, stage, precision, settings):
+    if stage == "one":
+        module.model = get_peft_model(module.model, strong())
+    args = make_args(mixed_precision=precision, log_steps=10, **settings)
+    seen = []
+
+    def batches():
+        """Each is asked for within a step; what comes after the last one may read the losses."""
+        for batch in two_batches() * 2:
+            with NoReading():
+                yield batch
+            seen.append(batch)
+        yield batch
+
+    keywords = {"total_steps": 5, "eval_steps": 5, "evaluate": None, "keep": lambda step: None, "log": None}
+    accelerator = Accelerator(cpu=True, mixed_precision=precision)
+    StageLoop(accelerator, args, args.stage(stage), module, batches(), max_bad_steps=10, **keywords).run()
+    assert len(seen) == 4
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), NoReading():
+        torch.ones(1).item()
+
+
 def test_the_learning_rate_warms_up_and_ends_at_zero(make_loop):
     loop = make_loop(total_steps=10, stage_two_learning_rate=1.0e-3, stage_two_warmup_ratio=0.2, warmup_start=0.1)
     rates = []
@@ -151,6 +188,18 @@ def test_a_step_that_is_not_finite_changes_neither_weights_nor_optimizer(make_lo
     assert not all_equal(second, third)
     assert all(value.isfinite().all() for value in third.values())
     assert loop.result.skipped_steps == 1
+
+
+def test_a_step_that_is_not_finite_does_not_change_the_average(make_loop):
+    good, other = two_batches()
+    loop = make_loop(loader=[good, spoiled(other), other], total_steps=3, ema_decay=0.5)
+    update, seen = loop.average.update, []
+    loop.average.update = lambda changed: (update(changed), seen.append([v.clone() for v in loop.average.averages]))
+    loop.run()
+    first, second, third = seen
+    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+    assert not all(torch.equal(*pair) for pair in zip(second, third, strict=True))
+    assert loop.average.steps == 2
 
 
 def test_a_gradient_that_is_not_finite_is_enough(make_loop, module):

@@ -1,4 +1,5 @@
 import itertools
+from fractions import Fraction
 
 import datasets
 import pytest
@@ -89,6 +90,9 @@ def test_a_run_that_goes_on_sees_the_rest_of_the_batches(streamed, done):
     whole = rows_of(streamed(7).batches(5, 8))
     rest = streamed(7).batches(5, 8, done=done)
     assert rows_of(rest) == whole[done:] and len(rest) == 8 - done
+    rest = [rows_of(streamed(7).batches(2, 8, rank, 2, done)) for rank in range(2)]
+    whole = rows_of(streamed(7).batches(4, 8))
+    assert [left + right for left, right in zip(*rest, strict=True)] == whole[done:]
 
 
 def test_ranks_share_the_batches_of_small_windows(streamed):
@@ -97,9 +101,14 @@ def test_ranks_share_the_batches_of_small_windows(streamed):
     assert [left + right for left, right in zip(*ranks, strict=True)] == whole
 
 
-def test_the_incomplete_batch_at_an_epochs_end_is_left_out(streamed):
-    batches = rows_of(streamed(7).batches(5, 8))
-    assert [{epoch for epoch, _ in batch} for batch in batches] == [{0}] * 4 + [{1}] * 4
+def test_every_row_is_seen_once_an_epoch_across_the_ends_of_epochs(streamed):
+    pairs = streamed(7)
+    assert pairs.batches_per_epoch(5) == Fraction(24, 5)
+    seen = [pair for batch in rows_of(pairs.batches(5, 10)) for pair in batch]
+    for epoch in range(2):
+        assert sorted(seen[24 * epoch : 24 * epoch + 24]) == [(epoch, row) for row in range(24)]
+    with pytest.raises(ValueError, match="batch_size 13 on 2 process"):
+        pairs.batches_per_epoch(13, 2)
 
 
 def test_no_more_than_the_buffer_is_read_ahead(splits, tokenizer):

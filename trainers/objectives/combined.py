@@ -1,8 +1,10 @@
 """A weighted sum of objectives, chosen by name: what one stage of training minimises."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,6 +24,15 @@ _EMBEDDING_LOSSES: dict[str, Callable[..., Tensor]] = {
     "tal": tal_loss,
     "citc": citc_loss,
 }
+_TEMPERATURES = MappingProxyType(
+    {
+        name: inspect.signature(loss).parameters["temperature"].default
+        for name, loss in _EMBEDDING_LOSSES.items()
+        if "temperature" in inspect.signature(loss).parameters
+    }
+)
+# CLIP learns 1 / temperature, "clipped to prevent scaling the logits by more than 100" (arXiv 2103.00020, section 2.5)
+LEAST_TEMPERATURE = 0.01
 # What the keyword options of each objective belong to.
 _CONFIGURED: dict[str, Callable[..., Any]] = {**_EMBEDDING_LOSSES, "id": id_loss, "mlm": MaskedWordHead}
 OBJECTIVES: tuple[str, ...] = tuple(_CONFIGURED)
@@ -29,6 +40,9 @@ OBJECTIVES: tuple[str, ...] = tuple(_CONFIGURED)
 
 class CombinedObjective(nn.Module):
     """Sum of named objectives times their weights; holds the heads that `id` and `mlm` train.
+
+    With `learn_temperature` it holds the temperatures too, as logarithms in `log_temperatures`, each of shape `(1,)`:
+    FSDP2 holds no trained parameter without dimensions. Their values are then among the terms, as `NAME_temperature`.
 
     Args:
         weights: objective name (one of `OBJECTIVES`) to weight: a finite number, 0 or more, at least one above 0.
@@ -39,10 +53,12 @@ class CombinedObjective(nn.Module):
         embedding_dim: width D of the embeddings; needed for `id` and `mlm`.
         num_identities: number of training identities; needed for `id`.
         vocab_size: number of words of the text tower; needed for `mlm`.
+        learn_temperature: train the temperatures of `sdm`, `itc` and `tal`, from those of the options or the losses'
+            defaults; `limit_temperatures` must be called after each optimizer step.
 
     Raises:
         ValueError: an unknown name or option (the nearest is suggested), a value that breaks its rule, no weight
-            above 0, or a number missing for `id` or `mlm`.
+            above 0, a number missing for `id` or `mlm`, or temperatures to learn where no objective has one.
         TypeError: a weight or an option is not a number.
     """
 
@@ -54,6 +70,7 @@ class CombinedObjective(nn.Module):
         embedding_dim: int | None = None,
         num_identities: int | None = None,
         vocab_size: int | None = None,
+        learn_temperature: bool = False,
     ):
         super().__init__()
         self.weights = _checked_weights(weights)
@@ -65,7 +82,17 @@ class CombinedObjective(nn.Module):
         if "mlm" in self.weights:
             _check_sizes("mlm", embedding_dim=embedding_dim, vocab_size=vocab_size)
             self.mlm_head = MaskedWordHead(embedding_dim, vocab_size, **self.options.get("mlm", {}))
+        self.log_temperatures = nn.ParameterDict()
         self._try_out()
+        if learn_temperature:
+            first = first_temperatures(self.weights, self.options)
+            self.log_temperatures.update({name: torch.tensor([math.log(value)]) for name, value in first.items()})
+
+    @torch.no_grad()
+    def limit_temperatures(self) -> None:
+        """Raise learned temperatures that a step has brought below 0.01 to it, as CLIP does; without them a no-op."""
+        for logarithm in self.log_temperatures.values():
+            logarithm.clamp_(min=math.log(LEAST_TEMPERATURE))
 
     def forward(
         self,
@@ -88,12 +115,14 @@ class CombinedObjective(nn.Module):
                 function of embeddings.
 
         Returns:
-            The total, a scalar, and each objective's own value before weighting, detached, by name.
+            The total, a scalar, and each objective's own value before weighting, detached, by name; after them
+            learned temperatures.
 
         Raises:
             ValueError, TypeError: what the objectives raise; `labels` missing for `id`, `mlm` for `mlm`.
         """
         terms = {}
+        learned = {name: logarithm.exp()[0] for name, logarithm in self.log_temperatures.items()}
         for name in self.weights:
             if name == "id":
                 terms[name] = self._id_term(image_embeds, text_embeds, labels)
@@ -103,9 +132,10 @@ class CombinedObjective(nn.Module):
                 terms[name] = mlm
             else:
                 ids = {"image_ids": image_ids} if name in ("sdm", "itc") else {}
-                options = self.options.get(name, {})
+                options = self.options.get(name, {}) | ({"temperature": learned[name]} if name in learned else {})
                 terms[name] = _EMBEDDING_LOSSES[name](image_embeds, text_embeds, person_ids, **ids, **options)
         total = torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
+        terms |= {f"{name}_temperature": temperature for name, temperature in learned.items()}
         return total, {name: term.detach() for name, term in terms.items()}
 
     def _id_term(self, image_embeds: Tensor, text_embeds: Tensor, labels: Tensor | None) -> Tensor:
@@ -121,6 +151,33 @@ class CombinedObjective(nn.Module):
         width = self.identity_head.classifier.in_features if self.identity_head is not None else 2
         embeds, zeros = torch.ones(2, width), torch.zeros(2, dtype=torch.int64)
         self(embeds, embeds, person_ids=zeros, labels=zeros, image_ids=torch.arange(2), mlm=torch.zeros(()))
+
+
+def first_temperatures(weights: Mapping[str, float], options: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Temperatures that learning starts from, by objective: those of the options, or the losses' defaults.
+
+    Args:
+        weights: as for `CombinedObjective`.
+        options: as for `CombinedObjective`.
+
+    Raises:
+        ValueError: no objective of a weight above 0 has a temperature, or one starts below `LEAST_TEMPERATURE`.
+        TypeError: a temperature is no number.
+    """
+    used = [name for name, weight in weights.items() if weight > 0]
+    first = {
+        name: options.get(name, {}).get("temperature", default)
+        for name, default in _TEMPERATURES.items()
+        if name in used
+    }
+    if not first:
+        raise ValueError(
+            f"learn_temperature is set, but {', '.join(used)} has no temperature; leave it out, or give one of "
+            f"{', '.join(_TEMPERATURES)} a weight"
+        )
+    for name, temperature in first.items():
+        check_number(f"{name}_temperature, which is to be learned,", temperature, least=LEAST_TEMPERATURE)
+    return first
 
 
 def _check_sizes(objective: str, **sizes: int | None) -> None:

@@ -6,7 +6,7 @@ from peft import LoraConfig, get_peft_model
 from PIL import Image
 from transformers import CLIPModel
 
-from modeling_prompt_clip import ClipPromptConfig, PromptCLIPProcessor
+from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.retrieval import encode_captions, encode_images
 
 CAPTIONS = ["a tall man with a bag", "hi", "a woman", "", "a boy in red and blue and green and more", "b"]
@@ -43,13 +43,26 @@ def test_captions_of_one_length_share_a_batch(tiny_model, tiny_processor, monkey
     shapes = []
     encode = tiny_model.get_text_features
 
-    def spy(input_ids):
+    def spy(input_ids, **options):
         shapes.append(tuple(input_ids.shape))
-        return encode(input_ids=input_ids)
+        return encode(input_ids=input_ids, **options)
 
     monkeypatch.setattr(tiny_model, "get_text_features", spy)
     encode_captions(tiny_model, tiny_processor, ["aaaaaaaa", "a", "bbbbbbbb", "b"], batch_size=2)
     assert shapes == [(2, 3), (2, 10)]
+
+
+@pytest.mark.parametrize("wrapped", [None, ClipPromptConfig(), LoraConfig(target_modules=["q_proj"])], ids=type)
+def test_the_last_layers_compute_the_pooled_token_alone(tiny_folder, tiny_processor, images, wrapped):
+    model = clip = PromptCLIPModel.from_pretrained(tiny_folder)
+    if wrapped is not None:
+        model = get_peft_model(model, wrapped)
+    tokens = []
+    for tower in (clip.vision_model, clip.text_model):
+        tower.encoder.layers[-1].mlp.register_forward_pre_hook(lambda _, args: tokens.append(args[0].shape[1]))
+    encode_images(model, tiny_processor, images)
+    encode_captions(model, tiny_processor, CAPTIONS)
+    assert tokens == [1, 1]
 
 
 def test_a_generator_and_a_column_give_what_a_list_gives(tiny_model, tiny_processor, images, people):
@@ -78,7 +91,7 @@ def test_an_image_that_cannot_be_read_is_named(tiny_model, tiny_processor, image
 
 
 def test_workers_end_when_the_model_fails(tiny_model, tiny_processor, images, monkeypatch):
-    def fail(pixel_values):
+    def fail(pixel_values, **options):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(tiny_model, "get_image_features", fail)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -119,3 +121,64 @@ def test_a_missing_loss_of_masked_captions_is_named(batch: tuple[torch.Tensor, .
     objective = CombinedObjective({"mlm": 1}, embedding_dim=8, vocab_size=11)
     with pytest.raises(ValueError, match="mlm is None"):
         objective(*batch[:3])
+
+
+def test_learned_temperatures_start_from_the_settings_and_are_reported(batch: tuple[torch.Tensor, ...]):
+    images, texts, person_ids, *_ = batch
+    weights, options = {"sdm": 1.0, "itc": 0.5, "tal": 2.0}, {"sdm": {"temperature": 0.05}}
+    learned = CombinedObjective(weights, options, learn_temperature=True)
+    given = {"sdm": 0.05, "itc": 0.07, "tal": 0.015}
+    assert {name: tuple(p.shape) for name, p in learned.named_parameters()} == {
+        f"log_temperatures.{name}": (1,) for name in given
+    }
+    total, terms = learned(images, texts, person_ids)
+    plain_total, plain_terms = CombinedObjective(weights, options)(images, texts, person_ids)
+    torch.testing.assert_close(total, plain_total)
+    assert set(plain_terms) == set(weights)
+    for name, temperature in given.items():
+        assert terms[f"{name}_temperature"].item() == pytest.approx(temperature)
+        assert not terms[f"{name}_temperature"].requires_grad
+        torch.testing.assert_close(terms[name], plain_terms[name])
+
+
+@pytest.mark.parametrize("name", ["sdm", "itc"])
+def test_the_gradient_of_a_learned_temperature_is_the_difference_quotient(batch: tuple[torch.Tensor, ...], name: str):
+    images, texts, person_ids, *_ = (value.double() if value.is_floating_point() else value for value in batch)
+    objective = CombinedObjective({name: 1.0}, {name: {"temperature": 0.2}}, learn_temperature=True).double()
+    objective(images, texts, person_ids)[0].backward()
+
+    def at(logarithm: float) -> float:
+        options = {name: {"temperature": math.exp(logarithm)}}
+        return CombinedObjective({name: 1.0}, options)(images, texts, person_ids)[0].item()
+
+    start, small = math.log(0.2), 1e-5
+    quotient = (at(start + small) - at(start - small)) / (2 * small)
+    assert objective.log_temperatures[name].grad.item() == pytest.approx(quotient, rel=1e-5)
+
+
+def test_tal_only_ever_wants_a_lower_temperature(batch: tuple[torch.Tensor, ...]):
+    objective = CombinedObjective({"tal": 1.0}, {"tal": {"temperature": 0.2}}, learn_temperature=True)
+    objective(*batch[:3])[0].backward()
+    assert objective.log_temperatures["tal"].grad > 0
+
+
+def test_learned_temperatures_stay_at_a_hundredth_or_above(batch: tuple[torch.Tensor, ...]):
+    objective = CombinedObjective({"tal": 1.0, "sdm": 1.0}, learn_temperature=True)
+    with torch.no_grad():
+        objective.log_temperatures["tal"].fill_(math.log(0.001))
+    objective.limit_temperatures()
+    terms = objective(*batch[:3])[1]
+    assert terms["tal_temperature"].item() == pytest.approx(0.01)
+    assert terms["sdm_temperature"].item() == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    ("weights", "options", "message"),
+    [
+        ({"citc": 1.0, "sdm": 0.0}, None, "learn_temperature is set, but citc has no temperature.*sdm, itc, tal"),
+        ({"tal": 1.0}, {"tal": {"temperature": 0.005}}, "tal_temperature, which is to be learned, is 0.005.*0.01"),
+    ],
+)
+def test_temperatures_that_cannot_be_learned_are_refused(weights: dict, options: dict | None, message: str):
+    with pytest.raises(ValueError, match=message):
+        CombinedObjective(weights, options, learn_temperature=True)

@@ -1,0 +1,236 @@
+"""PromptCLIP's towers: CLIP's, on rectangular images and with prompts in each encoder layer."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import initialization as init
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
+from transformers.models.clip.modeling_clip import (
+    CLIPEncoder,
+    CLIPPreTrainedModel,
+    CLIPTextModel,
+    CLIPVisionEmbeddings,
+    CLIPVisionModel,
+)
+
+from .configuration_prompt_clip import PromptCLIPConfig, PromptCLIPTextConfig, PromptCLIPVisionConfig
+from .prompted_layers import PromptCLIPEncoderLayer, PromptSlot
+
+
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself, or as float32 where it is in half precision."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def resize_position_grid(weight: torch.Tensor, old: tuple[int, int], new: tuple[int, int]) -> torch.Tensor:
+    """Resize the position embeddings of a grid of patches, bicubically.
+
+    Args:
+        weight: `(1 + old rows * old columns, hidden_size)`, the class position first.
+        old: `(rows, columns)` of `weight`.
+        new: `(rows, columns)` wanted.
+
+    Returns:
+        `(1 + new rows * new columns, hidden_size)` in `weight`'s dtype; `weight` itself where nothing changes.
+    """
+    if old == new:
+        return weight
+    grid = at_least_float32(weight[1:]).reshape(1, *old, -1).permute(0, 3, 1, 2)
+    grid = nn.functional.interpolate(grid, size=new, mode="bicubic", align_corners=False)
+    return torch.cat([weight[:1], grid.permute(0, 2, 3, 1).reshape(new[0] * new[1], -1).to(weight.dtype)])
+
+
+class PromptCLIPVisionEmbeddings(CLIPVisionEmbeddings):
+    """CLIP's patch embeddings on a rectangular grid."""
+
+    def __init__(self, config: PromptCLIPVisionConfig) -> None:
+        nn.Module.__init__(self)
+        self.config = config
+        self.embed_dim = config.hidden_size
+        self.image_size = config.image_height_width
+        self.patch_size = config.patch_size
+        self.grid = config.patch_grid
+        self.class_embedding = nn.Parameter(torch.randn(self.embed_dim))
+        self.patch_embedding = nn.Conv2d(
+            config.num_channels, self.embed_dim, kernel_size=self.patch_size, stride=self.patch_size, bias=False
+        )
+        self.num_patches = self.grid[0] * self.grid[1]
+        self.num_positions = self.num_patches + 1
+        self.position_embedding = nn.Embedding(self.num_positions, self.embed_dim)
+        self.register_buffer("position_ids", torch.arange(self.num_positions).expand((1, -1)), persistent=False)
+
+    def forward(self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool = False) -> torch.Tensor:
+        """Embed images.
+
+        Args:
+            pixel_values: `(batch, channels, height, width)`, normalised.
+            interpolate_pos_encoding: accept another size, at the cost of resizing the positions in each call.
+
+        Returns:
+            `(batch, 1 + patches, hidden_size)`, the class token first.
+
+        Raises:
+            ValueError: images of another size than the configured one.
+        """
+        batch, _, height, width = pixel_values.shape
+        positions = self.position_embedding(self.position_ids)
+        if (height, width) != self.image_size:
+            if not interpolate_pos_encoding:
+                raise ValueError(
+                    f"pixel_values is {height}x{width}, the model takes {self.image_size[0]}x{self.image_size[1]} "
+                    "(height x width); resize with the model's processor, or pass interpolate_pos_encoding=True"
+                )
+            grid = (height // self.patch_size, width // self.patch_size)
+            positions = resize_position_grid(positions[0], self.grid, grid)[None]
+        patches = self.patch_embedding(pixel_values.to(self.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
+        return torch.cat([self.class_embedding.expand(batch, 1, -1), patches], dim=1) + positions
+
+
+class PromptCLIPPreTrainedModel(CLIPPreTrainedModel):
+    """Weights and grammar shared by the PromptCLIP models."""
+
+    config: PromptCLIPConfig
+    config_class = PromptCLIPConfig
+    _supports_flex_attn = False  # its block masks cannot take the prompts' columns
+    _no_split_modules = ["CLIPTextEmbeddings", "PromptCLIPEncoderLayer", "PromptCLIPVisionEmbeddings"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, PromptSlot) and len(module.weight):
+            init.normal_(module.weight, std=0.02)
+
+
+class PromptCLIPEncoder(CLIPEncoder):
+    """CLIP's encoder whose layers have prompt slots."""
+
+    def __init__(self, config: PromptCLIPTextConfig | PromptCLIPVisionConfig) -> None:
+        nn.Module.__init__(self)
+        self.config = config
+        self.gradient_checkpointing = False
+        prompted = range(config.num_hidden_layers) if config.prompt_layers is None else config.prompt_layers
+        self.layers = nn.ModuleList(
+            PromptCLIPEncoderLayer(config, config.prompt_length if layer in prompted else 0)
+            for layer in range(config.num_hidden_layers)
+        )
+
+    def forward(
+        self,
+        inputs_embeds: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutput:
+        """As CLIP's; with `positions` `(batch,)` the last layer computes these tokens alone, `(batch, 1, hidden)`."""
+        if positions is None:
+            return super().forward(inputs_embeds, attention_mask, **kwargs)
+        states = inputs_embeds
+        *layers, last = self.layers
+        for layer in layers:
+            states = layer(states, attention_mask, **kwargs)
+        return BaseModelOutput(last_hidden_state=last(states, attention_mask, positions=positions, **kwargs))
+
+
+def end_positions(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
+    """Where the captions of `(batch, tokens)` end, `(batch,)`: at the pooled token, as CLIP's text tower finds it.
+
+    That is the first `eos_token_id`, or under OpenAI's wrong 2 the largest id.
+    """
+    is_end = input_ids if eos_token_id == 2 else input_ids == eos_token_id
+    return is_end.int().argmax(dim=-1)  # ONNX has no argmax of int64
+
+
+def refuse_captured(kwargs: dict[str, Any]) -> None:
+    """Raise a ValueError where outputs of all tokens of all layers are asked for beside `pooled_only`."""
+    for name in ("output_hidden_states", "output_attentions"):
+        if kwargs.get(name):
+            raise ValueError(f"{name}=True asks for every token and pooled_only=True for one; leave one of them out")
+
+
+class PromptCLIPTextModel(PromptCLIPPreTrainedModel, CLIPTextModel):
+    """The text tower, without projection."""
+
+    config: PromptCLIPTextConfig
+    config_class = PromptCLIPTextConfig
+
+    def __init__(self, config: PromptCLIPTextConfig) -> None:
+        super().__init__(config)
+        self.encoder = PromptCLIPEncoder(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        pooled_only: bool = False,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPooling:
+        """As [`CLIPTextModel`]; with `pooled_only` the last layer computes the pooled EOS alone.
+
+        `last_hidden_state` is `(batch, 1, hidden_size)` then; `pooler_output` stays the same, up to rounding.
+
+        Raises:
+            ValueError: `pooled_only` beside outputs of every layer.
+        """
+        if not pooled_only:
+            return super().forward(input_ids, attention_mask, position_ids, **kwargs)
+        refuse_captured(kwargs)
+        states = self.embeddings(input_ids=input_ids, position_ids=position_ids)
+        mask = create_causal_mask(
+            config=self.config, inputs_embeds=states, attention_mask=attention_mask, past_key_values=None
+        )
+        ends = end_positions(input_ids, self.eos_token_id)
+        states = self.encoder(states, mask, positions=ends, is_causal=True).last_hidden_state
+        states = self.final_layer_norm(states)
+        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=states[:, 0])
+
+
+class PromptCLIPVisionModel(PromptCLIPPreTrainedModel, CLIPVisionModel):
+    """The vision tower, without projection."""
+
+    config: PromptCLIPVisionConfig
+    config_class = PromptCLIPVisionConfig
+
+    def __init__(self, config: PromptCLIPVisionConfig) -> None:
+        CLIPPreTrainedModel.__init__(self, config)
+        self.embeddings = PromptCLIPVisionEmbeddings(config)
+        self.pre_layrnorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)  # CLIP's own spelling
+        self.encoder = PromptCLIPEncoder(config)
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.post_init()
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        pooled_only: bool = False,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPooling:
+        """As [`CLIPVisionModel`]; with `pooled_only` the last layer computes the class token alone.
+
+        `last_hidden_state` is `(batch, 1, hidden_size)` then; `pooler_output` stays the same, up to rounding.
+
+        Raises:
+            ValueError: `pooled_only` beside outputs of every layer, or what the embeddings raise.
+        """
+        if not pooled_only:
+            return super().forward(pixel_values, interpolate_pos_encoding, **kwargs)
+        refuse_captured(kwargs)
+        states = self.pre_layrnorm(self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding))
+        first = torch.zeros(len(states), dtype=torch.long, device=states.device)
+        states = self.encoder(states, positions=first).last_hidden_state
+        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=self.post_layernorm(states[:, 0]))
+
+
+__all__ = [
+    "PromptCLIPPreTrainedModel",
+    "PromptCLIPTextModel",
+    "PromptCLIPVisionEmbeddings",
+    "PromptCLIPVisionModel",
+    "at_least_float32",
+    "end_positions",
+    "resize_position_grid",
+]

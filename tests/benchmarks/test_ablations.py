@@ -1,0 +1,59 @@
+"""The ablations: their variants are settings that a run takes, and the table compares equal seeds."""
+
+from pathlib import Path
+
+import pytest
+
+from trainers.arguments import TwoStageTrainingArguments
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def ablations(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import ablations
+
+    return ablations
+
+
+def test_every_variant_is_a_setting_that_a_run_takes(ablations):
+    for name, differs in ablations.VARIANTS.items():
+        rest = {"stages": ["two"], "adapter": "runs/x/adapter"} if name in ablations.STAGE_TWO else {}
+        TwoStageTrainingArguments(**rest, **differs)
+        assert not {"stage_one_objectives", "coupled_prompts", "prompt_init"} & differs.keys() or not rest, name
+
+
+def test_the_table_compares_equal_seeds_with_the_right_base(ablations):
+    def runs(**figures):
+        return {"by_seed": {seed[1:]: {ablations.TEST: value} for seed, value in figures.items()}}
+
+    variants = {
+        "recipe": runs(s0=50.0, s1=60.0, s2=70.0),
+        "itc": runs(s0=40.0),
+        "ema 0.99": runs(s0=51.0, s1=58.0),
+        "itc, label smoothing 0.1": runs(s0=43.0),
+    }
+    lines = ablations.markdown(variants).split("\n")[2:]
+    assert lines == [
+        "| recipe | 50.00, 60.00, 70.00 | 60.00 |  |",
+        "| itc | 40.00 | 40.00 | -10.00 (-10.00 to -10.00) |",
+        "| ema 0.99 | 51.00, 58.00 | 54.50 | -0.50 (-2.00 to +1.00) |",
+        "| itc, label smoothing 0.1 | 43.00 | 43.00 | +3.00 (+3.00 to +3.00), over itc |",
+    ]
+
+
+def test_the_table_along_stage_one_has_the_variants_that_change_it(ablations):
+    def figures(*values):
+        return dict(zip((*ablations.ALONG_STAGE_ONE, ablations.TEST), values, strict=True))
+
+    variants = {
+        "recipe": {"by_seed": {"0": figures(10.0, 20.0, 30.0, 40.0), "1": figures(12.0, 20.0, 33.0, 41.0)}},
+        "itc": {"by_seed": {"0": {ablations.TEST: 40.0}}},
+    }
+    head, _, *rows = ablations.stage_one_markdown(variants).split("\n")
+    assert head.startswith("| variant | seeds | validation, before the first step | validation, after 50 steps |")
+    assert rows == [
+        "| recipe | 2 | 11.00 (10.00 to 12.00) | 20.00 (20.00 to 20.00) | 31.50 (30.00 to 33.00) "
+        "| 40.50 (40.00 to 41.00) |"
+    ]

@@ -1,0 +1,67 @@
+"""How a stage computes the towers' layers: compiled, or with activations that are computed anew."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import nn
+from transformers.models.clip.modeling_clip import CLIPEncoderLayer
+
+from modeling_prompt_clip import PromptCLIPModel
+
+
+def check_compiler(device: torch.device) -> None:
+    """Compile something small, to see that torch.compile works here.
+
+    Raises:
+        ValueError: it does not.
+    """
+    try:
+        torch.compile(lambda numbers: numbers + 1)(torch.zeros(1, device=device))
+    except RuntimeError as error:
+        needed = "a C++ compiler" if device.type == "cpu" else "Triton and a C compiler"
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"compile is set, but torch.compile does not work on this machine ({reason}); it needs {needed}: "
+            "install that, or leave compile out"
+        ) from error
+
+
+@contextmanager
+def layer_modes(module: nn.Module, *, compiled: bool, checkpointed: bool) -> Iterator[None]:
+    """Train the layers of the PromptCLIP inside a module in one of these ways, or both; then undo it.
+
+    Neither adds or renames a tensor of the state dict.
+
+    Args:
+        module: holds a PromptCLIPModel, wrapped or not.
+        compiled: compile each layer. All layers of a tower share one compiled function; a second caption length
+            compiles it once more, for any length.
+        checkpointed: keep only the layers' inputs, and compute the rest anew in the backward pass.
+    """
+    clip = next(part for part in module.modules() if isinstance(part, PromptCLIPModel))
+    layers = [part for part in clip.modules() if isinstance(part, CLIPEncoderLayer)]
+    if checkpointed:
+        clip.activation_checkpointing_enable()
+        clip.disable_input_require_grads()  # which only reentrant checkpointing needs, and which costs gradients
+    for layer in layers if compiled else ():
+        layer.forward = torch.compile(layer.forward)
+    try:
+        # towers, first, middle and last layers, passes with gradients and without are compiled each for themselves
+        with torch._dynamo.config.patch(recompile_limit=32) if compiled else nullcontext():
+            yield
+    finally:
+        if checkpointed:
+            clip.activation_checkpointing_disable()
+        for layer in layers if compiled else ():
+            del layer.forward
+        if compiled:
+            torch.compiler.reset()
+
+
+def uncompiled(compiled: bool) -> AbstractContextManager[None]:
+    """Run compiled layers as they were written: evaluation has other shapes, which would all be compiled."""
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+
+
+__all__ = ["check_compiler", "layer_modes", "uncompiled"]
