@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from peft import PeftConfig, PeftModel
 
-from modeling_prompt_clip.configuration_prompt_clip import ClipPromptConfig
+from modeling_prompt_clip.configuration_clip_prompt import ClipPromptConfig
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, raise_on_incomplete_checkpoint
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 

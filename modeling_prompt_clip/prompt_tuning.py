@@ -8,14 +8,8 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_t
 from peft.utils import PeftType, register_peft_method
 from torch import nn
 
-from .configuration_prompt_clip import (
-    CLIP_PROMPT,
-    TOWERS,
-    ClipPromptConfig,
-    check_base_model,
-    prompt_settings,
-    validate_prompt_settings,
-)
+from .configuration_clip_prompt import CLIP_PROMPT, ClipPromptConfig, check_base_model
+from .configuration_prompt_clip import TOWERS, prompt_settings, validate_prompt_settings
 from .prompted_layers import PromptSlot, add_prompt_slots
 
 

@@ -1,0 +1,105 @@
+"""What can vary of the PEFT method `CLIP_PROMPT`, the trainable prompts of an adapter."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from peft import PeftConfig
+from peft.utils import PeftType
+
+from .configuration_prompt_clip import TOWERS
+
+CLIP_PROMPT = "CLIP_PROMPT"
+
+
+@dataclass
+class ClipPromptConfig(PeftConfig):
+    """Configuration of the PEFT method `CLIP_PROMPT`: trainable deep prompts in CLIP's towers.
+
+    Prompt counts, depth and initialisation are choices of this package; the paper (arXiv 2401.02173) does not give
+    them where we could read it.
+
+    Raises:
+        ValueError: a length below 0, no prompts at all, an unknown initialisation, a spread that is not positive, or
+            coupled prompts of different lengths or that start from activations.
+    """
+
+    text_prompt_length: int = field(default=4, metadata={"help": "Prompts in each prompted text layer; 0 for none."})
+    vision_prompt_length: int = field(
+        default=4, metadata={"help": "Prompts in each prompted vision layer; 0 for none."}
+    )
+    prompt_layers: list[int] | None = field(
+        default=None, metadata={"help": "Indices of the prompted layers of both towers; None prompts all layers."}
+    )
+    prompt_init: Literal["normal", "activations"] = field(
+        default="normal",
+        metadata={
+            "help": "'normal' draws N(0, init_std); 'activations' says that the trainer calls "
+            "initialize_from_activations(input_ids, pixel_values) on the PEFT model before training, which starts the "
+            "prompts from hidden states of the frozen model; until that call they are the normal draw."
+        },
+    )
+    coupled_prompts: bool = field(
+        default=False,
+        metadata={
+            "help": "Vision prompts of a layer are a learned linear projection of its text prompts, as in MaPLe "
+            "(arXiv 2210.03117). Where one tower is deeper than the other, layers that only it has get no prompts."
+        },
+    )
+    init_std: float = field(default=0.02, metadata={"help": "Standard deviation of the normal draw, above 0."})
+    image_size: list[int] | None = field(
+        default=None,
+        metadata={"help": "[height, width] in pixels; recorded from the base model, and checked on load."},
+    )
+    target_modules: list[str] | str | None = field(
+        default=None, metadata={"help": "The prompt slots; inferred from lengths and layers when None."}
+    )
+    modules_to_save: list[str] | None = field(
+        default=None, metadata={"help": "Further modules to train and save with the prompts."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.peft_type = PeftType(CLIP_PROMPT)
+        for name in ("text_prompt_length", "vision_prompt_length"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 (no prompts) or more")
+        if not self.text_prompt_length and not self.vision_prompt_length:
+            raise ValueError("text_prompt_length and vision_prompt_length are both 0; prompt at least one tower")
+        if self.prompt_init not in ("normal", "activations"):
+            raise ValueError(f"prompt_init is {self.prompt_init!r}; it must be 'normal' or 'activations'")
+        if not self.init_std > 0:
+            raise ValueError(f"init_std is {self.init_std}; it must be above 0")
+        if self.coupled_prompts and self.text_prompt_length != self.vision_prompt_length:
+            raise ValueError(
+                f"coupled_prompts is set, but text_prompt_length is {self.text_prompt_length} and "
+                f"vision_prompt_length {self.vision_prompt_length}; one is a projection of the other: give both the "
+                "same length"
+            )
+        if self.coupled_prompts and self.prompt_init == "activations":
+            raise ValueError(
+                "coupled_prompts is set and prompt_init is 'activations', but vision prompts that are a projection of "
+                "the text prompts cannot start from images; set prompt_init to 'normal'"
+            )
+
+    def length_of(self, tower: str) -> int:
+        """Prompts in each prompted layer of the `"text"` or `"vision"` tower."""
+        return self.text_prompt_length if tower == "text" else self.vision_prompt_length
+
+
+def check_base_model(model_config: dict[str, Any]) -> list[int]:
+    """`[height, width]` in pixels of the images that a CLIP with this configuration takes.
+
+    Raises:
+        ValueError: the configuration is not of a CLIP with both towers.
+    """
+    missing = [f"{tower}_config" for tower in TOWERS if not model_config.get(f"{tower}_config")]
+    if missing:
+        raise ValueError(
+            f"the base model (model_type {model_config.get('model_type')!r}) has no {missing[0]}; CLIP_PROMPT needs a "
+            "CLIP with both towers, such as PromptCLIPModel.from_clip(...)"
+        )
+    size = model_config["vision_config"]["image_size"]
+    return [size, size] if isinstance(size, int) else list(size)
+
+
+__all__ = ["CLIP_PROMPT", "ClipPromptConfig", "check_base_model"]
