@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from modeling_prompt_clip.retrieval import Interval
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.curves import plot_curves
 from trainers.files import write_atomically, write_json
@@ -131,7 +132,12 @@ class RunFolder:
 
 
 def result_rows(
-    args: TwoStageTrainingArguments, stage: str, split: str, step: int, metrics: Mapping[str, Mapping[str, float]]
+    args: TwoStageTrainingArguments,
+    stage: str,
+    split: str,
+    step: int,
+    metrics: Mapping[str, Mapping[str, float]],
+    intervals: Mapping[str, Mapping[str, Interval]] | None = None,
 ) -> list[dict[str, Any]]:
     """An evaluation as rows of `results.json`.
 
@@ -141,6 +147,7 @@ def result_rows(
         split: what it was evaluated on.
         step: optimizer steps that it had taken in that stage.
         metrics: by direction, in percent by name.
+        intervals: of these metrics, where they were computed.
     """
     methods = {
         "base": "stage one" if args.adapter else "zero-shot",  # an adapter is merged before the run starts
@@ -148,10 +155,12 @@ def result_rows(
         "two": "direct" if args.direct else "two-stage",
     }
     shared = {"stage": stage, "method": methods[stage], "split": split}
-    return [
-        {**shared, "direction": direction, "step": step, "metrics": dict(values)}
-        for direction, values in metrics.items()
-    ]
+    rows = []
+    for direction, values in metrics.items():
+        rows.append({**shared, "direction": direction, "step": step, "metrics": dict(values)})
+        if intervals is not None:
+            rows[-1]["intervals"] = {name: interval.to_list() for name, interval in intervals[direction].items()}
+    return rows
 
 
 def _as_yaml(args: TwoStageTrainingArguments) -> str:

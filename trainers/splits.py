@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+from accelerate import Accelerator
 
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search, skipped_images
 from dataset_scripts.formats import FORMATS
 from dataset_scripts.joint import join_training_sets
 from dataset_scripts.leaks import LeakReport, drop_leaks, find_leaks
+from modeling_prompt_clip import PromptCLIPProcessor
+from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.files import write_json
 
@@ -188,4 +191,24 @@ def _guard(args: TwoStageTrainingArguments, run: RunSplits) -> None:
         logger.warning("they are trained on, as on_leak is 'allow': the results will be too good")
 
 
-__all__ = ["RunSplits", "load_splits", "prepare_splits", "resolve_source", "source_label"]
+def split_evaluator(
+    args: TwoStageTrainingArguments,
+    accelerator: Accelerator,
+    processor: PromptCLIPProcessor,
+    splits: Mapping[str, Rows],
+    split: str,
+) -> TextToImageEvaluator | None:
+    """The evaluator of a split of a run; `None` where the data set does not have it."""
+    if split not in splits:
+        return None
+    on_cpu = accelerator.device.type == "cpu"  # there workers would take the model's own cores
+    return TextToImageEvaluator(
+        splits[split],
+        processor,
+        batch_size=args.eval_batch_size,
+        progress=accelerator.is_main_process,
+        num_workers=0 if on_cpu else args.num_workers,
+    )
+
+
+__all__ = ["RunSplits", "load_splits", "prepare_splits", "resolve_source", "source_label", "split_evaluator"]

@@ -18,7 +18,12 @@ from peft import PeftModel
 
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.cli import main as prompt_clip
-from modeling_prompt_clip.retrieval import RetrievalMetrics, TextToImageEvaluator, metrics_table
+from modeling_prompt_clip.retrieval import (
+    Interval,
+    RetrievalMetrics,
+    bootstrap_intervals,
+    metrics_table,
+)
 from modeling_prompt_clip.retrieval.report import dataset_sheet, ranked_strips
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.base_model import load_base, merged_adapter, new_prompt_config, prompted_model
@@ -37,7 +42,7 @@ from trainers.recipes import parse_arguments
 from trainers.run_card import write_run_card
 from trainers.run_folder import RunFolder, result_rows
 from trainers.sharding import is_cut, model_to_train, weights_kind
-from trainers.splits import prepare_splits
+from trainers.splits import prepare_splits, split_evaluator
 from trainers.stage import StageLoop, StageResult
 from trainers.stage_module import StageModule
 from trainers.streaming import first_rows
@@ -105,7 +110,7 @@ class TwoStageTrainer:
         with self.accelerator.main_process_first():  # the others find the tokens that the first has kept
             self.pairs = training_pairs(args, self.processor, self.splits["train"])
         self.batches_per_epoch = self.pairs.batches_per_epoch(args.batch_size, self.accelerator.num_processes)
-        self.validation = self._evaluator("validation")
+        self.validation = split_evaluator(args, self.accelerator, self.processor, self.splits, "validation")
         self.log: MetricsLog | None = None
         self.stop = StopRequest(self.accelerator)
         self.store = CheckpointStore(
@@ -338,40 +343,36 @@ class TwoStageTrainer:
 
     def _test(self, stages: Mapping[str, StageResult]) -> dict[str, RetrievalMetrics]:
         """Evaluate the final model on the test split, once, and draw its ranked strips."""
-        evaluator = self._evaluator("test")
+        evaluator = split_evaluator(self.args, self.accelerator, self.processor, self.splits, "test")
         if evaluator is None:
             logger.warning("no test split: nothing is tested")
             return {}
         encoded = evaluator.encode(self.model)
-        metrics = evaluator.metrics(encoded)
+        values = evaluator.query_values(encoded)
+        metrics = {direction: each.mean() for direction, each in values.items()}
+        intervals = {direction: bootstrap_intervals(each) for direction, each in values.items()}
         last = list(stages)[-1]
-        self._record(last, "test", stages[last].best_step, metrics)
+        self._record(last, "test", stages[last].best_step, metrics, intervals)
         if self.accelerator.is_main_process:
             strips = ranked_strips(encoded, self.splits["test"], seed=self.args.seed)
             strips.save(self.run.plots / "ranked_test.png")
         return metrics
 
-    def _record(self, stage: str, split: str, step: int, metrics: Mapping[str, RetrievalMetrics]) -> None:
+    def _record(
+        self,
+        stage: str,
+        split: str,
+        step: int,
+        metrics: Mapping[str, RetrievalMetrics],
+        intervals: Mapping[str, Mapping[str, Interval]] | None = None,
+    ) -> None:
         """Write an evaluation to `results.json`, and the base model's to `metrics.jsonl` too."""
         if not self.accelerator.is_main_process:
             return
         entries = {direction: values.to_dict() for direction, values in metrics.items()}
-        self.run.record(result_rows(self.args, stage, split, step, entries))
+        self.run.record(result_rows(self.args, stage, split, step, entries, intervals))
         if stage == "base" and self.log is not None:  # the curves start here
             self.log.write({"stage": self.args.stages[0], "step": 0, "split": split, **entries["text_to_image"]})
-
-    def _evaluator(self, split: str) -> TextToImageEvaluator | None:
-        """The evaluator of a split; `None` where the data set does not have it."""
-        if split not in self.splits:
-            return None
-        on_cpu = self.accelerator.device.type == "cpu"  # there workers would take the model's own cores
-        return TextToImageEvaluator(
-            self.splits[split],
-            self.processor,
-            batch_size=self.args.eval_batch_size,
-            progress=self.accelerator.is_main_process,
-            num_workers=0 if on_cpu else self.args.num_workers,
-        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -82,6 +82,19 @@ def test_the_published_model_gives_the_reported_test_metrics(finished, splits):
     assert tested[0]["metrics"] == metrics["text_to_image"].to_dict()
 
 
+def test_test_figures_have_intervals_over_persons(finished):
+    trainer, _ = finished
+    for row in trainer.run.recorded():
+        assert ("intervals" in row) == (row["split"] == "test")
+        for name, (low, high) in row.get("intervals", {}).items():
+            assert 0 <= low <= row["metrics"][name] <= high <= 100
+    tested = [row for row in trainer.run.recorded() if row["split"] == "test"]
+    assert len(tested) == 2
+    low, high = tested[0]["intervals"]["mAP"]
+    card = (trainer.run.path / "README.md").read_text()
+    assert f"{tested[0]['metrics']['mAP']:.2f} ({low:.2f} to {high:.2f})" in card
+
+
 def test_the_card_loads_what_it_describes_and_prints_what_was_measured(finished, monkeypatch):
     trainer, metrics = finished
     card = (trainer.run.path / "README.md").read_text()
@@ -91,7 +104,7 @@ def test_the_card_loads_what_it_describes_and_prints_what_was_measured(finished,
     assert isinstance(names["model"], PromptCLIPModel)
     assert names["processor"].image_size == (96, 32)
     tested = metrics["text_to_image"].to_dict()
-    assert f"| two-stage | test | text to image | {tested['R@1']:.2f} | {tested['R@5']:.2f} |" in card
+    assert f"| two-stage | test | text to image | {tested['R@1']:.2f} (" in card
     assert "R@1 on the validation split" in card
     assert "must not be used for" in card
 
