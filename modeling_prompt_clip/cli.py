@@ -31,6 +31,7 @@ VERBS = {
     "evaluate": Verb("trainers.evaluate:main", "R@1, R@5, R@10, mAP and mINP of a model on a data set"),
     "search": Verb("modeling_prompt_clip.commands.search:main", "find the images of a folder that fit a sentence"),
     "convert": Verb("modeling_prompt_clip.commands.convert:main", "make a model of a checkpoint of CLIP or IRRA"),
+    "push": Verb("trainers.push:main", "publish a run on the Hub: weights, code, card and figures"),
     "data": Verb("dataset_scripts.commands.data:main", "check a data set, convert it to Parquet, push it to the Hub"),
 }
 

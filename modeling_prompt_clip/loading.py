@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from peft import PeftConfig, PeftModel
+from transformers.utils import find_adapter_config_file
 
 from modeling_prompt_clip.configuration_clip_prompt import ClipPromptConfig
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, raise_on_incomplete_checkpoint
@@ -55,8 +56,9 @@ def load_model(
     """Load a model to be used, in eval mode, and the processor that goes with it.
 
     Args:
-        name_or_path: as for [`resolve_model_path`]: a PromptCLIP or plain CLIP folder or Hub id, an adapter (its base
-            model is loaded by the name that it records, and the adapter merged into it), a run folder, `"stand-in"`.
+        name_or_path: as for [`resolve_model_path`]: a PromptCLIP or plain CLIP, or an adapter (its base model is
+            loaded by the name that it records, and the adapter merged into it), a folder or Hub id; a run folder;
+            `"stand-in"`.
         image_size: `(height, width)` in pixels; the position grid is resized to it. `None` keeps the size that the
             checkpoint, or the adapter, was made for.
         device: where the model goes; `None` leaves it on the CPU.
@@ -73,6 +75,16 @@ def load_model(
     return model.to(device).eval(), processor
 
 
+def is_adapter(path: str) -> bool:
+    """Whether a folder or Hub id holds an adapter; False also for what cannot be read, as loading it says why."""
+    if Path(path).is_dir():
+        return Path(path, ADAPTER_FILE).is_file()
+    try:
+        return find_adapter_config_file(path) is not None
+    except OSError:
+        return False
+
+
 def load_at_own_size(path: str) -> tuple[PromptCLIPModel, str]:
     """A model, or the base model of an adapter with the adapter merged into it, and where its tokenizer lies.
 
@@ -80,7 +92,7 @@ def load_at_own_size(path: str) -> tuple[PromptCLIPModel, str]:
         OSError: the model, or the base model that the adapter names, cannot be read.
         ValueError: not a CLIP_PROMPT adapter, one that names no base model, or one whose tensors are not all there.
     """
-    if not Path(path, ADAPTER_FILE).is_file():
+    if not is_adapter(path):
         return PromptCLIPModel.from_clip(path, image_size=None), path
     config = PeftConfig.from_pretrained(path)
     if not isinstance(config, ClipPromptConfig):

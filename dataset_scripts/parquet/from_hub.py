@@ -9,9 +9,9 @@ from datasets.exceptions import DatasetsError
 from datasets.packaged_modules.parquet.parquet import Parquet
 from huggingface_hub import HfApi, is_offline_mode
 
+from dataset_scripts.hub_errors import hub_errors_in_words
 from dataset_scripts.parquet.builder import PersonSearchParquet
 from dataset_scripts.parquet.columns import Rows, Splits, with_features
-from dataset_scripts.parquet.hub_errors import hub_errors_in_words
 
 __all__ = ["load_from_hub"]
 

@@ -8,7 +8,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.utils import validate_repo_id
 
 from dataset_scripts.dataset_card import CARD
-from dataset_scripts.parquet.hub_errors import hub_errors_in_words
+from dataset_scripts.hub_errors import hub_errors_in_words
 from dataset_scripts.parquet.manifest import MANIFEST, Manifest
 from dataset_scripts.parquet.shards import check_file
 

@@ -78,7 +78,7 @@ def test_an_interrupted_push_goes_on(hub, converted):
         ("/_lfs/", 503, "later: what has been uploaded is not sent again"),
         ("/commit/", 409, "Run the same command again"),
         ("/commit/", 412, "Run the same command again"),
-        ("/commit/", 413, "smaller shards"),
+        ("/commit/", 413, "Make the files smaller"),
         ("/commit/", 418, "a fault that the test asked for"),
     ],
 )

@@ -20,7 +20,7 @@ _REMEDIES = {
     404: f"There is no such repository or revision, or it is private. Check its name. {_LOG_IN}",
     409: "Somebody else is changing the repository. Run the same command again.",
     412: "Somebody else has changed the repository meanwhile. Run the same command again.",
-    413: "It is too large for the Hub. Make smaller shards, or ask for more space.",
+    413: "It is too large for the Hub. Make the files smaller, or ask for more space.",
     429: "Too many requests. Wait some minutes and run the same command again.",
 }
 _SERVER_FAULT = "The Hub has a fault. Run the same command again later: what has been uploaded is not sent again."

@@ -1,0 +1,250 @@
+"""Pushing a run to a Hub of the test's own, by the real clients: what arrives, who can load it, what goes wrong."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from huggingface_hub import ModelCard, snapshot_download
+from PIL import Image
+from safetensors.torch import load_file
+
+from modeling_prompt_clip import cli
+from modeling_prompt_clip.hub import REMOTE_FILES
+from modeling_prompt_clip.loading import load_model
+from modeling_prompt_clip.retrieval import TextToImageEvaluator, retrieval_metrics
+from trainers.arguments import TwoStageTrainingArguments
+from trainers.publishing import push_run
+from trainers.two_stage import TwoStageTrainer
+
+REPO = "alice/tiny-people"
+
+# a reader's program, without this repository: embeds what it is given by the published model
+READER = """
+import sys
+
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"modeling_prompt_clip", "trainers", "dataset_scripts"}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NotInstalled())
+import json
+from pathlib import Path
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from transformers import AutoModel, AutoProcessor
+
+repo, folder = sys.argv[1], Path(sys.argv[2])
+model = AutoModel.from_pretrained(repo, trust_remote_code=True).eval()
+processor = AutoProcessor.from_pretrained(repo, trust_remote_code=True)
+images = [Image.open(path) for path in sorted(folder.glob("*.png"))]
+with torch.no_grad():
+    found = model(**processor(images=images, text=json.loads((folder / "captions.json").read_text())))
+save_file({"images": found.image_embeds, "texts": found.text_embeds}, folder / "embeds.safetensors")
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tiny_clip_folder, splits):
+    """A finished run of both stages; tests must not change it."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    settings = {"stage_one_max_steps": 3, "stage_two_max_steps": 3, "eval_steps": 2, "log_steps": 1, "num_workers": 0}
+    args = TwoStageTrainingArguments(
+        base_model=str(tiny_clip_folder),
+        image_size=[96, 32],
+        output_dir=str(folder),
+        batch_size=4,
+        stage_two_learning_rate=1e-3,
+        report_to="none",
+        **settings,
+    )
+    TwoStageTrainer(args, splits=splits).train()
+    return folder
+
+
+@pytest.fixture
+def own_run(run, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(run, tmp_path / "own")
+
+
+def state(folder):
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_arrives_and_that_the_run_stays_as_it_was(hub, run):
+    before = state(run)
+    pushed = push_run(run, REPO)
+    files = hub.files("model", REPO)
+    model = {path.name for path in (run / "model").iterdir()}
+    curves = {"plots/loss.png", "plots/learning_rate.png", "plots/validation.png"}
+    assert set(files) - {".gitattributes"} == model | set(REMOTE_FILES) | curves | {
+        "README.md",
+        "config.yaml",
+        "results.json",
+    }
+    assert files["model.safetensors"] == (run / "model" / "model.safetensors").read_bytes()
+    assert state(run) == before
+    repository = hub.repository("model", REPO)
+    assert repository.private and pushed.private
+    assert (pushed.commit, pushed.url) == (repository.commits[-1].sha, f"{hub.url}/{REPO}")
+
+
+def test_places_of_this_machine_stay_here(hub, run, tiny_clip_folder):
+    push_run(run, REPO)
+    settings = yaml.safe_load(hub.files("model", REPO)["config.yaml"])
+    assert "output_dir" not in settings and "data_dir" not in settings
+    assert settings["stage_two_learning_rate"] == 1e-3
+    TwoStageTrainingArguments(**settings)
+
+
+def test_the_card_says_how_to_load_and_what_was_measured(hub, run):
+    push_run(run, REPO, license="mit")
+    card = ModelCard(hub.files("model", REPO)["README.md"].decode())
+    assert card.data.license == "mit" and card.data.library_name == "transformers"
+    tested = next(row for row in json.loads((run / "results.json").read_text()) if row["split"] == "test")
+    found = {result.metric_name: result.metric_value for result in card.data.eval_results}
+    assert found == {name: round(tested["metrics"][name], 2) for name in ("R@1", "R@5", "R@10", "mAP", "mINP")}
+    assert {result.dataset_split for result in card.data.eval_results} == {"test"}
+    assert f'AutoModel.from_pretrained("{REPO}", trust_remote_code=True)' in card.text
+    assert "must not be used for" in card.text and 'from_pretrained("model")' not in card.text
+
+
+def test_a_reader_without_this_package_gets_the_test_metrics_of_the_run(hub, run, splits, tmp_path):
+    push_run(run, REPO)
+    captions = [caption for group in splits["test"]["captions"] for caption in group]
+    (tmp_path / "captions.json").write_text(json.dumps(captions))
+    for row, image in enumerate(splits["test"]["image"]):
+        image.save(tmp_path / f"{row:03}.png")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= hub.environment(str(tmp_path / "home")) | {"OMP_NUM_THREADS": "1"}
+    arguments = [sys.executable, "-c", READER, REPO, str(tmp_path)]
+    done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    embeds = load_file(tmp_path / "embeds.safetensors")
+    persons = np.array(splits["test"]["person_id"])
+    metrics = retrieval_metrics(embeds["texts"], embeds["images"], persons.repeat(2), persons)
+    rows = json.loads((run / "results.json").read_text())
+    reported = next(row for row in rows if row["split"] == "test" and row["direction"] == "text_to_image")
+    assert metrics.to_dict() == pytest.approx(reported["metrics"], abs=1e-6)
+
+
+def test_an_adapter_alone(hub, run, own_run, tiny_clip_folder):
+    with pytest.raises(ValueError, match="a folder of this machine that nobody else has"):
+        push_run(own_run, REPO, adapter_only=True)
+    settings = yaml.safe_load((own_run / "config.yaml").read_text()) | {"base_model": "alice/base"}
+    (own_run / "config.yaml").write_text(yaml.safe_dump(settings))
+    push_run(own_run, REPO, adapter_only=True)
+    files = hub.files("model", REPO)
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= set(files)
+    assert not set(REMOTE_FILES) & set(files) and "model.safetensors" not in files
+    card = ModelCard(files["README.md"].decode())
+    assert card.data.library_name == "peft" and card.data.base_model == "alice/base"
+    assert not card.data.eval_results  # stage two was tested, not these prompts
+    assert f'load_model("{REPO}")' in card.text
+    hub.add_repository("model", "alice/base", {path.name: path.read_bytes() for path in tiny_clip_folder.iterdir()})
+    adapter = json.loads((own_run / "adapter" / "adapter_config.json").read_text())
+    (own_run / "adapter" / "adapter_config.json").write_text(
+        json.dumps(adapter | {"base_model_name_or_path": "alice/base"})
+    )
+    push_run(own_run, REPO, adapter_only=True)
+    found, expected = (load_model(name)[0].state_dict() for name in (REPO, str(run / "adapter")))
+    assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
+
+
+def test_a_second_push_changes_nothing_and_another_kind_replaces_the_first(hub, own_run):
+    first = push_run(own_run, REPO)
+    assert push_run(own_run, REPO) == first
+    settings = yaml.safe_load((own_run / "config.yaml").read_text()) | {"base_model": "alice/base"}
+    (own_run / "config.yaml").write_text(yaml.safe_dump(settings))
+    push_run(own_run, REPO, adapter_only=True)
+    assert not [name for name in hub.files("model", REPO) if name.endswith(".py") or name == "model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("page", "status", "remedy"),
+    [
+        ("/api/repos/create", 401, "Log in"),
+        ("/api/repos/create", 403, "write permission"),
+        ("/_lfs/", 503, "later"),
+        ("/commit/", 409, "Run the same command again"),
+        ("/commit/", 412, "Run the same command again"),
+        ("/batch$", 429, "Wait some minutes"),
+        ("/commit/", 500, "The Hub has a fault"),
+    ],
+)
+def test_a_refusal_is_one_line_and_the_next_push_works(hub, run, page, status, remedy):
+    before = state(run)
+    hub.fail(page, status=status, times=100)
+    with pytest.raises(OSError, match=rf"^{REPO} cannot be pushed: HTTP status {status}.*{remedy}") as error:
+        push_run(run, REPO)
+    assert "\n" not in str(error.value) and hub.token not in str(error.value)
+    hub.faults.clear()
+    push_run(run, REPO)
+    assert "model.safetensors" in hub.files("model", REPO)
+    assert state(run) == before
+
+
+def test_a_connection_that_is_lost_midway(hub, run):
+    hub.drop("/_lfs/", times=100)
+    with pytest.raises(OSError, match="the connection to the Hub failed or was lost"):
+        push_run(run, REPO)
+    hub.faults.clear()
+    assert push_run(run, REPO).private
+
+
+def test_who_sees_it(hub, run, caplog):
+    hub.add_repository("model", "alice/open")
+    with pytest.raises(ValueError, match="exists and is public.*--public"):
+        push_run(run, "alice/open")
+    assert len(hub.repository("model", "alice/open").commits) == 1
+    assert not push_run(run, "alice/open", private=False).private
+    assert not push_run(run, "alice/new", private=False).private
+    push_run(run, REPO)
+    assert push_run(run, REPO, private=False).private
+    assert "it stays private" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("config.yaml", "has no config.yaml; give the folder of a run"),
+        ("model", "has no model; the run has no such stage"),
+        ("README.md", "has no README.md; the run is not finished"),
+    ],
+)
+def test_what_is_no_finished_run(hub, own_run, missing, message):
+    path = own_run / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(OSError, match=message):
+        push_run(own_run, REPO)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("name", ["people", "a/b/c", "alice/.."])
+def test_wrong_names(hub, run, name):
+    with pytest.raises(ValueError, match=re.escape(name)):
+        push_run(run, name)
+
+
+def test_the_command_and_the_published_model(hub, run, splits, tmp_path, capsys):
+    assert cli.main(["push", str(run), "--repo", REPO]) == 0
+    assert re.fullmatch(rf"{run} is at {hub.url}/{REPO} \(private\), commit \w+\n", capsys.readouterr().out)
+    assert cli.main(["push", str(run), "--repo", REPO, "--json", "--public"]) == 0
+    assert json.loads(capsys.readouterr().out)["repo_id"] == REPO
+    copy = snapshot_download(REPO, local_dir=tmp_path / "copy")
+    model, processor = load_model(copy)
+    rows = json.loads((tmp_path / "copy" / "results.json").read_text())
+    reported = next(row for row in rows if row["split"] == "test" and row["direction"] == "text_to_image")
+    found = TextToImageEvaluator(splits["test"], processor)(model)["text_to_image"].to_dict()
+    assert found == reported["metrics"]
+    with Image.open(tmp_path / "copy" / "plots" / "loss.png") as plot:
+        assert plot.width > 100
