@@ -8,10 +8,9 @@
 from dataset_scripts.parquet.convert import convert_to_parquet
 from dataset_scripts.parquet.from_hub import load_from_hub
 from dataset_scripts.parquet.load import is_parquet_folder, load_parquet
-from dataset_scripts.parquet.push import PushedDataset, push_dataset
+from dataset_scripts.parquet.push import push_dataset
 
 __all__ = [
-    "PushedDataset",
     "convert_to_parquet",
     "is_parquet_folder",
     "load_from_hub",

@@ -1,37 +1,13 @@
 """Uploading a converted set to the Hub: private unless its terms, or the user's right, let it be public."""
 
-import logging
-from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi
-from huggingface_hub.utils import validate_repo_id
-
 from dataset_scripts.dataset_card import CARD
-from dataset_scripts.hub_errors import hub_errors_in_words
+from dataset_scripts.hub_push import PushedRepository, check_repo_id, push_folder
 from dataset_scripts.parquet.manifest import MANIFEST, Manifest
 from dataset_scripts.parquet.shards import check_file
 
-__all__ = ["PushedDataset", "push_dataset"]
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PushedDataset:
-    """Where a set was uploaded to.
-
-    Attributes:
-        repo_id: `USER/NAME`.
-        url: of the repository's page.
-        commit: id of the newest commit; the same as before where nothing had changed.
-        private: only those who are let in can see it.
-    """
-
-    repo_id: str
-    url: str
-    commit: str
-    private: bool
+__all__ = ["push_dataset"]
 
 
 def push_dataset(
@@ -41,7 +17,7 @@ def push_dataset(
     private: bool = True,
     right_to_publish: bool = False,
     token: str | None = None,
-) -> PushedDataset:
+) -> PushedRepository:
     """Uploads a finished conversion as a dataset repository: its shards, record and card, byte for byte.
 
     The folder is checked against its record first and is not changed. Pushing again uploads what differs, removes
@@ -60,28 +36,18 @@ def push_dataset(
     """
     folder = Path(folder).expanduser().absolute()
     manifest = _finished(folder)
-    _check_name(repo_id)
+    check_repo_id(repo_id)
     _check_right(manifest, right_to_publish, to_be_public=not private)
-    api = HfApi(token=token)
-    with hub_errors_in_words(repo_id, "pushed"):
-        url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-        # The visibility of a repository that exists is not changed by making it again: look before anything is sent.
-        is_private = bool(api.dataset_info(repo_id).private)
-        if not is_private and private:
-            raise ValueError(
-                f"{repo_id} exists and is public. Make it private on its page, choose another name, or pass --public."
-            )
-        if is_private and not private:
-            logger.warning("%s exists and is private; it stays private", repo_id)
-        commit = api.upload_folder(
-            repo_id=repo_id,
-            repo_type="dataset",
-            folder_path=folder,
-            allow_patterns=[CARD, MANIFEST, *manifest.shards],
-            delete_patterns=["*.parquet"],
-            commit_message=f"Upload {manifest.source.name}",
-        )
-    return PushedDataset(repo_id, str(url), commit.oid, is_private)
+    return push_folder(
+        folder,
+        repo_id,
+        "dataset",
+        private=private,
+        message=f"Upload {manifest.source.name}",
+        replaced=["*.parquet"],
+        allowed=[CARD, MANIFEST, *manifest.shards],
+        token=token,
+    )
 
 
 def _finished(folder: Path) -> Manifest:
@@ -96,12 +62,6 @@ def _finished(folder: Path) -> Manifest:
     for name, record in manifest.shards.items():
         check_file(folder / name, record)
     return manifest
-
-
-def _check_name(repo_id: str) -> None:
-    if repo_id.count("/") != 1:
-        raise ValueError(f"repo is {repo_id!r}, but must be USER/NAME.")
-    validate_repo_id(repo_id)
 
 
 def _check_right(manifest: Manifest, right_to_publish: bool, to_be_public: bool) -> None:

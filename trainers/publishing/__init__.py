@@ -1,6 +1,6 @@
 """A finished run as a model repository on the Hub, that loads with this package or without it."""
 
 from trainers.publishing.content import write_content
-from trainers.publishing.push import PushedModel, push_run
+from trainers.publishing.push import push_run
 
-__all__ = ["PushedModel", "push_run", "write_content"]
+__all__ = ["push_run", "write_content"]

@@ -1,0 +1,92 @@
+"""Uploading a folder to a repository of the Hub, with care for who may see it."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.utils import validate_repo_id
+
+from dataset_scripts.hub_errors import hub_errors_in_words
+
+__all__ = ["PushedRepository", "check_repo_id", "push_folder"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PushedRepository:
+    """Where a folder was uploaded to.
+
+    Attributes:
+        repo_id: `USER/NAME`.
+        url: of the repository's page.
+        commit: id of the newest commit; the same as before where nothing had changed.
+        private: only those who are let in can see it.
+    """
+
+    repo_id: str
+    url: str
+    commit: str
+    private: bool
+
+
+def check_repo_id(repo_id: str) -> None:
+    """Refuses a name that no repository of a user can have.
+
+    Raises:
+        ValueError: it is not of the form `USER/NAME`, or has signs that the Hub does not take.
+    """
+    if repo_id.count("/") != 1:
+        raise ValueError(f"repo is {repo_id!r}, but must be USER/NAME.")
+    validate_repo_id(repo_id)
+
+
+def push_folder(
+    folder: Path,
+    repo_id: str,
+    repo_type: str,
+    *,
+    private: bool,
+    message: str,
+    replaced: Sequence[str],
+    allowed: Sequence[str] | None = None,
+    token: str | None = None,
+) -> PushedRepository:
+    """Uploads a folder, making the repository where there is none; a repository that exists keeps its visibility.
+
+    Args:
+        folder: what is uploaded, as it is.
+        repo_id: `USER/NAME`.
+        repo_type: `"model"` or `"dataset"`.
+        private: False makes a new repository public; True refuses to fill a public one.
+        message: of the commit.
+        replaced: patterns of files that an earlier push may have left and that are removed, unless uploaded now.
+        allowed: patterns of the files that are uploaded; all when left out.
+        token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
+
+    Raises:
+        ValueError: the repository is public and should be private.
+        OSError: the Hub refuses, fails or cannot be reached.
+    """
+    api = HfApi(token=token)
+    with hub_errors_in_words(repo_id, "pushed"):
+        url = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+        # The visibility of a repository that exists is not changed by making it again: look before anything is sent.
+        is_private = bool(api.repo_info(repo_id, repo_type=repo_type).private)
+        if not is_private and private:
+            raise ValueError(
+                f"{repo_id} exists and is public. Make it private on its page, choose another name, or pass --public."
+            )
+        if is_private and not private:
+            logger.warning("%s exists and is private; it stays private", repo_id)
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            repo_type=repo_type,
+            folder_path=folder,
+            allow_patterns=allowed,
+            delete_patterns=replaced,
+            commit_message=message,
+        )
+    return PushedRepository(repo_id, str(url), commit.oid, is_private)
