@@ -36,7 +36,7 @@ def write_content(
     source = run.adapter if adapter_only else run.model
     for path, remedy in (
         (run.config, "give the folder of a run"),
-        (source, "the run has no such stage" if not adapter_only else "the run has no stage one"),
+        (source, f"the run has no stage {'one' if adapter_only else 'two'}"),
         (run.path / "README.md", "the run is not finished: go on with --resume auto"),
     ):
         if not path.exists():
@@ -52,10 +52,12 @@ def write_content(
     if not adapter_only:
         add_remote_code(target)
     card = (run.path / "README.md").read_text(encoding="utf-8")
-    card = hub_card(card, args, run.recorded(), repo_id, adapter_only=adapter_only, license=license)
+    # rows that `evaluate --output` has added name models and data by their places on this machine
+    results = [row for row in run.recorded() if "stage" in row]
+    card = hub_card(card, args, results, repo_id, adapter_only=adapter_only, license=license)
     (target / "README.md").write_text(card, encoding="utf-8")
     (target / "config.yaml").write_text(without_places(settings), encoding="utf-8")
-    (target / "results.json").write_text(json.dumps(run.recorded(), indent=2) + "\n", encoding="utf-8")
+    (target / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     for name in CURVES:
         if (run.plots / name).is_file():
             (target / "plots").mkdir(exist_ok=True)

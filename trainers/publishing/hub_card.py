@@ -32,9 +32,9 @@ def hub_card(
         license: its identifier on the Hub; by default Apache-2.0 for drawn data, and else "other", because the data
             sets of this field bind what is trained on them.
     """
-    method = "stage one" if adapter_only else None
-    tested = [row for row in results if row["split"] == "test" and row["direction"] == "text_to_image"]
-    tested = [row for row in tested if row["method"] in (method, *(() if adapter_only else ("two-stage", "direct")))]
+    last = "direct" if args.direct else "two-stage"
+    wanted = ("stage one" if adapter_only else last, "test", "text_to_image")  # the baselines beside it are others'
+    tested = [row for row in results if (row["method"], row["split"], row["direction"]) == wanted]
     dataset = source_label(*resolve_source(args.dataset, args.data_dir))
     drawn = (args.dataset, args.base_model) == SYNTHETIC
     data = ModelCardData(

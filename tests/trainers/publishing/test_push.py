@@ -118,6 +118,20 @@ def test_the_card_says_how_to_load_and_what_was_measured(hub, run):
     assert "must not be used for" in card.text and 'from_pretrained("model")' not in card.text
 
 
+def test_figures_of_other_models_in_the_run_folder_are_not_the_models(hub, own_run):
+    path = own_run / "results.json"
+    rows = json.loads(path.read_text())
+    tested = next(row for row in rows if row["split"] == "test" and row["direction"] == "text_to_image")
+    direct = tested | {"method": "direct", "metrics": dict.fromkeys(tested["metrics"], 99.0)}  # as the demo adds it
+    elsewhere = {name: value for name, value in direct.items() if name != "stage"} | {"data": "/home/alice/secret"}
+    path.write_text(json.dumps([*rows, direct, elsewhere]))
+    push_run(own_run, REPO)
+    files = hub.files("model", REPO)
+    results = ModelCard(files["README.md"].decode()).data.eval_results
+    assert len(results) == 5 and 99.0 not in [result.metric_value for result in results]
+    assert b"secret" not in files["results.json"] and b"secret" not in files["README.md"]
+
+
 def test_a_reader_without_this_package_gets_the_test_metrics_of_the_run(hub, run, splits, tmp_path):
     push_run(run, REPO)
     captions = [caption for group in splits["test"]["captions"] for caption in group]
@@ -217,7 +231,7 @@ def test_who_sees_it(hub, run, caplog):
     ("missing", "message"),
     [
         ("config.yaml", "has no config.yaml; give the folder of a run"),
-        ("model", "has no model; the run has no such stage"),
+        ("model", "has no model; the run has no stage two"),
         ("README.md", "has no README.md; the run is not finished"),
     ],
 )
