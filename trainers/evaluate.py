@@ -4,16 +4,19 @@ import argparse
 import json
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import datasets
+from datasets.utils import tqdm
 
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search
 from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import (
     PROTOCOL,
+    RERANKINGS,
     EncodedSplit,
     OpenSetRates,
     TextToImageEvaluator,
@@ -23,7 +26,7 @@ from modeling_prompt_clip.retrieval import (
     open_set_scores,
 )
 from trainers.evaluation_pages import draw_pages
-from trainers.evaluation_report import TEXT_TO_IMAGE, Evaluation, grouped_metrics
+from trainers.evaluation_report import TEXT_TO_IMAGE, Evaluation, Reranked, grouped_metrics
 from trainers.files import write_json
 from trainers.splits import resolve_source
 
@@ -59,6 +62,10 @@ def main(argv: list[str] | None = None) -> int:
         evaluation.groups = grouped_metrics(evaluation.values[TEXT_TO_IMAGE], encoded, dataset, args.by)
     if args.false_alarm_rate is not None:
         evaluation.open_set = _open_set(args, encoded)
+    for name in tqdm(args.rerank, desc="re-ranking", delay=2):
+        rerank = RERANKINGS[name]()
+        values = evaluator.query_values(encoded, args.ties, rerank)
+        evaluation.reranked[name] = Reranked(asdict(rerank), values)
     if args.compare:
         other, other_encoded = _encode(args, args.compare, dataset)
         evaluation.compared_with = args.compare
@@ -150,6 +157,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PERCENT",
         help="also answer only above a threshold, which validation sets to this rate of answers for persons who are "
         "not in the gallery; such as 1",
+    )
+    parser.add_argument(
+        "--rerank",
+        action="append",
+        choices=RERANKINGS,
+        default=[],
+        help="also re-rank, and report it apart, because it uses the other queries and the gallery of the split; "
+        "may be given more than once",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help=f"also draw pages there, and add to {RESULTS}")

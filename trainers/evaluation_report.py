@@ -14,10 +14,28 @@ from modeling_prompt_clip.retrieval import (
     QueryValues,
     RetrievalMetrics,
     bootstrap_intervals,
+    compare_models,
     metrics_table,
 )
 
 TEXT_TO_IMAGE = "text_to_image"
+RERANKED_NOTE = (
+    "Outside the protocol: re-ranked by what the other queries and the gallery of the split say. Report it beside the "
+    "figures above, not in their place."
+)
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """What a re-ranking made of an evaluation.
+
+    Attributes:
+        settings: of the method.
+        values: of the queries, by direction.
+    """
+
+    settings: dict[str, Any]
+    values: dict[str, QueryValues]
 
 
 @dataclass
@@ -36,6 +54,7 @@ class Evaluation:
         open_set: how the threshold does that validation gave.
         compared_with: the other model, where there is one.
         comparisons: this model's figures minus the other's, by direction.
+        reranked: by method; never in the place of the plain figures.
     """
 
     model: str
@@ -49,6 +68,7 @@ class Evaluation:
     open_set: OpenSetRates | None = None
     compared_with: str | None = None
     comparisons: dict[str, Comparison] = field(default_factory=dict)
+    reranked: dict[str, Reranked] = field(default_factory=dict)
 
     @cached_property
     def intervals(self) -> dict[str, dict[str, Interval]]:
@@ -77,7 +97,19 @@ class Evaluation:
             row["open_set"] = asdict(self.open_set)
         if direction in self.comparisons:
             row["compared_with"] = {"method": self.compared_with, **_comparison_row(self.comparisons[direction])}
+        if self.reranked:
+            row["reranked"] = {name: self._reranked_row(found, direction) for name, found in self.reranked.items()}
         return row
+
+    def _reranked_row(self, found: Reranked, direction: str) -> dict[str, Any]:
+        intervals = bootstrap_intervals(found.values[direction])
+        comparison = compare_models(self.values[direction], found.values[direction])
+        return {
+            "settings": found.settings,
+            "metrics": found.values[direction].mean().to_dict(),
+            "intervals": {name: interval.to_list() for name, interval in intervals.items()},
+            "minus_plain": _comparison_row(comparison),
+        }
 
     def text(self) -> str:
         """Tables and sentences, a newline at the end."""
@@ -93,8 +125,24 @@ class Evaluation:
                 f"{self.open_set.miss_rate:.2f} % missed."
             )
         for direction, comparison in self.comparisons.items():
-            parts.append(_comparison_text(f"{self.model} minus {self.compared_with}, {direction}", comparison))
-        return "\n\n".join([*parts, f"Protocol: {self.protocol}."]) + "\n"
+            title = f"{self.model} minus {self.compared_with}, {direction.replace('_', ' ')}"
+            parts.append(_comparison_text(title, comparison))
+        parts.append(f"Protocol: {self.protocol}.")
+        return "\n\n".join([*parts, *self._reranked_text()]) + "\n"
+
+    def _reranked_text(self) -> list[str]:
+        """A table apart, and the paired differences from the plain ranking; nothing where nothing was re-ranked."""
+        if not self.reranked:
+            return []
+        table, differences = {}, []
+        for name, found in self.reranked.items():
+            settings = ", ".join(f"{key}={value}" for key, value in found.settings.items())
+            for direction, values in found.values.items():
+                words = direction.replace("_", " ")
+                table[f"{name}, {words}"] = values.mean()
+                comparison = compare_models(self.values[direction], values)
+                differences.append(_comparison_text(f"{name} ({settings}) minus plain, {words}", comparison))
+        return [RERANKED_NOTE, metrics_table(table, header="re-ranked"), *differences]
 
     def _interval_lines(self) -> list[str]:
         """One line a direction."""
@@ -146,7 +194,7 @@ def _comparison_text(title: str, comparison: Comparison) -> str:
         for name, value in comparison.differences.items()
     ]
     persons = f"found first more often: {len(comparison.gained)} persons, less often: {len(comparison.lost)}"
-    return f"{title.replace('_', ' ')}: {', '.join(parts)}; {persons}"
+    return f"{title}: {', '.join(parts)}; {persons}"
 
 
-__all__ = ["Evaluation", "grouped_metrics"]
+__all__ = ["Evaluation", "Reranked", "grouped_metrics"]

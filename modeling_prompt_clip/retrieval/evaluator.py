@@ -9,6 +9,7 @@ from torch import nn
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images
 from modeling_prompt_clip.retrieval.metrics import QueryValues, RetrievalMetrics, Ties, query_values
+from modeling_prompt_clip.retrieval.ranking import Reranking
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -105,12 +106,15 @@ class TextToImageEvaluator:
         """The means of `query_values`."""
         return {direction: values.mean() for direction, values in self.query_values(encoded).items()}
 
-    def query_values(self, encoded: EncodedSplit, ties: Ties = "pessimistic") -> dict[str, QueryValues]:
+    def query_values(
+        self, encoded: EncodedSplit, ties: Ties = "pessimistic", rerank: Reranking | None = None
+    ) -> dict[str, QueryValues]:
         """Ranks an encoded split.
 
         Args:
             encoded: from `encode`.
             ties: as for `retrieval_metrics`; the protocol is pessimistic.
+            rerank: as for `query_values`; the protocol has none.
 
         Returns:
             "text_to_image": every caption queries all images; "image_to_text": every image queries all captions. In
@@ -118,9 +122,10 @@ class TextToImageEvaluator:
         """
         images = encoded.image_embeds, encoded.image_person_ids
         texts = encoded.text_embeds, encoded.text_person_ids
+        options = {"ties": ties, "rerank": rerank}
         return {
-            "text_to_image": query_values(texts[0], images[0], texts[1], images[1], ties=ties),
-            "image_to_text": query_values(images[0], texts[0], images[1], texts[1], ties=ties),
+            "text_to_image": query_values(texts[0], images[0], texts[1], images[1], **options),
+            "image_to_text": query_values(images[0], texts[0], images[1], texts[1], **options),
         }
 
 

@@ -10,7 +10,14 @@ from typing import Literal
 
 import numpy as np
 
-from modeling_prompt_clip.retrieval.ranking import Embeddings, PersonIds, RelevantRanks, checked_ids, relevant_ranks
+from modeling_prompt_clip.retrieval.ranking import (
+    Embeddings,
+    PersonIds,
+    RelevantRanks,
+    Reranking,
+    checked_ids,
+    relevant_ranks,
+)
 from modeling_prompt_clip.retrieval.ties import expected_values
 
 __all__ = ["PERCENTAGES", "QueryValues", "RetrievalMetrics", "query_values", "retrieval_metrics"]
@@ -99,15 +106,27 @@ def query_values(
     *,
     ties: Ties = "pessimistic",
     block_size: int = 1024,
+    rerank: Reranking | None = None,
 ) -> QueryValues:
     """Hits, average precision and inverse negative penalty of every query; see `retrieval_metrics`.
+
+    Args:
+        query_embeds: `[queries, dim]`.
+        gallery_embeds: `[gallery, dim]`.
+        query_person_ids: `[queries]` integers.
+        gallery_person_ids: `[gallery]` integers.
+        ties: `"pessimistic"`, `"optimistic"` or `"expected"`.
+        block_size: queries scored at once.
+        rerank: such as `KReciprocal()`; ranks by its scores instead of inner products. Results with one are to be
+            reported apart from results without.
 
     Raises:
         TypeError, ValueError: as `retrieval_metrics`.
     """
     if ties not in ("pessimistic", "optimistic", "expected"):
         raise ValueError(f"ties={ties!r} is unknown; use 'pessimistic', 'optimistic' or 'expected'")
-    blocks = relevant_ranks(query_embeds, gallery_embeds, query_person_ids, gallery_person_ids, block_size=block_size)
+    embeds_and_ids = (query_embeds, gallery_embeds, query_person_ids, gallery_person_ids)
+    blocks = relevant_ranks(*embeds_and_ids, block_size=block_size, rerank=rerank)
     rows, values = zip(*((block.rows, _block_values(block, ties)) for block in blocks), strict=True)
     rows = np.concatenate(rows)
     query_ids = checked_ids(query_person_ids, "query_person_ids", len(query_embeds))

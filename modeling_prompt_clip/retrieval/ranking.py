@@ -4,7 +4,7 @@ The gallery is grouped by person once; each block of queries is then scored, its
 their ranks are counted. Neither a full argsort nor the queries x gallery matrix is ever held.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,25 @@ import torch
 
 from modeling_prompt_clip.retrieval.relevance import RelevantItems, match_identities
 
-__all__ = ["Embeddings", "PersonIds", "RelevantRanks", "checked_ids", "prepared", "relevant_ranks", "score_blocks"]
+__all__ = [
+    "Correction",
+    "Embeddings",
+    "PersonIds",
+    "RelevantRanks",
+    "Reranking",
+    "checked_ids",
+    "prepared",
+    "relevant_ranks",
+    "score_blocks",
+]
 
 
 Embeddings = torch.Tensor | np.ndarray
 PersonIds = torch.Tensor | np.ndarray | Sequence[int]
+# (query rows [b], their inner products with the gallery [b, gallery] in float64) -> scores of the same shape
+Correction = Callable[[np.ndarray, torch.Tensor], torch.Tensor]
+# (queries [queries, dim], gallery [gallery, dim]), all of them -> what corrects a block of scores
+Reranking = Callable[[torch.Tensor, torch.Tensor], Correction]
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,7 @@ def relevant_ranks(
     gallery_person_ids: PersonIds,
     *,
     block_size: int = 1024,
+    rerank: Reranking | None = None,
 ) -> Iterator[RelevantRanks]:
     """Ranks of the relevant items of every query that can be answered, block by block, in the order of the queries.
 
@@ -83,6 +98,7 @@ def relevant_ranks(
         query_person_ids: `[queries]` integers.
         gallery_person_ids: `[gallery]` integers.
         block_size: queries scored at once; memory grows with `block_size * gallery`.
+        rerank: sees all queries and the gallery in the order given, and no ids, and corrects the scores.
 
     Raises:
         TypeError: embeddings that are not floating point, ids that are not integers.
@@ -95,7 +111,10 @@ def relevant_ranks(
             f"none of the {len(queries)} person ids in query_person_ids occurs in gallery_person_ids; "
             "take queries and gallery from the same split"
         )
-    blocks = score_blocks(queries, gallery, answerable, block_size)
+    if rerank is None:
+        blocks = score_blocks(queries, gallery, answerable, block_size)
+    else:
+        blocks = _reranked_blocks(rerank, queries, gallery, relevant, answerable, block_size)
     return (_block_ranks(scores, relevant, rows) for rows, scores in blocks)
 
 
@@ -121,9 +140,20 @@ def prepared(
 
 
 def score_blocks(
-    queries: torch.Tensor, gallery: torch.Tensor, rows: np.ndarray, block_size: int
+    queries: torch.Tensor,
+    gallery: torch.Tensor,
+    rows: np.ndarray,
+    block_size: int,
+    correct: Correction | None = None,
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
     """(query rows `[b]`, scores `[b, gallery]`) of each block, gallery columns in the order given.
+
+    Args:
+        queries: `[queries, dim]`.
+        gallery: `[gallery, dim]`, on the same device.
+        rows: queries to score.
+        block_size: how many at once.
+        correct: what is done to inner products before they are rounded to the precision of the embeddings.
 
     Raises:
         ValueError: a block of less than one query.
@@ -135,7 +165,27 @@ def score_blocks(
     for block in torch.from_numpy(rows).split(block_size):
         # A float32 product differs in the last bit with the shape of the block, which would break ties by luck.
         scores = queries[block.to(queries.device)].double() @ columns
+        if correct is not None:
+            scores = correct(block.numpy(), scores)
         yield block.numpy(), scores.to(precision)
+
+
+def _reranked_blocks(
+    rerank: Reranking,
+    queries: torch.Tensor,
+    gallery: torch.Tensor,
+    relevant: RelevantItems,
+    rows: np.ndarray,
+    block_size: int,
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """As `score_blocks`, for a gallery grouped by person that the method sees in the order given.
+
+    The grouped order would tell it who is who wherever it goes by rows, as between equal scores.
+    """
+    order = torch.from_numpy(relevant.gallery_order).to(gallery.device)
+    as_given = gallery[order.argsort()]
+    blocks = score_blocks(queries, as_given, rows, block_size, rerank(queries, as_given))
+    return ((rows, scores[:, order]) for rows, scores in blocks)
 
 
 def _block_ranks(scores: torch.Tensor, relevant: RelevantItems, rows: np.ndarray) -> RelevantRanks:

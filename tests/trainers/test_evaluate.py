@@ -7,7 +7,7 @@ from PIL import Image
 import trainers.evaluate
 from modeling_prompt_clip import cli
 from modeling_prompt_clip.loading import load_model
-from modeling_prompt_clip.retrieval import TextToImageEvaluator
+from modeling_prompt_clip.retrieval import KnnCorrection, TextToImageEvaluator
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,40 @@ def test_a_model_is_no_better_than_itself(capsys):
         assert compared["gained_person_ids"] == compared["lost_person_ids"] == []
 
 
+def test_reranked_figures_stand_apart(expected, loaded, people, capsys):
+    model, processor = loaded
+    arguments = ["--rerank", "knn", "M", "--data", "cuhk_pedes", "--rerank", "k_reciprocal"]
+    assert trainers.evaluate.main([*arguments, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["direction"]: row["metrics"] for row in rows} == expected
+    evaluator = TextToImageEvaluator(people, processor)
+    corrected = evaluator.query_values(evaluator.encode(model), rerank=KnnCorrection())
+    for row in rows:
+        assert "no re-ranking" in row["protocol"]
+        assert list(row["reranked"]) == ["knn", "k_reciprocal"]
+        knn = row["reranked"]["knn"]
+        assert knn["settings"] == {"k": 32, "weight": 0.75}
+        assert knn["metrics"] == corrected[row["direction"]].mean().to_dict()
+        assert knn["metrics"]["mAP"] != row["metrics"]["mAP"]
+        difference = knn["metrics"]["mAP"] - row["metrics"]["mAP"]
+        assert knn["minus_plain"]["differences"]["mAP"] == pytest.approx(difference)
+        low, high = knn["intervals"]["mAP"]
+        assert low <= knn["metrics"]["mAP"] <= high
+    trainers.evaluate.main(arguments)
+    plain, apart = capsys.readouterr().out.split("\nOutside the protocol: ")
+    assert f"{expected['text_to_image']['mAP']:.2f}" in plain and "knn" not in plain
+    line = next(line for line in apart.splitlines() if line.startswith("knn, image to text "))
+    assert f"{corrected['image_to_text'].mean().mean_average_precision:.2f}" in line.split()
+    assert "\nk_reciprocal (k1=20, k2=6, original_weight=0.3) minus plain, text to image: R@1 " in apart
+
+
+def test_nothing_is_reranked_unless_asked_for(capsys):
+    trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--json"])
+    assert not any("reranked" in row for row in json.loads(capsys.readouterr().out))
+    trainers.evaluate.main(["M", "--data", "cuhk_pedes"])
+    assert "Outside the protocol" not in capsys.readouterr().out
+
+
 def test_groups_by_a_column(monkeypatch, people, capsys):
     cameras = people.add_column("camera", ["a", "b", None] * 3 + ["a"])
     monkeypatch.setattr(trainers.evaluate, "load_person_search", lambda *args, **options: cameras)
@@ -191,6 +225,7 @@ def test_other_results_are_not_overwritten(calls, tmp_path, content, problem):
         ["--data", "cuhk_pedes"],
         ["M", "--data", "cuhk_pedes", "--split", "dev"],
         ["M", "--data", "x", "--image_size", "0", "1"],
+        ["M", "--data", "x", "--rerank", "luck"],
     ],
 )
 def test_wrong_use_exits_with_2(arguments, capsys):
