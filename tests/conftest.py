@@ -25,7 +25,7 @@ from safetensors.torch import save_file  # noqa: E402
 from tokenizers.pre_tokenizers import ByteLevel  # noqa: E402
 
 if TYPE_CHECKING:
-    from hub_state import Hub
+    from hub_process import HubHandle
 
 torch.set_num_threads(1)
 transformers.utils.logging.disable_progress_bar()
@@ -172,24 +172,30 @@ def pictures() -> list[Image.Image]:
     return [Image.fromarray(pixels.numpy()) for pixels in noise]
 
 
+@pytest.fixture(scope="session")
+def hub_process() -> Iterator["HubHandle"]:
+    """A Hub in a process of its own, at one address for all tests, as the real one has."""
+    from hub_process import running_hub
+
+    with running_hub() as handle:
+        yield handle
+
+
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["Hub"]:
-    """A Hub of this test's own, which `huggingface_hub` in this process talks to as alice, retrying without pauses."""
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hub_process: "HubHandle") -> Iterator["HubHandle"]:
+    """An empty Hub, which `huggingface_hub` in this process talks to as alice, retrying without pauses."""
     from huggingface_hub import close_session, constants, hf_api
     from huggingface_hub.utils import _http
 
-    from hub_server import running_hub
-
-    with running_hub() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(hf_api.api, "endpoint", server.url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", server.token)
-        monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))
-        yield server
-        close_session()
+    hub_process.clear()
+    url = hub_process.url
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(hf_api.api, "endpoint", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", hub_process.token)
+    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))
+    yield hub_process
+    close_session()

@@ -6,8 +6,8 @@
         hub.fail("/commit/", status=500)  # the next commit fails
         assert hub.files("dataset", "alice/set") == {}
 
-It answers in threads of the test's process and keeps everything in memory. What it insists on, as the Hub does: a
-known token for what is private and for every change (401), one's own namespace (403), names that exist (404) and are
+It answers in a process of its own (`hub_process`) and keeps everything in memory. What it insists on, as the Hub does:
+a known token for what is private and for every change (401), one's own namespace (403), names that exist (404) and are
 new (409), the parent commit that the client believes in (412), and the SHA-256 of what is uploaded (400).
 
 Clients must have `HF_HUB_DISABLE_XET=1`: hf-xet speaks a protocol of its own. They find the server by `HF_ENDPOINT`,
@@ -18,34 +18,16 @@ import base64
 import hashlib
 import json
 import re
-import threading
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 
 import yaml
 
 from hub_state import Commit, Hub, HubError, Repository, Request, StoredFile, is_large
 
-__all__ = ["running_hub"]
-
-
-@contextmanager
-def running_hub() -> Iterator[Hub]:
-    """Runs a Hub on a free port of this machine until the end of the block."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    server.hub = Hub(url=f"http://127.0.0.1:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server.hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+__all__ = ["Handler"]
 
 
 class Reply(NamedTuple):
@@ -306,7 +288,7 @@ def _answer(hub: Hub, request: Request) -> Reply:
     raise HubError(404, f"no such page: {request.method} {request.path}")
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     """Reads a request, lets it fail where the test wants that, and writes the answer."""
 
     protocol_version = "HTTP/1.1"
@@ -334,7 +316,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             else:
-                reply = _json({"error": "a fault that the test asked for"}, fault.status, **fault.headers)
+                content = fault.content.replace("{authorization}", headers.get("authorization", ""))
+                named = {name.replace("_", "-"): text for name, text in fault.headers.items()}
+                reply = Reply(content.encode(), fault.status, named)
         self._write(reply)
 
     do_DELETE = do_GET = do_HEAD = do_POST = do_PUT = _handle

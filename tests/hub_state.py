@@ -1,6 +1,7 @@
 """What the Hub for tests (`hub_server`) keeps in memory: users, repositories, requests so far, faults to come."""
 
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Mapping
@@ -101,6 +102,7 @@ class Fault:
         method: of the request; None for any.
         status: of the answer; None: the connection is closed without one.
         times: requests left that fail.
+        content: of the answer; `{authorization}` in it stands for that header of the request.
         headers: of the answer, such as `Retry-After`.
     """
 
@@ -108,6 +110,7 @@ class Fault:
     method: str | None
     status: int | None
     times: int
+    content: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -151,13 +154,35 @@ class Hub:
             "HF_TOKEN": self.token if token is None else token,
         }
 
-    def fail(self, path: str, status: int, times: int = 1, method: str | None = None, **headers: str) -> None:
+    def fail(
+        self,
+        path: str,
+        status: int,
+        times: int = 1,
+        method: str | None = None,
+        message: str = "a fault that the test asked for",
+        **headers: str,
+    ) -> None:
         """Lets the next `times` requests whose path fits answer `status`; `Retry_After="0"` adds a header."""
-        self.faults.append(Fault(path, method, status, times, headers))
+        self.faults.append(Fault(path, method, status, times, json.dumps({"error": message}), headers))
 
     def drop(self, path: str, times: int = 1, method: str | None = None) -> None:
         """Lets the connection of the next `times` requests whose path fits be closed without an answer."""
         self.faults.append(Fault(path, method, None, times))
+
+    def impersonate(self, content: str) -> None:
+        """Lets something that is no Hub answer every request."""
+        self.faults.append(Fault("", None, 200, 1_000_000, content))
+
+    def heal(self) -> None:
+        """Lets nothing go wrong any more."""
+        self.faults.clear()
+
+    def clear(self) -> None:
+        """Forgets everything that happened."""
+        with self.lock:
+            for things in (self.repositories, self.large_files, self.requests, self.faults):
+                things.clear()
 
     def fault_of(self, request: Request) -> Fault | None:
         """Takes one from the first fault that fits a request and has some left."""
@@ -182,6 +207,10 @@ class Hub:
             stored = {path: StoredFile(content, is_large(path, len(content))) for path, content in files.items()}
             repository.add_commit(stored, "added by the test")
         return repository
+
+    def add_commit(self, kind: str, repo_id: str, files: Mapping[str, StoredFile], message: str) -> Commit:
+        """Makes a new newest state of a repository, without a client."""
+        return self.repository(kind, repo_id).add_commit(files, message)
 
     def files(self, kind: str, repo_id: str) -> dict[str, bytes]:
         """Returns the newest state of a repository: path -> content."""

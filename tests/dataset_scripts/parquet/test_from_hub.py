@@ -79,9 +79,9 @@ print(json.dumps(rows))
 def test_a_new_commit_is_seen_and_an_old_one_can_be_asked_for(online, splits, converted, tmp_path):
     first = push_dataset(converted, REPO)
     assert list(load_from_hub(REPO)) == ["train", "validation", "test"]
-    repository = online.repository("dataset", REPO)
-    left = {path: file for path, file in repository.commits[-1].files.items() if path.startswith("data/test")}
-    repository.add_commit(left, "test split alone")
+    files = online.repository("dataset", REPO).commits[-1].files
+    left = {path: file for path, file in files.items() if path.startswith("data/test")}
+    online.add_commit("dataset", REPO, left, "test split alone")
     assert list(load_from_hub(REPO)) == ["test"]
     assert list(load_from_hub(REPO, revision=first.commit)) == ["train", "validation", "test"]
 
@@ -89,7 +89,7 @@ def test_a_new_commit_is_seen_and_an_old_one_can_be_asked_for(online, splits, co
 def test_a_hub_that_fails_is_no_reason_to_take_an_old_copy(online, converted):
     push_dataset(converted, REPO)
     load_from_hub(REPO, "train")
-    online.repository("dataset", REPO).add_commit({}, "emptied")
+    online.add_commit("dataset", REPO, {}, "emptied")
     online.fail("/resolve/", status=500, times=1000)
     with pytest.raises(OSError, match=rf"^{REPO} cannot be loaded: "):
         load_from_hub(REPO, "train")

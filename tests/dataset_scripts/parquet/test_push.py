@@ -88,7 +88,7 @@ def test_a_refusal_is_one_line_and_the_next_push_works(hub, converted, page, sta
     with pytest.raises(OSError, match=rf"^{REPO} cannot be pushed: HTTP status {status}.*{remedy}") as error:
         push_dataset(converted, REPO)
     assert "\n" not in str(error.value) and hub.token not in str(error.value)
-    hub.faults.clear()
+    hub.heal()
     push_dataset(converted, REPO)
     assert hub.files("dataset", REPO) == uploaded(converted)
     assert state(converted) == before
@@ -99,7 +99,7 @@ def test_a_lost_connection_is_one_line(hub, converted, page):
     hub.drop(page, times=100)
     with pytest.raises(OSError, match=rf"^{REPO} cannot be pushed: the connection to the Hub failed or was lost"):
         push_dataset(converted, REPO)
-    hub.faults.clear()
+    hub.heal()
     push_dataset(converted, REPO)
     assert hub.files("dataset", REPO) == uploaded(converted)
 
@@ -123,13 +123,8 @@ def test_tokens(hub, converted, monkeypatch):
     assert hub.repositories == {}
 
 
-def test_what_the_server_says_is_passed_on_without_the_token(hub, converted, monkeypatch):
-    import hub_server
-
-    def quote(state, request):
-        raise hub_server.HubError(403, f"storage limit reached, {request.headers['authorization']}")
-
-    monkeypatch.setattr(hub_server, "_answer", quote)
+def test_what_the_server_says_is_passed_on_without_the_token(hub, converted):
+    hub.fail("", status=403, message="storage limit reached, {authorization}")
     with pytest.raises(OSError, match=r"HTTP status 403 \(storage limit reached, Bearer hf_\.\.\.\)\. This account"):
         push_dataset(converted, REPO)
 
@@ -189,10 +184,7 @@ def test_wrong_names(hub, converted, name):
     assert hub.requests == []
 
 
-def test_what_answers_is_no_hub(hub, converted, monkeypatch):
-    import hub_server
-
-    reply = hub_server.Reply(b"<html>Sign in to the wireless network</html>")
-    monkeypatch.setattr(hub_server, "_answer", lambda state, request: reply)
+def test_what_answers_is_no_hub(hub, converted):
+    hub.impersonate("<html>Sign in to the wireless network</html>")
     with pytest.raises(OSError, match="what answered is not the Hub"):
         push_dataset(converted, REPO)

@@ -1,3 +1,5 @@
+import multiprocessing
+
 import datasets
 import pytest
 import torch
@@ -14,6 +16,13 @@ def tiny_model(tiny_folder):
 @pytest.fixture(scope="session")
 def tiny_processor(tiny_folder):
     return PromptCLIPProcessor.from_pretrained(tiny_folder)
+
+
+@pytest.fixture
+def workers():
+    """How many of the processes live that the test has started."""
+    others = multiprocessing.active_children()
+    return lambda: len([process for process in multiprocessing.active_children() if process not in others])
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,3 @@
-import multiprocessing
-
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -80,17 +78,17 @@ def test_workers_give_the_same_embeddings(tiny_model, tiny_processor, images, pe
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_image_that_cannot_be_read_is_named(tiny_model, tiny_processor, images, tmp_path, num_workers):
+def test_an_image_that_cannot_be_read_is_named(tiny_model, tiny_processor, images, tmp_path, num_workers, workers):
     images[0].save(tmp_path / "short.jpg")
     (tmp_path / "short.jpg").write_bytes((tmp_path / "short.jpg").read_bytes()[:900])
     with Image.open(tmp_path / "short.jpg") as short:
         given = [*images[:7], short, *images[7:]]
         with pytest.raises(OSError, match=r"^image 7 \(counted from 0\) cannot be read: image file is truncated"):
             encode_images(tiny_model, tiny_processor, given, batch_size=5, num_workers=num_workers)
-    assert not multiprocessing.active_children()
+    assert not workers()
 
 
-def test_workers_end_when_the_model_fails(tiny_model, tiny_processor, images, monkeypatch):
+def test_workers_end_when_the_model_fails(tiny_model, tiny_processor, images, monkeypatch, workers):
     def fail(pixel_values, **options):
         raise RuntimeError("out of memory")
 
@@ -98,7 +96,7 @@ def test_workers_end_when_the_model_fails(tiny_model, tiny_processor, images, mo
     with pytest.raises(RuntimeError, match="out of memory") as error:
         encode_images(tiny_model, tiny_processor, images, batch_size=2, num_workers=2)
     # while the error lives, so do the variables of the function that it left
-    assert error.tb is not None and not multiprocessing.active_children()
+    assert error.tb is not None and not workers()
 
 
 def test_plain_clip_is_encoded(tiny_clip_folder, images):

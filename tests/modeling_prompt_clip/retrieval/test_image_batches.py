@@ -1,6 +1,5 @@
 import gc
 import io
-import multiprocessing
 import pickle
 import time
 from contextlib import closing
@@ -167,23 +166,23 @@ def test_no_images_are_no_batches(tiny_processor):
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("broken", [broken_column, broken_list])
-def test_a_broken_image_is_named_and_leaves_no_worker(tiny_processor, images, broken, num_workers):
+def test_a_broken_image_is_named_and_leaves_no_worker(tiny_processor, images, broken, num_workers, workers):
     start = time.monotonic()
     batches = image_batches(ImagePreparation(tiny_processor), broken(images, row=7), 5, num_workers=num_workers)
     assert len(next(batches)) == 5
     with pytest.raises(OSError, match=r"^image 7 \(counted from 0\) cannot be read: [^\n]*truncated[^\n]*$"):
         next(batches)
     gc.collect()
-    assert not multiprocessing.active_children()
+    assert not workers()
     assert time.monotonic() - start < 4  # a worker that is not told to stop waits for five seconds
 
 
-def test_closing_ends_the_workers(tiny_processor, images):
+def test_closing_ends_the_workers(tiny_processor, images, workers):
     start = time.monotonic()
     with closing(image_batches(ImagePreparation(tiny_processor), images, 1, num_workers=2)) as batches:
         next(batches)
-        assert len(multiprocessing.active_children()) == 2
-    assert not multiprocessing.active_children()
+        assert workers() == 2
+    assert not workers()
     assert time.monotonic() - start < 4
 
 
