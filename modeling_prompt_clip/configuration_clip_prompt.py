@@ -50,6 +50,13 @@ class ClipPromptConfig(PeftConfig):
         default=None,
         metadata={"help": "[height, width] in pixels; recorded from the base model, and checked on load."},
     )
+    base_towers: dict[str, list[int]] | None = field(
+        default=None,
+        metadata={
+            "help": "Layers and width of each tower, as in {'text': [12, 512], 'vision': [12, 768]}; recorded from "
+            "the base model, and checked on load."
+        },
+    )
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "The prompt slots; inferred from lengths and layers when None."}
     )
@@ -102,4 +109,22 @@ def check_base_model(model_config: dict[str, Any]) -> list[int]:
     return [size, size] if isinstance(size, int) else list(size)
 
 
-__all__ = ["CLIP_PROMPT", "ClipPromptConfig", "check_base_model"]
+def check_base_towers(adapter: ClipPromptConfig, model_config: dict[str, Any]) -> None:
+    """Record layers and widths of the base model's towers in an adapter that has none, or check that they agree.
+
+    Raises:
+        ValueError: the adapter was made for towers of another depth or width.
+    """
+    names = ("num_hidden_layers", "hidden_size")
+    towers = {tower: [model_config[f"{tower}_config"][name] for name in names] for tower in TOWERS}
+    for tower, (layers, width) in (adapter.base_towers or {}).items():
+        if towers[tower] != [layers, width]:
+            raise ValueError(
+                f"the adapter was made for a {tower} tower of {layers} layers of width {width}, that of this base "
+                f"model has {towers[tower][0]} of {towers[tower][1]}; load the base that it names, "
+                f"{adapter.base_model_name_or_path!r}"
+            )
+    adapter.base_towers = towers
+
+
+__all__ = ["CLIP_PROMPT", "ClipPromptConfig", "check_base_model", "check_base_towers"]

@@ -1,6 +1,7 @@
 """PromptCLIP: transformers' CLIP with fixed deep prompts in both towers and rectangular images."""
 
 import copy
+import importlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,13 +26,9 @@ from .configuration_prompt_clip import (
 from .prompted_towers import (
     PromptCLIPPreTrainedModel,
     PromptCLIPTextModel,
-    PromptCLIPVisionEmbeddings,
     PromptCLIPVisionModel,
     at_least_float32,
-    resize_position_grid,
 )
-
-POSITIONS = "position_embedding.weight"
 
 
 @dataclass
@@ -116,18 +113,13 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
         Returns `self` where the size does not change; otherwise a new model, which shares no tensor with this one.
 
         Raises:
-            ValueError: a size that the patches do not fill.
+            ValueError: a size that the patches do not fill, or positions that are offloaded.
         """
         if as_image_size(image_size, self.config.vision_config.patch_size) == self.vision_model.embeddings.image_size:
             return self
         model = copy.deepcopy(self)
         model.config.vision_config.image_size = list(image_size)
-        old = model.vision_model.embeddings
-        new = PromptCLIPVisionEmbeddings(model.config.vision_config).to(self.device, self.dtype)
-        weights = old.state_dict()
-        weights[POSITIONS] = resize_position_grid(weights[POSITIONS], old.grid, new.grid)
-        new.load_state_dict(weights, strict=True)
-        model.vision_model.embeddings = new.train(self.training)
+        model.vision_model.embeddings.follow_image_size()
         return model
 
     @can_return_tuple
@@ -184,6 +176,22 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
             text_model_output=text,
             vision_model_output=vision,
         )
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Upload the model with its processor, its code and a card; a new repository is private unless told otherwise.
+
+        Args:
+            repo_id: `USER/NAME`.
+            **kwargs: see `modeling_prompt_clip.hub.push_model`: `processor`, `private`, `license`, `token`, ...; those
+                of every transformers model where this code itself came from the Hub.
+
+        Raises:
+            ValueError, HfHubHTTPError: see `push_model`.
+        """
+        if not __name__.startswith("modeling_prompt_clip."):  # transformers sends remote code along by itself
+            return super().push_to_hub(repo_id, **{"private": True, **kwargs})
+        # not an import statement: code on the Hub is searched for those, and would be said to need the package
+        return importlib.import_module("modeling_prompt_clip.hub").push_model(self, repo_id, **kwargs)
 
     def update_prompt_config(self) -> None:
         """Write the prompts that the slots hold into the configuration, so that the model can be saved and loaded.

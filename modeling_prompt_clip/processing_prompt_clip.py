@@ -8,6 +8,13 @@ from transformers.processing_utils import ProcessorMixin
 
 from .configuration_prompt_clip import PromptCLIPConfig
 
+TENSORS = {"return_tensors": "pt"}
+# what holds where the caller says nothing, neither plainly nor for one modality
+DEFAULTS = {
+    "text_kwargs": {"padding": "longest", "truncation": True, "return_attention_mask": False, **TENSORS},
+    "images_kwargs": TENSORS,
+}
+
 
 def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig, **kwargs: Any) -> Any:
     """The tokenizer under a name, checked against the model that it is for and cut to its context.
@@ -92,11 +99,10 @@ class PromptCLIPProcessor(ProcessorMixin):
         Returns:
             `BatchFeature` with `input_ids` `(captions, tokens)` and `pixel_values` `(images, 3, height, width)`.
         """
-        kwargs.setdefault("return_tensors", "pt")
-        if text is not None:
-            kwargs.setdefault("padding", "longest")
-            kwargs.setdefault("truncation", True)
-            kwargs.setdefault("return_attention_mask", False)
+        given = {*kwargs, *kwargs.get("common_kwargs", {})}
+        for modality, defaults in DEFAULTS.items():
+            left_open = {name: value for name, value in defaults.items() if name not in given}
+            kwargs[modality] = left_open | kwargs.get(modality, {})
         return super().__call__(images=images, text=text, **kwargs)
 
 

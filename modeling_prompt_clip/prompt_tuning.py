@@ -7,8 +7,9 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
 from peft.utils import PeftType, register_peft_method
 from torch import nn
+from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
 
-from .configuration_clip_prompt import CLIP_PROMPT, ClipPromptConfig, check_base_model
+from .configuration_clip_prompt import CLIP_PROMPT, ClipPromptConfig, check_base_model, check_base_towers
 from .configuration_prompt_clip import TOWERS, prompt_settings, validate_prompt_settings
 from .prompted_layers import PromptSlot, add_prompt_slots
 
@@ -105,6 +106,30 @@ class ClipPromptLayer(nn.Module, BaseTunerLayer):
             self.base_layer.set_prompts(self.base_layer.weight[: len(self.base_layer.weight) - length])
 
 
+def check_placement(model: nn.Module) -> None:
+    """Refuse a base model in which accelerate's `device_map` would silently keep prompts from working.
+
+    An adapter that is read into an offloaded model stays at its random start. A plain CLIP's layer whose `forward`
+    accelerate has replaced goes on as before when it is given a prompt slot, even after its hook was removed.
+
+    Raises:
+        ValueError: weights are offloaded, or the layers of a plain CLIP are, or were, spread over devices.
+    """
+    for module in model.modules():
+        if getattr(getattr(module, "_hf_hook", None), "offload", False):
+            raise ValueError(
+                f"the base model ({type(model).__name__}) is offloaded (device_map), where an adapter is not loaded; "
+                "load the adapter with modeling_prompt_clip.loading.load_model, save the merged model, and load that "
+                "with device_map"
+            )
+        if type(module) in (CLIPAttention, CLIPEncoderLayer) and "forward" in vars(module):
+            raise ValueError(
+                f"the layers of this {type(model).__name__} are wrapped (device_map), which would hide prompts from "
+                "them; load it as PromptCLIPModel.from_clip(base, image_size=..., device_map=...), or without "
+                "device_map"
+            )
+
+
 class ClipPromptModel(BaseTuner):
     """The tuner: puts a [`ClipPromptLayer`] into the prompt slots of a PromptCLIP or of a plain CLIP."""
 
@@ -113,12 +138,14 @@ class ClipPromptModel(BaseTuner):
     target_module_mapping: dict[str, list[str]] = {}
 
     def _prepare_adapter_config(self, peft_config: ClipPromptConfig, model_config: dict[str, Any]) -> ClipPromptConfig:
-        """Check the adapter against the model, record its image size, and infer the slots.
+        """Check the adapter against the model, record the model's sizes, and infer the slots.
 
         Raises:
-            ValueError: no CLIP with both towers, images of another size, or a prompted layer that does not exist.
+            ValueError: no CLIP with both towers, images or towers of another size, or a prompted layer that does not
+                exist.
         """
         size = check_base_model(model_config)
+        check_base_towers(peft_config, model_config)
         depths = {tower: model_config[f"{tower}_config"]["num_hidden_layers"] for tower in TOWERS}
         if peft_config.coupled_prompts and peft_config.prompt_layers is None and len(set(depths.values())) > 1:
             peft_config.prompt_layers = list(range(min(depths.values())))
@@ -138,6 +165,7 @@ class ClipPromptModel(BaseTuner):
         return peft_config
 
     def _prepare_model(self, peft_config: ClipPromptConfig, model: nn.Module) -> None:
+        check_placement(model)
         add_prompt_slots(model)
 
     def _create_and_replace(

@@ -56,7 +56,8 @@ def pooled_attention_mask(
         is_causal: whether the tower is causal (text).
     """
     if mask is not None:
-        return mask.expand(len(positions), -1, -1, -1).gather(2, positions.view(-1, 1, 1, 1).expand(-1, 1, 1, tokens))
+        batch = positions.shape[0]  # len() would fix it in an exported graph
+        return mask.expand(batch, -1, -1, -1).gather(2, positions.view(-1, 1, 1, 1).expand(-1, 1, 1, tokens))
     return (torch.arange(tokens, device=positions.device) <= positions.view(-1, 1, 1, 1)) if is_causal else None
 
 

@@ -49,17 +49,41 @@ class PromptCLIPVisionEmbeddings(CLIPVisionEmbeddings):
         nn.Module.__init__(self)
         self.config = config
         self.embed_dim = config.hidden_size
-        self.image_size = config.image_height_width
         self.patch_size = config.patch_size
-        self.grid = config.patch_grid
+        self._adopt_image_size()
         self.class_embedding = nn.Parameter(torch.randn(self.embed_dim))
         self.patch_embedding = nn.Conv2d(
             config.num_channels, self.embed_dim, kernel_size=self.patch_size, stride=self.patch_size, bias=False
         )
-        self.num_patches = self.grid[0] * self.grid[1]
-        self.num_positions = self.num_patches + 1
         self.position_embedding = nn.Embedding(self.num_positions, self.embed_dim)
         self.register_buffer("position_ids", torch.arange(self.num_positions).expand((1, -1)), persistent=False)
+
+    def _adopt_image_size(self) -> None:
+        """Take size, grid and number of positions from the configuration."""
+        self.image_size, self.grid = self.config.image_height_width, self.config.patch_grid
+        self.num_patches = self.grid[0] * self.grid[1]
+        self.num_positions = self.num_patches + 1
+
+    def follow_image_size(self) -> None:
+        """Resize the position embeddings to the configuration's image size, which has changed; in place.
+
+        The modules stay, and with them the devices that accelerate has given them.
+
+        Raises:
+            ValueError: the position embeddings are offloaded.
+        """
+        positions = self.position_embedding.weight
+        if positions.is_meta:
+            raise ValueError(
+                "the position embeddings are offloaded (device_map, or the meta device) and cannot be resized there; "
+                "load the model without device_map, resize and save it, and load that with device_map"
+            )
+        old = self.grid
+        self._adopt_image_size()
+        resized = resize_position_grid(positions.detach(), old, self.grid)
+        self.position_embedding.weight = nn.Parameter(resized, requires_grad=positions.requires_grad)
+        self.position_embedding.num_embeddings = self.num_positions
+        self.position_ids = torch.arange(self.num_positions, device=self.position_ids.device).expand((1, -1))
 
     def forward(self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool = False) -> torch.Tensor:
         """Embed images.
@@ -220,7 +244,8 @@ class PromptCLIPVisionModel(PromptCLIPPreTrainedModel, CLIPVisionModel):
             return super().forward(pixel_values, interpolate_pos_encoding, **kwargs)
         refuse_captured(kwargs)
         states = self.pre_layrnorm(self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding))
-        first = torch.zeros(len(states), dtype=torch.long, device=states.device)
+        # len() would fix the batch in an exported graph
+        first = torch.zeros(states.shape[0], dtype=torch.long, device=states.device)
         states = self.encoder(states, positions=first).last_hidden_state
         return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=self.post_layernorm(states[:, 0]))
 

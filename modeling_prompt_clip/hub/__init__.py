@@ -1,5 +1,6 @@
-"""What a folder needs to be loaded by people who have never heard of this package."""
+"""What a folder needs to be loaded by people who have never heard of this package, and how it gets to the Hub."""
 
+from modeling_prompt_clip.hub.push_model import push_model
 from modeling_prompt_clip.hub.remote_code import REMOTE_FILES, add_remote_code
 
-__all__ = ["REMOTE_FILES", "add_remote_code"]
+__all__ = ["REMOTE_FILES", "add_remote_code", "push_model"]

@@ -1,14 +1,21 @@
-"""Base models of both classes for the tests of the PEFT method."""
+"""Base models of both classes for the tests of the PEFT method, and one trained model for those of loading."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from peft import PeftModel
+from PIL import Image
 from torch import nn
 from transformers import CLIPModel
 
-from modeling_prompt_clip import PromptCLIPModel
+from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
+from modeling_prompt_clip.hub import add_remote_code
+from modeling_prompt_clip.loading import load_model
+
+PEOPLE = ["a man in red", "red " * 99]
 
 
 @pytest.fixture
@@ -37,3 +44,39 @@ def embed(
         return torch.cat([output.text_embeds, output.image_embeds])
 
     return embed
+
+
+@pytest.fixture(scope="session")
+def merged_folder(tiny_adapter_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model of 96x32 images with merged prompts, and its processor; tests must not change it."""
+    folder = tmp_path_factory.mktemp("models") / "merged"
+    for part in load_model(tiny_adapter_folder):
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published_folder(merged_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the model's code beside it, as on the Hub; tests must not change it."""
+    folder = shutil.copytree(merged_folder, tmp_path_factory.mktemp("models") / "published")
+    add_remote_code(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embed_people(pictures: list[Image.Image]) -> Callable[[nn.Module, PromptCLIPProcessor], torch.Tensor]:
+    """Embeddings of two captions, one of them too long, and three pictures, `(5, projection_dim)`."""
+
+    def embed_people(model: nn.Module, processor: PromptCLIPProcessor) -> torch.Tensor:
+        with torch.no_grad():
+            output = model.eval()(**processor(images=pictures, text=PEOPLE))
+        return torch.cat([output.text_embeds, output.image_embeds])
+
+    return embed_people
+
+
+@pytest.fixture(scope="session")
+def wanted(tiny_clip_folder: Path, tiny_adapter_folder: Path, embed_people: Callable) -> torch.Tensor:
+    """What the adapter on its base model says of these people, before anything was merged or saved."""
+    base, processor = load_model(tiny_clip_folder, image_size=(96, 32))
+    return embed_people(PeftModel.from_pretrained(base, tiny_adapter_folder), processor)

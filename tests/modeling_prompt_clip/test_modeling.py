@@ -120,6 +120,8 @@ def test_from_clip_resizes_only_the_positions(tiny_clip_folder: Path):
     positions = "vision_model.embeddings.position_embedding.weight"
     assert torch.equal(after.pop(positions), resize_position_grid(before.pop(positions), (4, 4), (6, 2)))
     assert all(torch.equal(after[name], before[name]) for name in before)
+    assert all(value.requires_grad for value in tall.parameters())
+    assert not any(value.requires_grad for value in tall.requires_grad_(False).resized((64, 64)).parameters())
 
 
 def test_rectangles_equal_clips_own_interpolation(tiny_clip_folder: Path, pixel_values: torch.Tensor):

@@ -87,6 +87,14 @@ def test_callers_may_choose_otherwise(processor: PromptCLIPProcessor):
     assert isinstance(processor(text=["red"], return_tensors="np")["input_ids"], np.ndarray)
 
 
+def test_callers_may_choose_for_one_modality(processor: PromptCLIPProcessor, pictures: list[Image.Image]):
+    """As sentence-transformers do."""
+    chosen = {"text_kwargs": {"padding": "max_length", "max_length": 20}, "common_kwargs": {"return_tensors": "np"}}
+    encoded = processor(images=pictures, text=["red"], **chosen)
+    assert encoded["input_ids"].shape == (1, 20) and "attention_mask" not in encoded
+    assert all(isinstance(value, np.ndarray) for value in encoded.values())
+
+
 def test_nothing_to_process_is_an_error(processor: PromptCLIPProcessor):
     with pytest.raises(ValueError, match="at least one input"):
         processor()

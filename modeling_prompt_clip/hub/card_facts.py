@@ -1,0 +1,93 @@
+"""What a model card says that differs from model to model; the rest stands in the template."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+__all__ = ["DataSource", "ModelCardFacts", "Snippet", "Table"]
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """Python lines that load the model.
+
+    Attributes:
+        lead: when to use them; a line that ends with a colon.
+        code: which leaves `model` and `processor`.
+    """
+
+    lead: str
+    code: str
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set that the model learned from.
+
+    Attributes:
+        name: as people write it.
+        terms: sentences on where it comes from and what may be done with it.
+        homepage: its page; empty where there is none.
+        citation: BibTeX; empty where there is none.
+    """
+
+    name: str
+    terms: str
+    homepage: str = ""
+    citation: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures, and what they say.
+
+    Attributes:
+        lead: a sentence or two that come before.
+        columns: headings; those after `labels` are set to the right.
+        rows: cells, as many as headings.
+        labels: how many columns at the left hold words.
+        remarks: paragraphs that come after.
+    """
+
+    lead: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    labels: int = 1
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelCardFacts:
+    """A model, as its card tells of it. What is empty is told to be not known, or left out.
+
+    Attributes:
+        name: title of the card.
+        summary: paragraph: what was made of what, for what.
+        details: input, output and size, by heading.
+        loading: ways to load the model.
+        image_size: (height, width) in pixels.
+        sources: data sets that it learned from.
+        data_notes: further sentences on the data.
+        recipe: points on how it was trained.
+        repeat: sentence on how to train it again.
+        results: tables.
+        protocol: how they were measured, and how weights were selected.
+        not_measured: paragraph on what nobody measured.
+        drawn: whether it has seen drawn pictures alone, and therefore knows nothing about people.
+        environment: sentence on machine and versions.
+    """
+
+    name: str
+    summary: str
+    loading: tuple[Snippet, ...]
+    image_size: tuple[int, int]
+    details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    sources: tuple[DataSource, ...] = ()
+    data_notes: tuple[str, ...] = ()
+    recipe: tuple[str, ...] = ()
+    repeat: str = ""
+    results: tuple[Table, ...] = ()
+    protocol: str = ""
+    not_measured: str = ""
+    drawn: bool = False
+    environment: str = ""

@@ -1,0 +1,92 @@
+"""`model.push_to_hub(...)`: a model with its processor, its code and a card, without a run folder."""
+
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import HfApi
+
+from modeling_prompt_clip.hub.model_card import card_of_model
+from modeling_prompt_clip.hub.remote_code import add_remote_code
+from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
+from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+
+__all__ = ["push_model"]
+
+CARD = "README.md"
+REPLACED = ["*.safetensors", "adapter_config.json"]  # what an earlier push may have left, and would be loaded
+
+
+def push_model(
+    model: PromptCLIPModel,
+    repo_id: str,
+    *,
+    processor: PromptCLIPProcessor | None = None,
+    private: bool = True,
+    license: str | None = None,
+    commit_message: str = "Upload model",
+    revision: str | None = None,
+    create_pr: bool = False,
+    max_shard_size: int | str = "50GB",
+    token: str | None = None,
+) -> str:
+    """Upload a model so that `AutoModel.from_pretrained(repo_id, trust_remote_code=True)` loads it anywhere.
+
+    A card that the repository has stays; a new one says what the model itself tells. A run with its figures is
+    published by `prompt-clip push`.
+
+    Args:
+        model: its prompts must be merged.
+        repo_id: `USER/NAME`; made where it does not exist.
+        processor: of the model; by default the one beside the weights that it was loaded from.
+        private: False makes a new repository public, or fills a public one: a model of this kind finds people.
+        license: identifier on the Hub; by default "other".
+        commit_message: of the commit.
+        revision: branch; by default the main one.
+        create_pr: propose the commit instead of making it.
+        max_shard_size: of one file of weights.
+        token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
+
+    Returns:
+        The address of the commit, or of the proposal.
+
+    Raises:
+        ValueError: no processor is given and none can be found; the repository is public and should be private.
+        huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails; the same call again goes on.
+    """
+    processor = processor or _own_processor(model)
+    api = HfApi(token=token)
+    api.create_repo(repo_id, private=private, exist_ok=True)
+    if private and not api.repo_info(repo_id).private:
+        raise ValueError(f"{repo_id} exists and is public; pass private=False if that is meant, or name another")
+    with tempfile.TemporaryDirectory(prefix="prompt_clip_push.") as folder:
+        model.save_pretrained(folder, max_shard_size=max_shard_size)
+        processor.save_pretrained(folder)
+        add_remote_code(folder)
+        if not api.file_exists(repo_id, CARD, revision=revision):
+            Path(folder, CARD).write_text(card_of_model(model, repo_id, license), encoding="utf-8")
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            delete_patterns=REPLACED,
+            commit_message=commit_message,
+            revision=revision,
+            create_pr=create_pr,
+        )
+    return commit.pr_url or commit.commit_url
+
+
+def _own_processor(model: PromptCLIPModel) -> PromptCLIPProcessor:
+    """The processor beside the weights that a model was loaded from.
+
+    Raises:
+        ValueError: there is none.
+    """
+    remedy = "pass processor=PromptCLIPProcessor.from_pretrained(...)"
+    if not model.name_or_path:
+        raise ValueError(f"the model was not loaded from anywhere, so its processor is not known; {remedy}")
+    try:
+        return PromptCLIPProcessor.from_clip(
+            str(model.name_or_path), image_size=model.config.vision_config.image_height_width
+        )
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no processor could be read from {str(model.name_or_path)!r} ({error}); {remedy}") from error
