@@ -1,0 +1,115 @@
+"""A folder with both towers as ONNX and the processor's files, checked before anybody can see it."""
+
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from torch import nn
+
+from modeling_prompt_clip.export.check import check_onnx
+from modeling_prompt_clip.export.towers import ImageTower, TextTower, exportable_copy, write_onnx
+from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
+from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+
+__all__ = ["OnnxExport", "export_onnx"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OnnxExport:
+    """What was written.
+
+    Attributes:
+        folder: where.
+        files: bytes of each file, by its name.
+        inputs: shape of what each graph takes, by the graph's file; a name stands for a size that is free.
+        deviations: largest distance of an embedding from torch's, by the graph's file.
+    """
+
+    folder: Path
+    files: dict[str, int]
+    inputs: dict[str, list[str | int]]
+    deviations: dict[str, float]
+
+
+def export_onnx(model: nn.Module, processor: PromptCLIPProcessor, folder: str | Path) -> OnnxExport:
+    """Write `text.onnx`, `image.onnx` and the processor's files into a new folder.
+
+    `text.onnx` takes `input_ids` `(captions, tokens)`, int64, and gives `text_embeds`; `image.onnx` takes
+    `pixel_values` `(images, 3, height, width)`, float32, and gives `image_embeds`: both `(batch, projection_dim)`
+    unit vectors, float32. Batch and length are free. `tokenizer.json` pads and cuts as the model wants it, and
+    `processor_config.json` says how images are resized and normalised.
+
+    The files are compared with torch by onnxruntime under a temporary name; only then does `folder` appear.
+
+    Args:
+        model: a PromptCLIP, or a PEFT model of one, whose adapters are merged; of any dtype, exported in float32. It
+            stays as it is.
+        processor: the model's own.
+        folder: the folder to make; it must not exist.
+
+    Raises:
+        TypeError: another kind of model.
+        ValueError: the processor is of another image size, adapters that cannot be merged, or embeddings that differ
+            from torch's (see `check_onnx`); nothing is left behind.
+        OSError: the folder exists or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists; name a folder that does not")
+    model = exportable_copy(model)
+    _check_image_size(model, processor)
+    tokenizer = processor.tokenizer
+    towers = (TextTower(model, tokenizer.eos_token_id, tokenizer.pad_token_id), ImageTower(model))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        written = Path(temporary, folder.name)
+        processor.save_pretrained(written)
+        _write_tokenizer(processor, written / "tokenizer.json", towers[0].context)
+        deviations = {}
+        for tower in towers:
+            logger.info("exporting and checking %s", tower.file_name)
+            deviations[tower.file_name] = check_onnx(write_onnx(tower, written), tower)
+        files = {path.name: path.stat().st_size for path in sorted(written.iterdir())}
+        _publish(written, folder)
+    return OnnxExport(folder, files, {tower.file_name: tower.input_shape for tower in towers}, deviations)
+
+
+def _check_image_size(model: PromptCLIPModel, processor: PromptCLIPProcessor) -> None:
+    size = model.config.vision_config.image_height_width
+    if processor.image_size != size:
+        raise ValueError(
+            f"processor makes images of {processor.image_size}, the model takes {size} (height, width); give the "
+            "model's own processor, as load_model returns it"
+        )
+
+
+def _write_tokenizer(processor: PromptCLIPProcessor, path: Path, context: int) -> None:
+    """Fix padding and truncation in tokenizer.json, which transformers sets anew at each call.
+
+    The tokenizers library cuts a caption before it adds start and end: the end is kept.
+    """
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.enable_truncation(max_length=min(processor.tokenizer.model_max_length, context))
+    tokenizer.enable_padding(pad_id=processor.tokenizer.pad_token_id, pad_token=processor.tokenizer.pad_token)
+    tokenizer.save(str(path))
+
+
+def _publish(written: Path, folder: Path) -> None:
+    """Flush a folder and its files to disk and rename it."""
+    for path in [*written.iterdir(), written]:
+        _sync(path)
+    written.rename(folder)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
