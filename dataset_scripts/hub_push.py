@@ -10,7 +10,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from dataset_scripts.hub_errors import hub_errors_in_words
 
-__all__ = ["PushedRepository", "check_repo_id", "push_folder"]
+__all__ = ["PushedRepository", "check_repo_id", "open_repository", "push_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +32,47 @@ class PushedRepository:
     private: bool
 
 
-def check_repo_id(repo_id: str) -> None:
+def check_repo_id(repo_id: str, setting: str = "repo") -> None:
     """Refuses a name that no repository of a user can have.
+
+    Args:
+        repo_id: the name.
+        setting: that it was given by.
 
     Raises:
         ValueError: it is not of the form `USER/NAME`, or has signs that the Hub does not take.
     """
     if repo_id.count("/") != 1:
-        raise ValueError(f"repo is {repo_id!r}, but must be USER/NAME.")
+        raise ValueError(f"{setting} is {repo_id!r}, but must be USER/NAME.")
     validate_repo_id(repo_id)
+
+
+def open_repository(repo_id: str, repo_type: str, *, private: bool, token: str | None = None) -> tuple[str, bool]:
+    """Makes a repository where there is none; one that exists keeps its visibility.
+
+    Args:
+        repo_id: `USER/NAME`.
+        repo_type: `"model"` or `"dataset"`.
+        private: False makes a new repository public; True refuses a public one.
+        token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
+
+    Returns:
+        The address of its page, and whether it is private.
+
+    Raises:
+        ValueError: the repository is public and should be private.
+        OSError: the Hub refuses, fails or cannot be reached.
+    """
+    api = HfApi(token=token)
+    with hub_errors_in_words(repo_id, "pushed"):
+        url = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+        # The visibility of a repository that exists is not changed by making it again: look before anything is sent.
+        is_private = bool(api.repo_info(repo_id, repo_type=repo_type).private)
+    if not is_private and private:
+        raise ValueError(
+            f"{repo_id} exists and is public. Make it private on its page, choose another name, or pass --public."
+        )
+    return str(url), is_private
 
 
 def push_folder(
@@ -70,18 +102,11 @@ def push_folder(
         ValueError: the repository is public and should be private.
         OSError: the Hub refuses, fails or cannot be reached.
     """
-    api = HfApi(token=token)
+    url, is_private = open_repository(repo_id, repo_type, private=private, token=token)
+    if is_private and not private:
+        logger.warning("%s exists and is private; it stays private", repo_id)
     with hub_errors_in_words(repo_id, "pushed"):
-        url = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
-        # The visibility of a repository that exists is not changed by making it again: look before anything is sent.
-        is_private = bool(api.repo_info(repo_id, repo_type=repo_type).private)
-        if not is_private and private:
-            raise ValueError(
-                f"{repo_id} exists and is public. Make it private on its page, choose another name, or pass --public."
-            )
-        if is_private and not private:
-            logger.warning("%s exists and is private; it stays private", repo_id)
-        commit = api.upload_folder(
+        commit = HfApi(token=token).upload_folder(
             repo_id=repo_id,
             repo_type=repo_type,
             folder_path=folder,
@@ -89,4 +114,4 @@ def push_folder(
             delete_patterns=replaced,
             commit_message=message,
         )
-    return PushedRepository(repo_id, str(url), commit.oid, is_private)
+    return PushedRepository(repo_id, url, commit.oid, is_private)

@@ -6,6 +6,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
+from dataset_scripts.hub_push import check_repo_id
 from trainers.argument_ranges import check_ranges
 from trainers.argument_values import parse_json_dict, parse_numbers, parse_objectives
 from trainers.objectives.combined import first_temperatures
@@ -20,6 +21,7 @@ CHOICES = MappingProxyType(
         "on_leak": ("error", "drop", "allow"),
         "resume": ("no", "auto"),
         "sampling": ("shuffle", "identity", "length"),
+        "hub_strategy": ("end", "best", "every_save"),
     }
 )
 
@@ -150,6 +152,22 @@ class TwoStageTrainingArguments:
     eval_batch_size: int = field(default=128, metadata={"help": "Images or captions encoded at once in evaluation."})
     report_to: str = field(default="tensorboard", metadata={"help": "Tracker by accelerate's name, or 'none'."})
 
+    # the Hub
+    push_to_hub: bool = field(default=False, metadata={"help": "Upload the run to the Hub; needs hub_model_id."})
+    hub_model_id: str | None = field(
+        default=None, metadata={"help": "The repository, USER/NAME; made where there is none."}
+    )
+    hub_strategy: str = field(
+        default="end",
+        metadata={
+            "help": "When: at the 'end', or also whenever validation finds better weights ('best') or a checkpoint is "
+            "saved ('every_save')."
+        },
+    )
+    hub_private_repo: bool = field(
+        default=True, metadata={"help": "Whether a new repository is private; a public one is not filled then."}
+    )
+
     # optimisation, both stages
     batch_size: int = field(default=64, metadata={"help": "Caption-image pairs of one process in one step."})
     gradient_accumulation_steps: int = field(
@@ -269,6 +287,10 @@ class TwoStageTrainingArguments:
             raise ValueError(f"stages is {self.stages}; give 'one two', 'one' or 'two'")
         if self.resume == "auto" and self.overwrite_output_dir:
             raise ValueError("resume is auto and overwrite_output_dir is set; go on with the run or replace it")
+        if self.push_to_hub and not self.hub_model_id:
+            raise ValueError("push_to_hub is set, but hub_model_id is not; name the repository, USER/NAME")
+        if self.hub_model_id is not None:
+            check_repo_id(self.hub_model_id, "hub_model_id")
         if not isinstance(self.also_train_on, list):
             raise ValueError(f"also_train_on is {self.also_train_on!r}; it must be a list, such as [icfg_pedes=DIR]")
         if self.streaming and self.also_train_on:

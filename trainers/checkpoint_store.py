@@ -83,13 +83,17 @@ class CheckpointStore:
             files = {str(path.relative_to(folder)): _fingerprint(path) for path in _files(folder)}
             write_json(folder / FACTS, {"stage": stage, "step": step, "facts": dict(facts), "files": files})
 
-        self._write(self.folder / f"stage_{stage}-step_{step}", write_all)
+        self._write(self.state(stage, step), write_all)
         self._prune(stage, facts["best_step"])
 
     def save_best(self, stage: str, step: int, write: Callable[[Path], None]) -> None:
         """Write the best weights so far; those before stay until no state refers to them."""
         if self.writer:
             self._write(self.best(stage, step), write)
+
+    def state(self, stage: str, step: int) -> Path:
+        """Where the state of a step is."""
+        return self.folder / f"stage_{stage}-step_{step}"
 
     def best(self, stage: str, step: int) -> Path:
         """Where the best weights of a step are."""

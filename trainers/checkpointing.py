@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from trainers.checkpoint_store import Checkpoint, CheckpointStore
+from trainers.publishing.uploads import HubUploads
 from trainers.random_state import random_state, restore_random_state
 from trainers.sharding import is_cut, module_state
 
@@ -34,6 +35,7 @@ class StageCheckpoints:
             weights of the model where a launch has cut it into parts, and None where the model has them itself.
         load_weights: puts them back into the model while it is whole.
         facts: what must be the same when the run goes on: sizes of the data, number of processes.
+        uploads: of the process that sends weights to the Hub while the run goes on.
     """
 
     accelerator: Accelerator
@@ -43,6 +45,7 @@ class StageCheckpoints:
     save_weights: Callable[[Path, dict[str, torch.Tensor] | None], None]
     load_weights: Callable[[Path], None]
     facts: dict[str, Any]
+    uploads: HubUploads | None = None
 
     def save(self, step: int, best_step: int, state: dict[str, Any]) -> None:
         """Save everything that the steps to come depend on. All processes must call it.
@@ -64,6 +67,8 @@ class StageCheckpoints:
             torch.save({"loop": state, "random": random_states}, folder / STATE)
 
         self.store.save(self.stage, step, write, {**self.facts, "best_step": best_step})
+        if self.uploads is not None:
+            self.uploads.offer("every_save", self.stage, step, self.store.state(self.stage, step) / WEIGHTS)
         self.accelerator.wait_for_everyone()
 
     def restore_weights(self, checkpoint: Checkpoint) -> None:
@@ -90,6 +95,8 @@ class StageCheckpoints:
         """Save the best weights so far. All processes must call it."""
         weights = self._whole_weights()
         self.store.save_best(self.stage, step, lambda folder: self.save_weights(folder, weights))
+        if self.uploads is not None:
+            self.uploads.offer("best", self.stage, step, self.store.best(self.stage, step))
 
     def load_best(self, step: int) -> None:
         """Put the best weights, those of `step`, back into the model, once they are on disk; not into a cut one."""

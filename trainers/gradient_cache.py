@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
 from torch import nn
 from torch.utils.checkpoint import get_device_states, set_device_states
 
@@ -108,17 +107,4 @@ def split_gradients(encoded: Encoded, size: int) -> list[tuple[torch.Tensor | No
     return [(image, text, mlm) for image, text in zip(*columns, strict=True)]
 
 
-def check_micro_batches(accelerator: Accelerator, micro_batch_size: int) -> None:
-    """See that a launch can cache gradients.
-
-    Raises:
-        ValueError: the model is cut into parts among the processes, and micro batches are asked for.
-    """
-    if micro_batch_size and accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        raise ValueError(
-            f"micro_batch_size is {micro_batch_size}, and {accelerator.distributed_type.value} cuts the model into "
-            "parts; set micro_batch_size to 0, or launch with ddp"
-        )
-
-
-__all__ = ["GradientCache", "check_micro_batches", "split", "split_gradients"]
+__all__ = ["GradientCache", "split", "split_gradients"]

@@ -18,6 +18,23 @@ WORLD_SIZE_VARIABLES = (
     "SLURM_STEP_NUM_TASKS",
 )
 
+# settings that launches which cut model or optimizer into parts do not take, and why
+_WHOLE_WEIGHTS = "which needs weights that are whole, and they are cut into parts"
+_CUT = {
+    "mixed_precision": "which was not tried",
+    "compile": "which was not tried",
+    "micro_batch_size": _WHOLE_WEIGHTS,
+    "ema_decay": _WHOLE_WEIGHTS,
+    "stage_two_lora_rank": _WHOLE_WEIGHTS,
+    "coupled_prompts": _WHOLE_WEIGHTS,
+}
+_UNTRIED = {
+    DistributedType.FSDP: _CUT,
+    # temperatures are limited in the model, and DeepSpeed's optimizer would write its own over them
+    DistributedType.DEEPSPEED: {**_CUT, "learn_temperature": "which was not tried"},
+}
+_ALLOWED = {("mixed_precision", "no"), ("mixed_precision", "bf16")}
+
 
 def expected_processes(environment: Mapping[str, str]) -> tuple[int, str] | None:
     """How many processes whoever started this one asked for, and how that is known; `None` where nothing tells.
@@ -75,43 +92,21 @@ def check_launch(accelerator: Accelerator) -> None:
 
 
 def check_sharding(accelerator: Accelerator, args: TwoStageTrainingArguments) -> None:
-    """Refuse launches that cut model or optimizer into parts in a way that was never tried.
+    """Refuse launches that cut model or optimizer into parts together with what was never tried there.
 
     Raises:
         ValueError: the launch is one of FSDP's first version, of another ZeRO stage than 2, or of one of both with
-            settings that were not tried there.
+            settings that it cannot serve or that were not tried there.
     """
     kind = accelerator.distributed_type
     if kind == DistributedType.FSDP and not accelerator.is_fsdp2:
         raise ValueError("this launch is one of FSDP version 1; set fsdp_version: 2, or take --launch fsdp2")
     if kind == DistributedType.DEEPSPEED and (stage := accelerator.state.deepspeed_plugin.zero_stage) != 2:
         raise ValueError(f"this launch is one of DeepSpeed's zero_stage {stage}; set 2, or take --launch fsdp2")
-    if kind not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        return
-    if args.mixed_precision == "fp16":
-        raise ValueError(f"mixed_precision is 'fp16', which is not done under {kind.value} here; take bf16")
-    # temperatures are limited in the model, and DeepSpeed's optimizer would write its own over them
-    untried = ("compile", "learn_temperature") if kind == DistributedType.DEEPSPEED else ("compile",)
-    for name in untried:
-        if getattr(args, name):
-            raise ValueError(f"{name} is set, which is not done under {kind.value} here; take --launch ddp")
+    for name, reason in _UNTRIED.get(kind, {}).items():
+        value = getattr(args, name)
+        if value and (name, value) not in _ALLOWED:
+            raise ValueError(f"{name} is {value!r}, {reason} under {kind.value}; leave it out, or take --launch ddp")
 
 
-def check_settings_for_sharding(accelerator: Accelerator, args: TwoStageTrainingArguments) -> None:
-    """Refuse settings that need whole weights in every process where the launch cuts them into parts.
-
-    Raises:
-        ValueError: the launch is one of FSDP or DeepSpeed, and such a setting is on.
-    """
-    kind = accelerator.distributed_type
-    if kind not in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        return
-    for name in ("ema_decay", "stage_two_lora_rank", "coupled_prompts"):
-        if value := getattr(args, name):
-            raise ValueError(
-                f"{name} is {value}, which needs whole weights, and {kind.value} cuts them into parts; leave it out, "
-                "or take --launch ddp"
-            )
-
-
-__all__ = ["check_launch", "check_settings_for_sharding", "check_sharding", "check_world_size", "expected_processes"]
+__all__ = ["check_launch", "check_sharding", "check_world_size", "expected_processes"]

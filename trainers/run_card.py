@@ -1,139 +1,170 @@
-"""The card of a run: what was trained, on what, how well, and what it must not be used for."""
+"""The cards of a run, its own and its adapter's: what was trained, on what, how well, and what it is not for."""
 
-import json
+import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
+import torch
+from accelerate import PartialState
+from huggingface_hub import ModelCardData
+
+from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
+from modeling_prompt_clip.hub.card_facts import ModelCardFacts, Snippet
+from modeling_prompt_clip.hub.model_card import (
+    TAGS,
+    adapter_loading,
+    hub_name,
+    model_details,
+    render_model_card,
+    with_front_matter,
+)
 from trainers.arguments import TwoStageTrainingArguments
+from trainers.card_results import not_measured, protocol, results_table
+from trainers.data_sources import base_label, base_source, data_sources, is_drawn, sources_of
+from trainers.files import write_atomically
 from trainers.run_folder import RunFolder
-from trainers.splits import resolve_source, source_label
+from trainers.run_recipe import recipe_points
 from trainers.stage import StageResult
 
-METRICS = ("R@1", "R@5", "R@10", "mAP", "mINP")
 LIBRARIES = ("torch", "transformers", "peft", "accelerate")
-
-CARD = """# {name}
-
-A PromptCLIP for text-to-image person re-identification: a sentence is the query, the answer is a ranking of
-person images. Trained in stages after "Prompt Decoupling" (arXiv 2401.02173) on `{dataset}`, from `{base_model}`,
-with {height}x{width} images. Losses, schedule and prompt layout are this package's choices; nothing here claims to
-reproduce the paper's table.
-
-## Load it
-
-```python
-{snippet}
-```
-
-## Results
-
-Every caption queries all images of the split; relevant = same person; ties are resolved pessimistically; no
-re-ranking. Weights were selected by {selection}; the test split was evaluated once, at the end. In
-brackets: 95 % intervals over persons (2,000 bootstrap draws); they do not say what another seed would change.
-
-{results}
-
-## Training
-
-{training}
-
-Every setting is in `config.yaml`; `prompt-clip train --config config.yaml --output_dir NEW` repeats the run.
-Environment: {environment}.
-
-## What it must not be used for
-
-It finds people. Do not use it to identify, follow or profile anybody without a legal basis and, where the law asks for
-it, consent; not for law enforcement, border control, employment or retail profiling; not to search by ethnicity,
-religion, health or other protected attributes; not for any automatic decision about a person. In the European Union
-remote biometric identification is prohibited or high-risk under the AI Act, and GDPR applies. A ranking always puts
-somebody first: results are candidates for a person to check, never identities. Captions and cameras of the training
-data are biased in dress, season, place and demographics, and so is the model. Embeddings of people are personal data:
-keep them no longer than needed, and delete them on request.
-"""
+CARD = "README.md"
+PAPER = '"Prompt Decoupling" (arXiv 2401.02173)'
 
 
 def write_run_card(
     run: RunFolder, args: TwoStageTrainingArguments, stages: Mapping[str, StageResult], notes: Sequence[str] = ()
 ) -> Path:
-    """Write `README.md` into a run folder, from what the run measured and nothing else.
+    """Write `README.md` into a run folder, and into its `adapter`, from what the run measured and nothing else.
 
     Args:
         run: the folder.
         args: settings of the run.
         stages: how each stage ended.
         notes: sentences on the data, see [`RunSplits`].
+
+    Returns:
+        The card of the run.
     """
-    entries = json.loads(run.results.read_text(encoding="utf-8"))
-    selected = any(entry["split"] == "validation" and entry["stage"] != "base" for entry in entries)
-    text = CARD.format(
+    facts = run_facts(run, args, stages, notes)
+    write_atomically(run.path / CARD, render_model_card(facts).encode())
+    if "one" in stages:
+        card = render_model_card(adapter_facts(facts, run, args, stages["one"]))
+        data = ModelCardData(library_name="peft", base_model=hub_name(args.base_model), tags=list(TAGS))
+        write_atomically(run.adapter / CARD, with_front_matter(card, data).encode())
+    return run.path / CARD
+
+
+def run_facts(
+    run: RunFolder, args: TwoStageTrainingArguments, stages: Mapping[str, StageResult], notes: Sequence[str] = ()
+) -> ModelCardFacts:
+    """What the card of a run tells; see [`write_run_card`]."""
+    rows = [row for row in run.recorded() if "stage" in row]  # others are evaluations that were added later
+    whole = run.model.is_dir()
+    return ModelCardFacts(
         name=run.path.name,
-        dataset=source_label(*resolve_source(args.dataset, args.data_dir)),
-        base_model=args.base_model,
-        height=args.image_size[0],
-        width=args.image_size[1],
-        snippet=loading_snippet("two" in stages),
-        selection="R@1 on the validation split" if selected else "nothing: the last weights of each stage were kept",
-        results=results_table(entries),
-        training="\n".join(
-            [*(stage_line(args, name, result) for name, result in stages.items()), *(f"- {note}" for note in notes)]
-        ),
-        environment=", ".join(
-            [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in LIBRARIES)]
-        ),
+        summary=summary(args, stages),
+        details=model_details(PromptCLIPConfig.from_pretrained(run.model)) if whole else _adapter_details(args),
+        loading=run_loading("two" in stages),
+        image_size=tuple(args.image_size),
+        sources=(*data_sources(args), base_source(args.base_model)),
+        data_notes=tuple(notes),
+        recipe=recipe_points(args, stages, PartialState().num_processes),
+        repeat=_repeat(args),
+        results=(results_table(rows),) if rows else (),
+        protocol=protocol(rows),
+        not_measured=not_measured(args, rows),
+        drawn=is_drawn(args),
+        environment=run_environment(),
     )
-    path = run.path / "README.md"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
-def loading_snippet(has_model: bool) -> str:
-    """Python lines that load what the run leaves, from within the run folder."""
-    if has_model:
-        return (
-            "from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor\n\n"
-            'model = PromptCLIPModel.from_pretrained("model").eval()\n'
-            'processor = PromptCLIPProcessor.from_pretrained("model")'
-        )
-    return 'from modeling_prompt_clip.loading import load_model\n\nmodel, processor = load_model("adapter")'
+def adapter_facts(
+    facts: ModelCardFacts, run: RunFolder, args: TwoStageTrainingArguments, result: StageResult
+) -> ModelCardFacts:
+    """What the card of stage one's prompts tells.
+
+    Args:
+        facts: of the run.
+        run: its folder.
+        args: its settings.
+        result: how stage one ended.
+    """
+    rows = [row for row in run.recorded() if row.get("stage") == "one"]
+    return replace(
+        facts,
+        name=f"{run.path.name}, prompts of stage one",
+        summary=f"Deep prompts for `{base_label(args.base_model)}`, whose own weights stay as they are: an adapter "
+        f"for PEFT, trained on {_data_label(args)} in the first stage of {PAPER}.",
+        details=_adapter_details(args),
+        loading=adapter_loading("."),
+        recipe=recipe_points(args, {"one": result}, PartialState().num_processes),
+        results=(results_table(rows),) if rows else (),
+        protocol=protocol(rows),
+        not_measured=not_measured(args, rows),
+    )
 
 
-def results_table(entries: list[dict[str, Any]]) -> str:
-    """A Markdown table of `results.json`; figures of the test split with their intervals."""
-    head = f"| method | split | direction | {' | '.join(METRICS)} |"
-    rows = [
-        f"| {entry['method']} | {entry['split']} | {entry['direction'].replace('_', ' ')} | "
-        + " | ".join(_cell(entry, name) for name in METRICS)
-        + " |"
-        for entry in entries
-    ]
-    return "\n".join([head, "|---|---|---|" + "---:|" * len(METRICS), *rows])
+def run_loading(has_model: bool) -> tuple[Snippet, ...]:
+    """How what a run leaves is loaded from within the run folder."""
+    name = "model" if has_model else "adapter"
+    code = f'from modeling_prompt_clip.loading import load_model\n\nmodel, processor = load_model("{name}")'
+    return (Snippet("In the folder of the run:", code),)
 
 
-def _cell(entry: dict[str, Any], name: str) -> str:
-    """A figure, with its interval where it has one."""
-    value = f"{entry['metrics'][name]:.2f}"
-    if name not in entry.get("intervals", {}):
-        return value
-    low, high = entry["intervals"][name]
-    return f"{value} ({low:.2f} to {high:.2f})"
-
-
-def stage_line(args: TwoStageTrainingArguments, name: str, result: StageResult) -> str:
-    """One line on what a stage did."""
-    stage = args.stage(name)
-    losses = ", ".join(f"{loss} x {weight:g}" for loss, weight in stage.objectives.items())
-    trained = {"one": "prompts only, CLIP frozen", "two": "CLIP, its prompts fixed"}[name]
+def summary(args: TwoStageTrainingArguments, stages: Collection[str]) -> str:
+    """What was made of which model, in a sentence."""
+    base, data = f"`{base_label(args.base_model)}`", _data_label(args)
     if args.direct:
-        trained = "CLIP, without prompts (direct fine-tuning)"
-    if name == "two" and args.stage_two_lora_rank:
-        trained += f", by low-rank updates (LoRA, rank {args.stage_two_lora_rank}) that are merged now"
-    return (
-        f"- Stage {name}: {trained}; {losses}; {args.optimizer}, learning rate {stage.learning_rate:g}, batch "
-        f"{args.batch_size} a process; {result.steps} steps in {result.seconds:.0f} s, step {result.best_step} kept."
-    )
+        how = f"{base}, fine-tuned on {data} without prompts: the baseline of two-stage training after {PAPER}"
+    elif "two" not in stages:
+        how = f"{base} with deep prompts in both towers, which were trained on {data} in the first stage of {PAPER}"
+    elif args.adapter:
+        how = f"{base} with the prompts of an earlier run, fine-tuned on {data} in the second stage of {PAPER}"
+    else:
+        how = (
+            f"{base}, adapted to {data} in two stages after {PAPER}: first deep prompts in the frozen CLIP, then CLIP "
+            "with these prompts fixed"
+        )
+    return f"A PromptCLIP for text-to-image person re-identification: {how}."
 
 
-__all__ = ["write_run_card"]
+def run_environment() -> str:
+    """Machine and versions of this process, in a sentence."""
+    on_gpu = PartialState().device.type == "cuda"
+    device = torch.cuda.get_device_name() if on_gpu else f"a CPU with {os.cpu_count()} cores"
+    versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in LIBRARIES)])
+    return f"Trained on {device} ({platform.system()} {platform.machine()}), with {versions}."
+
+
+def _data_label(args: TwoStageTrainingArguments) -> str:
+    """The data sets of a run, in words."""
+    return " and ".join(source.name for source in data_sources(args))
+
+
+def _adapter_details(args: TwoStageTrainingArguments) -> dict[str, str]:
+    """Input and prompts; the rest is the base model's."""
+    height, width = args.image_size
+    layers = "each layer" if args.prompt_layers is None else f"layers {', '.join(map(str, args.prompt_layers))}"
+    return {
+        "Images": f"{height}x{width} pixels (height x width)",
+        "Prompts": f"{args.text_prompt_length} for text and {args.vision_prompt_length} for vision in {layers}",
+    }
+
+
+def _repeat(args: TwoStageTrainingArguments) -> str:
+    """How to train it again; places on the machine of the run are left to the reader."""
+    places = " --data_dir DIR" if args.data_dir else ""
+    if Path(args.base_model).expanduser().is_dir():
+        places += " --base_model DIR"
+    joined = sources_of(args)[1:]
+    if any(folder for _, folder in joined):
+        told = ["DIR" if name == "auto" else f"{name}=DIR" if folder else name for name, folder in joined]
+        places += f" --also_train_on {' '.join(told)}"
+    command = f"prompt-clip train --config config.yaml --output_dir NEW{places}"
+    return f"Every setting is in `config.yaml`; `{command}` repeats the run."
+
+
+__all__ = ["CARD", "adapter_facts", "run_facts", "run_loading", "summary", "write_run_card"]

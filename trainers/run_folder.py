@@ -26,6 +26,7 @@ CONTENTS = (
 MAY_DIFFER = frozenset(
     {"output_dir", "overwrite_output_dir", "resume", "save_steps", "save_total_limit", "num_workers", "report_to"}
     | {"data_dir", "eval_batch_size", "log_steps"}
+    | {"push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo"}
 )
 
 

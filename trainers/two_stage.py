@@ -6,7 +6,7 @@ Runs as `accelerate launch -m trainers.two_stage --config NAME_OR_FILE [--any_fi
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 from peft import PeftModel
 
+from dataset_scripts.hub_push import PushedRepository
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.cli import main as prompt_clip
 from modeling_prompt_clip.retrieval import (
     Interval,
     RetrievalMetrics,
     bootstrap_intervals,
-    metrics_table,
 )
 from modeling_prompt_clip.retrieval.report import dataset_sheet, ranked_strips
 from trainers.arguments import TwoStageTrainingArguments
@@ -30,17 +30,16 @@ from trainers.base_model import load_base, merged_adapter, new_prompt_config, pr
 from trainers.checkpoint_store import Checkpoint, CheckpointStore
 from trainers.checkpointing import StageCheckpoints, load_adapter_weights, load_model_weights, save_adapter
 from trainers.data import pair_loader
-from trainers.files import write_folder
-from trainers.gradient_cache import check_micro_batches
-from trainers.launch import relaunch
-from trainers.launch_check import check_launch, check_settings_for_sharding, check_sharding
+from trainers.given import name_what_was_given
+from trainers.launch_check import check_launch, check_sharding
 from trainers.layer_modes import check_compiler
 from trainers.lora import lora_model
 from trainers.objectives import CombinedObjective
 from trainers.preemption import Preempted, StopRequest
-from trainers.recipes import parse_arguments
+from trainers.publishing import HubUploads, push_run
 from trainers.run_card import write_run_card
 from trainers.run_folder import RunFolder, result_rows
+from trainers.run_weights import RunWeights
 from trainers.sharding import is_cut, model_to_train, weights_kind
 from trainers.splits import prepare_splits, split_evaluator
 from trainers.stage import StageLoop, StageResult
@@ -81,7 +80,7 @@ class TwoStageTrainer:
     ) -> None:
         if (model is None) != (processor is None):
             raise ValueError("model and processor belong together; pass both, or neither and set args.base_model")
-        self.args = args
+        self.args = args = name_what_was_given(args, model, splits)
         self.run = RunFolder(args.output_dir)
         self.goes_on = self.run.can_go_on(args)
         if not self.goes_on:
@@ -94,8 +93,6 @@ class TwoStageTrainer:
         )
         check_launch(self.accelerator)
         check_sharding(self.accelerator, args)
-        check_settings_for_sharding(self.accelerator, args)
-        check_micro_batches(self.accelerator, args.micro_batch_size)
         if args.compile:
             check_compiler(self.accelerator.device)
         # the data first: most of what goes wrong is there, and a base model may have to be downloaded
@@ -116,6 +113,10 @@ class TwoStageTrainer:
         self.store = CheckpointStore(
             self.run.checkpoints, writer=self.accelerator.is_main_process, keep=args.save_total_limit
         )
+        self.uploads: HubUploads | None = None
+        if args.push_to_hub and self.accelerator.is_main_process:
+            self.uploads = HubUploads(args, self.run)
+        self.weights = RunWeights(self.accelerator, self.run, self.store, self.processor)
         self.checkpoint: Checkpoint | None = None  # to go on from; forgotten once its stage runs
 
     def train(self) -> dict[str, RetrievalMetrics]:
@@ -132,6 +133,8 @@ class TwoStageTrainer:
             return self._train()
 
     def _train(self) -> dict[str, RetrievalMetrics]:
+        if self.uploads is not None:
+            self.uploads.open()
         finished = self._open_run()
         if self.args.report_to != "none":
             self.accelerator.init_trackers("two_stage")
@@ -148,13 +151,55 @@ class TwoStageTrainer:
             stages["two"] = self.stage_two(stages.get("one"), finished.get("two"))
             self._stop_between("training is done, the test is left")
         metrics = self._test(stages)
+        if self.uploads is not None:
+            self.uploads.wait()
         self.store.clear()
         if self.log is not None:
             self.log.close()
             self.run.draw_curves()
             write_run_card(self.run, self.args, stages, self.data.notes())
         self.accelerator.end_training()
+        if self.args.push_to_hub:
+            self._push_at_the_end()
         return metrics
+
+    def _push_at_the_end(self) -> None:
+        """Upload the run; where that fails, say that nothing is lost."""
+        try:
+            self.push_to_hub()
+        except OSError as error:
+            raise OSError(
+                f"{error} The run itself is finished, its figures are in {self.run.path / 'README.md'}; to try again: "
+                f"prompt-clip push {self.run.path} --repo {self.args.hub_model_id}"
+            ) from error
+
+    def push_to_hub(
+        self, repo_id: str | None = None, *, private: bool | None = None, license: str | None = None
+    ) -> PushedRepository | None:
+        """Upload the finished run, as `prompt-clip push` does; the run folder is not changed.
+
+        Args:
+            repo_id: `USER/NAME`; by default the setting `hub_model_id`.
+            private: False makes a new repository public; by default the setting `hub_private_repo`.
+            license: identifier on the Hub; see [`hub_card`] for the default.
+
+        Returns:
+            Where it is now; None in all processes but the first.
+
+        Raises:
+            ValueError: no name is given; a repository that is public and should be private.
+            OSError: the run is not finished; the Hub refuses, fails or cannot be reached.
+        """
+        repo_id = repo_id or self.args.hub_model_id
+        if repo_id is None:
+            raise ValueError("hub_model_id is not set; name the repository, USER/NAME")
+        if not self.accelerator.is_main_process:
+            return None
+        private = self.args.hub_private_repo if private is None else private
+        adapter_only = "two" not in self.args.stages
+        pushed = push_run(self.run.path, repo_id, adapter_only=adapter_only, private=private, license=license)
+        logger.info("the run is at %s (%s)", pushed.url, "private" if pushed.private else "public")
+        return pushed
 
     def _open_run(self) -> dict[str, StageResult]:
         """Make the run folder, or find out how far the run in it has come; returns the stages that are done."""
@@ -198,14 +243,14 @@ class TwoStageTrainer:
             finished: how the stage ended, where a run goes on after it.
         """
         if finished is not None:
-            self._publish("one", finished, self.run.adapter)
+            self.weights.place_adapter(finished.best_step)
             self.model = merged_adapter(self.model, str(self.run.adapter))
             return finished
         set_seed(self.args.seed)
         base = model_to_train(self.accelerator, self.model)
         model = prompted_model(self.args, base, self.processor, self.prompt_config, self.splits["train"])
         result = self._run_stage("one", model, partial(save_adapter, model), partial(load_adapter_weights, model))
-        self._publish("one", result, self.run.adapter)
+        self.weights.place_adapter(result.best_step)
         if is_cut(self.accelerator):
             self.model = merged_adapter(self.model, str(self.run.adapter)).to(self.accelerator.device)
         else:
@@ -220,7 +265,7 @@ class TwoStageTrainer:
             finished: how this stage ended, where a run goes on after it.
         """
         if finished is not None:
-            self._publish_model(finished)
+            self.weights.place_model(finished.best_step, self.model if self.args.stage_two_lora_rank else None)
             load_model_weights(self.model, self.run.model)
             return finished
         set_seed(self.args.seed + 1)
@@ -236,30 +281,12 @@ class TwoStageTrainer:
             result = self._run_stage("two", lora, partial(save_adapter, lora), partial(load_adapter_weights, lora))
             lora.unload()
         else:
-            save, load = partial(self._save_model, model), partial(load_model_weights, model)
+            save, load = partial(self.weights.save_model, model), partial(load_model_weights, model)
             result = self._run_stage("two", model, save, load)
-        self._publish_model(result)
+        self.weights.place_model(result.best_step, self.model if self.args.stage_two_lora_rank else None)
         if is_cut(self.accelerator) or self.args.stage_two_lora_rank:
             load_model_weights(self.model.to(self.accelerator.device), self.run.model)
         return result
-
-    def _save_model(
-        self, model: PromptCLIPModel, folder: Path, weights: dict[str, torch.Tensor] | None = None
-    ) -> None:
-        """Save a whole model, and its processor."""
-        model.save_pretrained(str(folder), state_dict=weights)
-        self.processor.save_pretrained(str(folder))
-
-    def _publish_model(self, result: StageResult) -> None:
-        """Move stage two's best weights to their place; low-rank updates are first added to the model's matrices."""
-        writes = self.args.stage_two_lora_rank and self.accelerator.is_main_process
-        if writes and not self.run.model.exists():
-            whole = self.run.checkpoints / "merged"  # where a kill leaves nothing that is not cleared
-            if not whole.exists():
-                merged = merged_adapter(self.model, str(self.store.best("two", result.best_step)))
-                write_folder(whole, partial(self._save_model, merged))
-            whole.rename(self.run.model)
-        self._publish("two", result, self.run.model)
 
     def _run_stage(
         self,
@@ -276,7 +303,7 @@ class TwoStageTrainer:
             "caption-image pairs": len(self.pairs),
             "persons": self.pairs.num_identities,
         }
-        checkpoints = StageCheckpoints(self.accelerator, self.store, name, model, save, load, facts)
+        checkpoints = StageCheckpoints(self.accelerator, self.store, name, model, save, load, facts, self.uploads)
         if checkpoint is not None:
             checkpoints.restore_weights(checkpoint)
         loop = self._stage_loop(name, model, checkpoints, done=checkpoint.step if checkpoint else 0)
@@ -333,14 +360,6 @@ class TwoStageTrainer:
             image_names=self.pairs.image_names,
         )
 
-    def _publish(self, stage: str, result: StageResult, target: Path) -> None:
-        """Move a stage's best weights to their place, where that has not been done yet."""
-        best = self.store.best(stage, result.best_step)
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process and not target.exists():
-            best.rename(target)
-        self.accelerator.wait_for_everyone()
-
     def _test(self, stages: Mapping[str, StageResult]) -> dict[str, RetrievalMetrics]:
         """Evaluate the final model on the test split, once, and draw its ranked strips."""
         evaluator = split_evaluator(self.args, self.accelerator, self.processor, self.splits, "test")
@@ -373,21 +392,6 @@ class TwoStageTrainer:
         self.run.record(result_rows(self.args, stage, split, step, entries, intervals))
         if stage == "base" and self.log is not None:  # the curves start here
             self.log.write({"stage": self.args.stages[0], "step": 0, "split": split, **entries["text_to_image"]})
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """`prompt-clip train`: parse the settings, train, print the test metrics."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    relaunch(argv)  # with --launch, this process becomes the launcher
-    trainer = TwoStageTrainer(parse_arguments(argv))
-    try:
-        metrics = trainer.train()
-    except Preempted as stop:
-        logger.warning("%s", stop)
-        return 0
-    if metrics and trainer.accelerator.is_main_process:
-        sys.stdout.write(metrics_table({name.replace("_", " "): values for name, values in metrics.items()}) + "\n")
-    return 0
 
 
 if __name__ == "__main__":

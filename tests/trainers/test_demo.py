@@ -5,8 +5,11 @@ import datasets
 import pytest
 import torch
 
+from dataset_scripts import load_person_search
 from modeling_prompt_clip.cli import main as prompt_clip
+from published import metrics_elsewhere
 from trainers.demo import (
+    RECIPE,
     SENTENCES,
     compare,
     direct_recipe,
@@ -73,8 +76,9 @@ def test_the_precision_is_one_that_accelerate_knows():
 
 
 @pytest.mark.slow
-def test_the_whole_demo_adapts_and_searches(tmp_path, capsys, caplog):
-    """Stage one at least 1.4 times, two-stage at least twice the zero-shot R@1 on persons never trained on."""
+def test_the_whole_demo_adapts_and_searches_and_is_published(tmp_path, capsys, caplog, hub):
+    """Stage one at least 1.4 times, two-stage at least twice the zero-shot R@1 on persons never trained on; and who
+    loads the published model without this package finds the run's own figures."""
     with caplog.at_level(logging.INFO):
         assert prompt_clip(["demo", "--output_dir", str(tmp_path / "run")]) == 0
     rows = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -83,3 +87,8 @@ def test_the_whole_demo_adapts_and_searches(tmp_path, capsys, caplog):
     assert rank_1["stage one"] >= 1.4 * rank_1["zero-shot"]
     assert rank_1["two-stage"] >= 2 * rank_1["zero-shot"]
     assert "zero-shot" in capsys.readouterr().out
+    assert prompt_clip(["push", str(tmp_path / "run"), "--repo", "alice/demo"]) == 0
+    reported = next(row["metrics"] for row in tested if row["method"] == "two-stage")
+    (tmp_path / "reader").mkdir()
+    found = metrics_elsewhere(hub, "alice/demo", load_person_search(RECIPE, None, "test"), tmp_path / "reader")
+    assert found == pytest.approx({name: reported[name] for name in found}, abs=0.05)

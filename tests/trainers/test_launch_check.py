@@ -67,11 +67,13 @@ def launch(kind, version=2):
 def test_cutting_takes_only_what_was_tried(kind, make_args):
     check_sharding(launch(kind), make_args(mixed_precision="bf16", gradient_checkpointing=True))
     cuts = kind != DistributedType.MULTI_GPU
-    untried = {"mixed_precision": "fp16", "compile": True}
+    untried = {"mixed_precision": "fp16", "compile": True, "micro_batch_size": 2}
+    untried |= {"ema_decay": 0.9, "stage_two_lora_rank": 4, "coupled_prompts": True}
     if kind == DistributedType.DEEPSPEED:
         untried["learn_temperature"] = True
     for name, value in untried.items():
-        with pytest.raises(ValueError, match=f"{name} is .*under {kind.value}") if cuts else contextlib.nullcontext():
+        refused = pytest.raises(ValueError, match=f"{name} is {value!r}, .* under {kind.value}; .*--launch ddp")
+        with refused if cuts else contextlib.nullcontext():
             check_sharding(launch(kind), make_args(**{name: value}))
 
 

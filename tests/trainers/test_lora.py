@@ -118,9 +118,9 @@ def test_a_killed_run_ends_as_an_undisturbed_one(train, tmp_path, monkeypatch):
     save_or_stop = StageLoop._save_or_stop
     for target, deadly in (
         ("trainers.stage.StageLoop._save_or_stop", die_in_stage_two),
-        ("trainers.two_stage.TwoStageTrainer._publish_model", die),
-        ("trainers.two_stage.write_folder", die_with_half_a_model),
-        ("trainers.two_stage.write_folder", die_before_the_model_is_in_its_place),
+        ("trainers.run_weights.RunWeights.place_model", die),
+        ("trainers.run_weights.write_folder", die_with_half_a_model),
+        ("trainers.run_weights.write_folder", die_before_the_model_is_in_its_place),
     ):
         with monkeypatch.context() as patched, pytest.raises(Killed):
             patched.setattr(target, deadly)

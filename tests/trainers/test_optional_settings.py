@@ -2,17 +2,14 @@
 
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
 from modeling_prompt_clip import PromptCLIPModel
 from trainers import TwoStageTrainer
-from trainers.launch_check import check_settings_for_sharding
 from trainers.stage import StageLoop
 from trainers.tracking import read_metrics
 
@@ -105,16 +102,6 @@ def test_coupled_prompts_are_published_as_fixed_ones(both_runs):
     model = PromptCLIPModel.from_pretrained(both_runs[0] / "model")
     assert model.config.text_config.prompt_length == model.config.vision_config.prompt_length == 4
     assert any("projections" in name for name in load_file(both_runs[0] / "adapter" / "adapter_model.safetensors"))
-
-
-@pytest.mark.parametrize("setting", [{"ema_decay": 0.9}, {"stage_two_lora_rank": 4}, {"coupled_prompts": True}])
-def test_what_needs_whole_weights_is_refused_where_they_are_cut(make_args, setting):
-    ((name, value),) = setting.items()
-    for kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        with pytest.raises(ValueError, match=f"{name} is {value}, .* {kind.value} cuts them into parts.*--launch ddp"):
-            check_settings_for_sharding(SimpleNamespace(distributed_type=kind), make_args(**setting))
-        check_settings_for_sharding(SimpleNamespace(distributed_type=kind), make_args(learn_temperature=True))
-    check_settings_for_sharding(SimpleNamespace(distributed_type=DistributedType.MULTI_GPU), make_args(**setting))
 
 
 def test_what_cannot_be_combined_is_refused_before_training(make_args, splits):

@@ -17,8 +17,10 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
 from modeling_prompt_clip.cli import main as prompt_clip
-from trainers import TwoStageTrainer, TwoStageTrainingArguments, two_stage
+from trainers import TwoStageTrainer, TwoStageTrainingArguments
+from trainers import train as train_command
 from trainers.preemption import Preempted
+from trainers.run_weights import RunWeights
 from trainers.stage import StageLoop
 from trainers.tracking import read_metrics
 
@@ -133,7 +135,7 @@ class Killed(BaseException):
     [
         "trainers.two_stage.TwoStageTrainer._look_at_training_set",
         "trainers.run_folder.RunFolder.finish_stage",
-        "trainers.two_stage.TwoStageTrainer._publish",
+        "trainers.run_weights.RunWeights._place",
         "trainers.two_stage.merged_adapter",
         "trainers.two_stage.ranked_strips",
         "trainers.checkpoint_store.CheckpointStore._prune",
@@ -218,14 +220,14 @@ def test_a_cluster_that_asks_is_answered(train, undisturbed, tmp_path, monkeypat
 
 
 def test_a_request_between_the_stages(train, undisturbed, tmp_path, monkeypatch):
-    publish = TwoStageTrainer._publish
+    place = RunWeights._place
 
-    def ask(trainer, stage, result, target):
+    def ask(weights, stage, best_step, target):
         os.kill(os.getpid(), signal.SIGTERM)
-        return publish(trainer, stage, result, target)
+        return place(weights, stage, best_step, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(TwoStageTrainer, "_publish", ask)
+        patch.setattr(RunWeights, "_place", ask)
         with pytest.raises(Preempted, match="stage one is done"):
             train(tmp_path / "run")
         with pytest.raises(Preempted, match="stage one is done"):
@@ -246,7 +248,7 @@ def test_the_command_says_how_to_go_on_and_succeeds(monkeypatch, caplog, make_ar
     message = "asked to stop: stage one is saved at step 3"
     monkeypatch.setattr(TwoStageTrainer, "train", lambda trainer: (_ for _ in ()).throw(Preempted(message)))
     monkeypatch.setattr(
-        two_stage,
+        train_command,
         "parse_arguments",
         lambda argv: make_args(
             dataset="synthetic_pedes",
@@ -254,7 +256,7 @@ def test_the_command_says_how_to_go_on_and_succeeds(monkeypatch, caplog, make_ar
             data_dir=str(tmp_path / "data"),
         ),
     )
-    assert two_stage.main([]) == 0
+    assert train_command.main([]) == 0
     assert message in caplog.text
 
 
@@ -304,7 +306,7 @@ def test_a_disk_that_is_full_in_the_middle(train, undisturbed, tmp_path, step, f
 def test_the_command_ends_with_status_1_where_the_disk_is_full(make_args, monkeypatch, tmp_path, capsys):
     persons = {"train_identities": 4, "validation_identities": 1, "test_identities": 1}
     options = {"dataset": "synthetic_pedes", "dataset_options": persons, "data_dir": str(tmp_path / "data")}
-    monkeypatch.setattr(two_stage, "parse_arguments", lambda argv: make_args(**options, **SETTINGS))
+    monkeypatch.setattr(train_command, "parse_arguments", lambda argv: make_args(**options, **SETTINGS))
     with full_disk_from(2, "two"):
         assert prompt_clip(["train"]) == 1
     said = capsys.readouterr().err

@@ -2,5 +2,6 @@
 
 from trainers.publishing.content import write_content
 from trainers.publishing.push import push_run
+from trainers.publishing.uploads import HubUploads
 
-__all__ = ["push_run", "write_content"]
+__all__ = ["HubUploads", "push_run", "write_content"]

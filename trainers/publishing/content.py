@@ -9,8 +9,11 @@ import yaml
 
 from modeling_prompt_clip.hub import add_remote_code
 from trainers.arguments import TwoStageTrainingArguments
+from trainers.data_sources import base_label, sources_of
 from trainers.publishing.hub_card import hub_card
+from trainers.run_card import CARD
 from trainers.run_folder import RunFolder
+from trainers.splits import source_label
 
 CURVES = ("loss.png", "learning_rate.png", "validation.png")  # the other plots show people of the data set
 PLACES = ("data_dir", "output_dir", "adapter")  # settings that say where files lie on this machine
@@ -34,13 +37,14 @@ def write_content(
     """
     run = RunFolder(folder)
     source = run.adapter if adapter_only else run.model
+    card = (run.adapter if adapter_only else run.path) / CARD
     for path, remedy in (
         (run.config, "give the folder of a run"),
         (source, f"the run has no stage {'one' if adapter_only else 'two'}"),
-        (run.path / "README.md", "the run is not finished: go on with --resume auto"),
+        (card, "the run is not finished: go on with --resume auto"),
     ):
         if not path.exists():
-            raise FileNotFoundError(f"{run.path} has no {path.name}; {remedy}")
+            raise FileNotFoundError(f"{run.path} has no {path.relative_to(run.path)}; {remedy}")
     settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     args = TwoStageTrainingArguments(**settings)
     if adapter_only and Path(args.base_model).is_dir():
@@ -51,11 +55,11 @@ def write_content(
     shutil.copytree(source, target)
     if not adapter_only:
         add_remote_code(target)
-    card = (run.path / "README.md").read_text(encoding="utf-8")
     # rows that `evaluate --output` has added name models and data by their places on this machine
     results = [row for row in run.recorded() if "stage" in row]
-    card = hub_card(card, args, results, repo_id, adapter_only=adapter_only, license=license)
-    (target / "README.md").write_text(card, encoding="utf-8")
+    text = card.read_text(encoding="utf-8")
+    text = hub_card(text, args, results, repo_id, adapter_only=adapter_only, license=license)
+    (target / CARD).write_text(text, encoding="utf-8")
     (target / "config.yaml").write_text(without_places(settings), encoding="utf-8")
     (target / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     for name in CURVES:
@@ -67,6 +71,10 @@ def write_content(
 def without_places(settings: dict[str, Any]) -> str:
     """The run's settings as YAML, without the places on this machine, which are nobody's business."""
     told = {name: value for name, value in settings.items() if name not in PLACES}
+    told["base_model"] = base_label(told["base_model"])
+    own, *joined = sources_of(TwoStageTrainingArguments(**settings))
+    told["dataset"] = own[0] if own[0] != "auto" else source_label(*own)
+    told["also_train_on"] = [name if name != "auto" else source_label(name, folder) for name, folder in joined]
     return yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
 
 

@@ -1,15 +1,23 @@
-"""The run's card as that of a repository: with the Hub's front matter, and loading by the repository's name."""
+"""The cards of a run as those of its repository: with the Hub's front matter, and loading by the repository's name."""
 
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from modeling_prompt_clip.hub.card_facts import ModelCardFacts, Snippet
+from modeling_prompt_clip.hub.model_card import (
+    adapter_loading,
+    card_data,
+    hub_loading,
+    hub_name,
+    render_loading,
+    render_model_card,
+    with_front_matter,
+)
 from trainers.arguments import TwoStageTrainingArguments
-from trainers.run_card import METRICS, loading_snippet
-from trainers.splits import resolve_source, source_label
-
-TAGS = ["clip", "person-re-identification", "text-to-image-retrieval", "prompt-tuning"]
-SYNTHETIC = ("synthetic_pedes", "stand-in")  # data set and base model that this package made itself
+from trainers.card_results import METRICS
+from trainers.data_sources import base_source, data_sources, is_drawn, sources_of
+from trainers.run_card import run_loading, summary
 
 
 def hub_card(
@@ -24,7 +32,8 @@ def hub_card(
     """The text of `README.md` on the Hub.
 
     Args:
-        card: of the run folder, see [`write_run_card`]; what its owner has written into it stays.
+        card: of the run folder, or of its adapter, see [`write_run_card`]; what its owner has written into it stays,
+            in the front matter too.
         args: settings of the run.
         results: its `results.json`; rows of the test split become the repository's `model-index`.
         repo_id: `USER/NAME`.
@@ -35,20 +44,66 @@ def hub_card(
     last = "direct" if args.direct else "two-stage"
     wanted = ("stage one" if adapter_only else last, "test", "text_to_image")  # the baselines beside it are others'
     tested = [row for row in results if (row["method"], row["split"], row["direction"]) == wanted]
-    dataset = source_label(*resolve_source(args.dataset, args.data_dir))
-    drawn = (args.dataset, args.base_model) == SYNTHETIC
-    data = ModelCardData(
-        language="en",
-        license=license or ("apache-2.0" if drawn else "other"),
-        library_name="peft" if adapter_only else "transformers",
-        pipeline_tag="zero-shot-image-classification",
-        tags=TAGS,
-        base_model=args.base_model if args.base_model.count("/") == 1 else None,
-        model_name=repo_id.partition("/")[2],
-        eval_results=[result for row in tested for result in eval_results(row, dataset)] or None,
+    dataset = data_sources(args)[0].name
+    figures = [result for row in tested for result in eval_results(row, dataset)]
+    owners, text = {}, card
+    if card.startswith("---\n"):
+        read = ModelCard(card)
+        owners, text = read.data.to_dict(), read.text.lstrip("\n")
+    license = license or owners.pop("license", None)
+    data = front_matter(args, repo_id.partition("/")[2], adapter_only, license, figures)
+    here = adapter_loading(".") if adapter_only else run_loading("two" in args.stages)
+    text = text.replace(render_loading(here), render_loading(_loading(repo_id, adapter_only)))
+    return with_front_matter(text, ModelCardData(**(data.to_dict() | owners | {"license": data.license})))
+
+
+def card_in_progress(args: TwoStageTrainingArguments, stage: str, step: int) -> str:
+    """The card of weights that are uploaded before the run ends, front matter included.
+
+    Args:
+        args: settings of the run, with `hub_model_id` set.
+        stage: `"one"` or `"two"`: prompts alone, or the whole model.
+        step: optimizer steps taken in that stage.
+    """
+    adapter_only = stage == "one"
+    facts = ModelCardFacts(
+        name=args.hub_model_id.partition("/")[2],
+        summary=f"{summary(args, [stage])} Training goes on: these are the weights of stage {stage} after {step} "
+        "steps. Nothing has been tested yet.",
+        loading=_loading(args.hub_model_id, adapter_only),
+        image_size=tuple(args.image_size),
+        sources=(*data_sources(args), base_source(args.base_model)),
+        recipe=("Every setting is in `config.yaml`. The rest is told when the run has ended.",),
+        drawn=is_drawn(args),
     )
-    text = card.replace(loading_snippet("two" in args.stages), hub_snippet(repo_id, adapter_only))
-    return f"---\n{data.to_yaml()}\n---\n\n{text}"
+    return with_front_matter(render_model_card(facts), front_matter(args, facts.name, adapter_only))
+
+
+def front_matter(
+    args: TwoStageTrainingArguments,
+    name: str,
+    adapter_only: bool = False,
+    license: str | None = None,
+    results: list[EvalResult] | None = None,
+) -> ModelCardData:
+    """What the Hub reads at the head of a card.
+
+    Args:
+        args: settings of the run.
+        name: of the model.
+        adapter_only, license: as for [`hub_card`].
+        results: figures of the test split.
+    """
+    license = license or ("apache-2.0" if is_drawn(args) else "other")
+    return card_data(
+        name,
+        library_name="peft" if adapter_only else "transformers",
+        license=license,
+        license_name="terms-of-the-training-data" if license == "other" else None,
+        base_model=hub_name(args.base_model),
+        datasets=[on_hub for name, _ in sources_of(args) if (on_hub := hub_name(name))] or None,
+        eval_results=results or None,
+    )
 
 
 def eval_results(row: dict[str, Any], dataset: str) -> list[EvalResult]:
@@ -68,18 +123,9 @@ def eval_results(row: dict[str, Any], dataset: str) -> list[EvalResult]:
     ]
 
 
-def hub_snippet(repo_id: str, adapter_only: bool) -> str:
-    """Python lines that load the repository."""
-    if adapter_only:
-        return (
-            "from modeling_prompt_clip.loading import load_model  # pip install prompt-clip-reid\n\n"
-            f'model, processor = load_model("{repo_id}")'
-        )
-    return (
-        "from transformers import AutoModel, AutoProcessor\n\n"
-        f'model = AutoModel.from_pretrained("{repo_id}", trust_remote_code=True).eval()\n'
-        f'processor = AutoProcessor.from_pretrained("{repo_id}", trust_remote_code=True)'
-    )
+def _loading(repo_id: str, adapter_only: bool) -> tuple[Snippet, ...]:
+    """How the repository is loaded."""
+    return adapter_loading(repo_id) if adapter_only else hub_loading(repo_id)
 
 
-__all__ = ["hub_card", "hub_snippet"]
+__all__ = ["card_in_progress", "eval_results", "front_matter", "hub_card"]

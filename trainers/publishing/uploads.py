@@ -1,0 +1,124 @@
+"""Uploads of a run while it goes on: one at a time, beside the training, which no failure of theirs stops."""
+
+import logging
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+import yaml
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+from dataset_scripts.hub_push import open_repository, push_folder
+from modeling_prompt_clip.hub import add_remote_code
+from trainers.arguments import TwoStageTrainingArguments
+from trainers.publishing.content import without_places
+from trainers.publishing.hub_card import card_in_progress
+from trainers.publishing.push import REPLACED
+from trainers.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+class HubUploads:
+    """Sends weights of a run to its repository while it goes on: prompts in stage one, the model in stage two.
+
+    While one upload is on its way, what becomes due is left out: the finished run is pushed at its end anyway.
+
+    Args:
+        args: settings of the run, with `hub_model_id` set.
+        run: its folder.
+    """
+
+    def __init__(self, args: TwoStageTrainingArguments, run: RunFolder) -> None:
+        self.args = args
+        self.run = run
+        self._thread: threading.Thread | None = None
+        self._explained = False
+
+    def open(self) -> None:
+        """Make the repository before anything is trained, so that what is wrong with it is known in time.
+
+        Raises:
+            ValueError: it is public and should be private; or the run ends with prompts whose base model nobody has.
+            OSError: the Hub refuses, fails or cannot be reached.
+        """
+        if "two" not in self.args.stages and Path(self.args.base_model).is_dir():
+            raise ValueError(
+                f"push_to_hub is set, but stage one leaves prompts of base_model {self.args.base_model!r}, a folder "
+                "that nobody else has; run stage two as well, or start from a base model on the Hub"
+            )
+        url, is_private = open_repository(self.args.hub_model_id, "model", private=self.args.hub_private_repo)
+        logger.info("the run will be at %s (%s)", url, "private" if is_private else "public")
+
+    def offer(self, occasion: str, stage: str, step: int, weights: Path) -> None:
+        """Start to upload weights if `hub_strategy` asks for it on this occasion.
+
+        Args:
+            occasion: `"best"` or `"every_save"`.
+            stage: `"one"` or `"two"`.
+            step: optimizer steps taken in that stage.
+            weights: the folder; it may change or go as soon as this returns.
+        """
+        if self.args.hub_strategy != occasion or self._cannot_be_sent(stage):
+            return
+        if self._thread is not None and self._thread.is_alive():
+            logger.info("step %d of stage %s is not uploaded: the upload before it is on its way", step, stage)
+            return
+        # in the run folder, where a kill leaves nothing that is not cleared
+        content = Path(tempfile.mkdtemp(prefix=".upload.", dir=self.run.checkpoints))
+        shutil.copytree(weights, content, dirs_exist_ok=True)
+        self._complete(content, stage, step)
+        message = f"Weights of stage {stage}, step {step}"
+        # a daemon: a run that is asked to stop does not wait for it, and half an upload changes no repository
+        self._thread = threading.Thread(target=self._upload, args=(content, message), daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until nothing is on its way."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _cannot_be_sent(self, stage: str) -> bool:
+        """Whether nobody else could use the stage's weights before its end; says so once."""
+        if stage == "one" and Path(self.args.base_model).is_dir():
+            reason = f"stage one's prompts belong to {self.args.base_model}, a folder that nobody else has"
+        elif stage == "two" and self.args.stage_two_lora_rank:
+            reason = "stage two's low-rank updates are merged when it is done"
+        else:
+            return False
+        if not self._explained:
+            logger.info("%s: uploads come later", reason)
+            self._explained = True
+        return True
+
+    def _complete(self, content: Path, stage: str, step: int) -> None:
+        """Add code, card and settings to weights."""
+        if stage == "two":
+            add_remote_code(content)
+        settings = yaml.safe_load(self.run.config.read_text(encoding="utf-8"))
+        (content / "config.yaml").write_text(without_places(settings), encoding="utf-8")
+        (content / "README.md").write_text(card_in_progress(self.args, stage, step), encoding="utf-8")
+
+    def _upload(self, content: Path, message: str) -> None:
+        """Upload a folder and remove it; what goes wrong is told and costs nothing else."""
+        had_bars = not are_progress_bars_disabled()
+        disable_progress_bars()  # they would be drawn across the training's own
+        try:
+            push_folder(
+                content,
+                self.args.hub_model_id,
+                "model",
+                private=self.args.hub_private_repo,
+                message=message,
+                replaced=REPLACED,
+            )
+        except (OSError, ValueError) as error:
+            logger.warning("%s Training goes on.", error)
+        finally:
+            shutil.rmtree(content, ignore_errors=True)
+            if had_bars:
+                enable_progress_bars()
+
+
+__all__ = ["HubUploads"]
