@@ -74,7 +74,17 @@ def main(argv: list[str] | None = None) -> int:
     if verb not in VERBS:
         return _fail("prompt-clip", f"unknown verb {verb!r}; {_suggestion(verb)}", status=2)
     _talk_on_stderr()
-    return _run(verb, arguments[1:])
+    return _run(verb, _with_underscores(arguments[1:]))
+
+
+def _with_underscores(arguments: list[str]) -> list[str]:
+    """Options may be written with hyphens as well: `--adapter-only` is `--adapter_only`. Values stay as they are."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    spelled = []
+    for argument in arguments[:end]:
+        name, equals, value = argument.partition("=")
+        spelled.append(f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument)
+    return spelled + arguments[end:]
 
 
 def _run(verb: str, arguments: list[str]) -> int:

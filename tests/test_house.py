@@ -38,6 +38,20 @@ def test_versions_agree():
     assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text()
 
 
+def test_everything_that_is_no_code_goes_into_the_wheel():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]
+    listing = subprocess.run(["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True)
+    data = {path for path in map(Path, listing.stdout.splitlines()) if path.suffix != ".py"}
+    packed = {
+        found.relative_to(ROOT)
+        for package, globs in patterns.items()
+        for pattern in globs
+        for found in (ROOT / package).glob(pattern)
+    }
+    assert data and data <= packed, f"left out: {sorted(data - packed)}"
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_files_stay_short(package):
     long = {

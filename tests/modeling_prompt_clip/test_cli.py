@@ -101,6 +101,22 @@ def test_an_error_without_words_still_says_something(verb, capsys):
     assert capsys.readouterr().err == "prompt-clip fake: error: ValueError\n"
 
 
+@pytest.mark.parametrize(
+    ("typed", "passed"),
+    [
+        (["RUN", "--adapter-only", "--repo", "me/a-b"], ["RUN", "--adapter_only", "--repo", "me/a-b"]),
+        (["--output-dir=runs/a-b", "-v"], ["--output_dir=runs/a-b", "-v"]),
+        (["--json", "--", "--a-b"], ["--json", "--", "--a-b"]),
+        ([], []),
+    ],
+)
+def test_options_may_be_written_with_hyphens(verb, typed, passed):
+    found = []
+    verb(lambda arguments: found.extend(arguments))
+    assert cli.main(["fake", *typed]) == 0
+    assert found == passed
+
+
 def test_the_traceback_is_shown_on_request(verb, capsys, monkeypatch):
     monkeypatch.setenv("PROMPT_CLIP_TRACEBACK", "1")
     verb(fails_with(ValueError("wrong")))
