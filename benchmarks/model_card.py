@@ -216,7 +216,7 @@ def environment(record: dict[str, Any]) -> str:
     machine = record["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     return (
-        f"Trained and tested on {record['date']}, {machine['processor']}, {machine['cores']} cores "
+        f"Tested, with intervals, on {record['date']}, {machine['processor']}, {machine['cores']} cores "
         f"({machine['system']}), with {versions}."
     )
 

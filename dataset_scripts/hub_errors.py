@@ -18,15 +18,15 @@ _REMEDIES = {
     403: "This account or token may not do that. To push, take a token with write permission and a repository of your "
     "own; to load, ask for access on the repository's page.",
     404: f"There is no such repository or revision, or it is private. Check its name. {_LOG_IN}",
-    409: "Somebody else is changing the repository. Run the same command again.",
-    412: "Somebody else has changed the repository meanwhile. Run the same command again.",
+    409: "Somebody else is changing the repository. Try again.",
+    412: "Somebody else has changed the repository meanwhile. Try again.",
     413: "It is too large for the Hub. Make the files smaller, or ask for more space.",
-    429: "Too many requests. Wait some minutes and run the same command again.",
+    429: "Too many requests. Wait some minutes and try again.",
 }
-_SERVER_FAULT = "The Hub has a fault. Run the same command again later: what has been uploaded is not sent again."
+_SERVER_FAULT = "The Hub has a fault. Try again later: what has been uploaded is not sent again."
 _OTHER = "Check the repository's name and the account's rights."
 _NO_CONNECTION = (
-    "the connection to the Hub failed or was lost ({}). Check the network and run the same command again: what has "
+    "the connection to the Hub failed or was lost ({}). Check the network and try again: what has "
     "been uploaded is not sent again."
 )
 _OFFLINE = "HF_HUB_OFFLINE is set, so no connection is made. Unset it."

@@ -1,16 +1,23 @@
 """Uploading a folder to a repository of the Hub, with care for who may see it."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from huggingface_hub import HfApi
+from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import validate_repo_id
 
 from dataset_scripts.hub_errors import hub_errors_in_words
 
 __all__ = ["PushedRepository", "check_repo_id", "open_repository", "push_folder"]
+
+PAUSES = (2.0, 10.0)  # seconds before the second and the third try
+LONGEST_PAUSE = 60.0  # seconds, whatever the Hub asks for
+PASSING = (409, 412, 429)
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +73,13 @@ def open_repository(repo_id: str, repo_type: str, *, private: bool, token: str |
     api = HfApi(token=token)
     with hub_errors_in_words(repo_id, "pushed"):
         url = api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
-        # The visibility of a repository that exists is not changed by making it again: look before anything is sent.
+        # Making a repository that exists asks for no rights, and leaves its visibility: look before anything is sent.
+        api.auth_check(repo_id, repo_type=repo_type, write=True)
         is_private = bool(api.repo_info(repo_id, repo_type=repo_type).private)
     if not is_private and private:
         raise ValueError(
-            f"{repo_id} exists and is public. Make it private on its page, choose another name, or pass --public."
+            f"{repo_id} exists and is public. Make it private on its page, choose another name, or say that it shall "
+            "be public: --public, and with prompt-clip train --no_hub_private_repo."
         )
     return str(url), is_private
 
@@ -105,13 +114,34 @@ def push_folder(
     url, is_private = open_repository(repo_id, repo_type, private=private, token=token)
     if is_private and not private:
         logger.warning("%s exists and is private; it stays private", repo_id)
+    upload = partial(
+        HfApi(token=token).upload_folder,
+        repo_id=repo_id,
+        repo_type=repo_type,
+        folder_path=folder,
+        allow_patterns=allowed,
+        delete_patterns=replaced,
+        commit_message=message,
+    )
     with hub_errors_in_words(repo_id, "pushed"):
-        commit = HfApi(token=token).upload_folder(
-            repo_id=repo_id,
-            repo_type=repo_type,
-            folder_path=folder,
-            allow_patterns=allowed,
-            delete_patterns=replaced,
-            commit_message=message,
-        )
+        commit = _patiently(upload)
     return PushedRepository(repo_id, url, commit.oid, is_private)
+
+
+def _patiently(upload: Callable[[], CommitInfo]) -> CommitInfo:
+    """Tries again after what may pass: somebody else's commit, too many requests, a fault of the Hub.
+
+    What has been uploaded is not sent again. Single requests that are lost, `huggingface_hub` repeats by itself.
+    """
+    for pause in PAUSES:
+        try:
+            return upload()
+        except HfHubHTTPError as error:
+            status = error.response.status_code
+            if status not in PASSING and status < 500:
+                raise
+            told = error.response.headers.get("Retry-After", "")
+            wait = min(float(told), LONGEST_PAUSE) if told.isdecimal() else pause
+            logger.warning("the Hub answers with status %d; next try in %g s", status, wait)
+            time.sleep(wait)
+    return upload()

@@ -1,5 +1,6 @@
 """One door for everything that can be evaluated, searched with or trained on: a model and its processor by name."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from transformers.utils import find_adapter_config_file
 from modeling_prompt_clip.configuration_clip_prompt import ClipPromptConfig
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, raise_on_incomplete_checkpoint
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+
+logger = logging.getLogger(__name__)
 
 STAND_IN = "stand-in"
 """The name of the small CLIP that ships with this package, for machines that reach no pretrained weights."""
@@ -40,11 +43,25 @@ def resolve_model_path(name_or_path: str | os.PathLike) -> str:
         return name
     for folder in (Path(name), Path(name, "model"), Path(name, "adapter")):
         if (folder / "config.json").is_file() or (folder / ADAPTER_FILE).is_file():
+            if folder == Path(name, "adapter"):
+                logger.info("%s has no model of stage two: the adapter of stage one is used", name)
             return str(folder)
     raise FileNotFoundError(
         f"folder {name!r} holds no model: looked for config.json and {ADAPTER_FILE} in it, in model/ and in adapter/; "
         "give a model folder, an adapter folder or a run folder"
     )
+
+
+def processor_path(name_or_path: str | os.PathLike) -> str:
+    """The folder, or Hub id, with the processor of a model; that of an adapter is its base model's.
+
+    Raises:
+        OSError, ValueError: see [`resolve_model_path`]; an adapter that names no base model.
+    """
+    path = resolve_model_path(name_or_path)
+    while is_adapter(path):
+        path = resolve_model_path(_base_of(path))
+    return path
 
 
 def load_model(
@@ -97,13 +114,9 @@ def load_at_own_size(path: str) -> tuple[PromptCLIPModel, str]:
     config = PeftConfig.from_pretrained(path)
     if not isinstance(config, ClipPromptConfig):
         raise ValueError(f"{ADAPTER_FILE} of {path!r} has peft_type {config.peft_type}; it must be CLIP_PROMPT")
-    if not config.base_model_name_or_path:
-        raise ValueError(
-            f"{ADAPTER_FILE} of {path!r} names no base model; write a CLIP folder or Hub id into it as "
-            "base_model_name_or_path"
-        )
+    base = _base_of(path)
     try:
-        model, source = load_at_own_size(resolve_model_path(config.base_model_name_or_path))
+        model, source = load_at_own_size(resolve_model_path(base))
     except OSError as error:
         raise OSError(
             f"base_model_name_or_path in {ADAPTER_FILE} of {path!r} cannot be loaded; correct it there: {error}"
@@ -114,4 +127,19 @@ def load_at_own_size(path: str) -> tuple[PromptCLIPModel, str]:
     return adapted.merge_and_unload(), source
 
 
-__all__ = ["STAND_IN", "load_model", "resolve_model_path"]
+def _base_of(path: str) -> str:
+    """The base model that an adapter records.
+
+    Raises:
+        ValueError: it records none.
+    """
+    base = PeftConfig.from_pretrained(path).base_model_name_or_path
+    if not base:
+        raise ValueError(
+            f"{ADAPTER_FILE} of {path!r} names no base model; write a CLIP folder or Hub id into it as "
+            "base_model_name_or_path"
+        )
+    return base
+
+
+__all__ = ["ADAPTER_FILE", "STAND_IN", "is_adapter", "load_model", "processor_path", "resolve_model_path"]

@@ -95,6 +95,11 @@ def _validate_yaml(hub: Hub, request: Request) -> Reply:
     return _json({"errors": [], "warnings": []})
 
 
+def _may_write(hub: Hub, request: Request, kind: str, repo_id: str) -> Reply:
+    _owned(hub, request, kind, repo_id)
+    return _json({})
+
+
 def _create(hub: Hub, request: Request) -> Reply:
     asked = json.loads(request.body)
     kind = asked.get("type") or "model"
@@ -266,6 +271,7 @@ _ROUTES: tuple[tuple[str, str, Callable[..., Reply]], ...] = (
     ("GET", "/api/whoami-v2", _whoami),
     ("POST", "/api/validate-yaml", _validate_yaml),
     ("POST", "/api/repos/create", _create),
+    ("GET", rf"/api/{_REPO}/auth-check/write", _may_write),
     ("DELETE", "/api/repos/delete", _delete),
     ("GET", rf"/api/{_REPO}(?:/revision/(?P<revision>[^/]+))?", _info),
     ("GET", rf"/api/{_REPO}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.+))?", _tree),
@@ -345,4 +351,4 @@ class Handler(BaseHTTPRequestHandler):
 
 def _error(error: HubError) -> Reply:
     code = {"X_Error_Code": error.code} if error.code else {}
-    return _json({"error": str(error)}, error.status, X_Error_Message=str(error), **code)
+    return _json({"error": error.message}, error.status, X_Error_Message=error.message, **code)

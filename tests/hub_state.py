@@ -19,8 +19,9 @@ class HubError(Exception):
     """An answer that is an error: status, message, and the code by which the client tells errors apart."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(status, message, code)  # as it is pickled
         self.status = status
+        self.message = message
         self.code = code
 
 

@@ -1,5 +1,6 @@
 """The house rules that no linter knows."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -58,6 +59,19 @@ def test_files_stay_short(package):
         path.name: lines
         for path in (ROOT / package).rglob("*.py")
         if (lines := len(path.read_text().split("\n"))) > 400
+    }
+    assert not long
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_functions_stay_short(package):
+    long = {
+        f"{path.name}: {node.name}": lines
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+        # without the docstring, which may well be longer than the code
+        and (lines := node.end_lineno - node.lineno + 1 - len((ast.get_docstring(node) or "").splitlines())) > 60
     }
     assert not long
 

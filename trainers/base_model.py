@@ -5,7 +5,7 @@ from peft import PeftModel, get_peft_model
 
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.configuration_prompt_clip import validate_prompt_settings
-from modeling_prompt_clip.loading import resolve_model_path
+from modeling_prompt_clip.loading import is_adapter, resolve_model_path
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.streaming import first_rows
 from trainers.transforms import to_rgb
@@ -18,6 +18,11 @@ def load_base(args: TwoStageTrainingArguments) -> tuple[PromptCLIPModel, PromptC
         OSError, ValueError: see [`PromptCLIPModel.from_clip`].
     """
     folder = str(resolve_model_path(args.base_model))
+    if is_adapter(folder):
+        raise ValueError(
+            f"base_model {args.base_model!r} is an adapter; give it to adapter, with stages two, and its own base "
+            "model to base_model"
+        )
     options = {"attn_implementation": args.attn_implementation} if args.attn_implementation else {}
     model = PromptCLIPModel.from_clip(folder, image_size=tuple(args.image_size), **options)
     model.name_or_path = args.base_model  # what an adapter records as its base: the name, not this machine's path

@@ -89,14 +89,15 @@ def _stage_figure(records: Records, key: str, title: str, smooth: bool) -> "Figu
     panels = figure.subplots(1, len(series), squeeze=False)[0]
     for axes, (stage, (steps, values)) in zip(panels, series.items(), strict=True):
         prepare(axes, f"{title}, stage {stage}", "step in the stage")
+        marker = "o" if len(steps) < 3 else None  # a single point is no line
         if not smooth:
-            axes.plot(steps, values, color=BLUE, linewidth=2)
+            axes.plot(steps, values, color=BLUE, linewidth=2, marker=marker)
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_formatter("{x:.2g}")
             continue
         finite = np.isfinite(values)
         axes.plot(steps, values, color=BLUE, alpha=0.35, linewidth=1, label="as logged")
-        axes.plot(steps[finite], smoothed(values[finite]), color=BLUE, linewidth=2, label="smoothed")
+        axes.plot(steps[finite], smoothed(values[finite]), color=BLUE, linewidth=2, marker=marker, label="smoothed")
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
@@ -117,7 +118,7 @@ def _validation_figure(records: Records, starts: Mapping[str, int]) -> "Figure |
         axes.axvline(start, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         top = axes.get_xaxis_transform()
         axes.text(start, 1.0, f" stage {stage}", transform=top, color=INK, fontsize=8, va="top")
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="best")
     return figure
 
 

@@ -1,6 +1,8 @@
 """What a run learned from, and on what terms, for its card: as the formats declare it, and no more than is known."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dataset_scripts.formats import FORMATS, detect_format, get_format
 from dataset_scripts.parquet import is_parquet_folder
@@ -9,9 +11,9 @@ from modeling_prompt_clip.hub.card_facts import DataSource
 from modeling_prompt_clip.hub.model_card import hub_name
 from modeling_prompt_clip.loading import STAND_IN
 from trainers.arguments import TwoStageTrainingArguments
+from trainers.given import SYNTHETIC, is_place
 from trainers.splits import resolve_source, source_label
 
-SYNTHETIC = "synthetic_pedes"
 UNKNOWN = "The trainer does not know where it comes from, nor its terms. Ask whoever trained the model."
 
 Source = tuple[str, str | Path | None]
@@ -19,7 +21,8 @@ Source = tuple[str, str | Path | None]
 
 def is_drawn(args: TwoStageTrainingArguments) -> bool:
     """Whether a run has seen drawn pictures alone, in its base model too."""
-    return (args.base_model, args.dataset) == (STAND_IN, SYNTHETIC) and not args.also_train_on
+    other = args.also_train_on or args.adapter
+    return (args.base_model, args.dataset) == (STAND_IN, SYNTHETIC) and not other
 
 
 def sources_of(args: TwoStageTrainingArguments) -> list[Source]:
@@ -34,9 +37,26 @@ def data_sources(args: TwoStageTrainingArguments) -> tuple[DataSource, ...]:
     return tuple(_data_source(*source) for source in sources_of(args))
 
 
+def all_sources(args: TwoStageTrainingArguments) -> tuple[DataSource, ...]:
+    """All that a run learned from: its data sets, its base model, and the run that its prompts are from."""
+    sources = (*data_sources(args), base_source(args.base_model))
+    return (*sources, DataSource("Prompts of an earlier run", UNKNOWN)) if args.adapter else sources
+
+
+def told_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a data set as others may see them: of places, the last part alone."""
+    return {
+        name: Path(value).name if isinstance(value, str) and is_place(value) else value
+        for name, value in options.items()
+    }
+
+
 def base_label(name: str) -> str:
     """What people call a base model: its name, or that of its folder."""
-    return Path(name).expanduser().resolve().name if Path(name).expanduser().is_dir() else name
+    if not is_place(name):
+        return name
+    folder = Path(name).expanduser().absolute()
+    return folder.parent.name if folder.name in ("model", "adapter") else folder.name  # those are parts of a run
 
 
 def base_source(name: str) -> DataSource:
@@ -44,7 +64,7 @@ def base_source(name: str) -> DataSource:
     label = f"Base model {base_label(name)}"
     if name == STAND_IN:
         return DataSource(label, "Ships with this package, and has seen drawn catalogue pictures alone. Apache-2.0.")
-    if on_hub := hub_name(name):
+    if not is_place(name) and (on_hub := hub_name(name)):
         return DataSource(label, "Its terms stand on its own card.", f"https://huggingface.co/{on_hub}")
     return DataSource(label, UNKNOWN)
 
@@ -77,4 +97,4 @@ def _known_name(name: str, folder: str | Path | None) -> str:
         return name
 
 
-__all__ = ["base_label", "base_source", "data_sources", "is_drawn", "sources_of"]
+__all__ = ["all_sources", "base_label", "base_source", "data_sources", "is_drawn", "sources_of", "told_options"]

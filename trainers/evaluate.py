@@ -25,6 +25,7 @@ from modeling_prompt_clip.retrieval import (
     open_set_rates,
     open_set_scores,
 )
+from trainers.argument_values import parse_json_dict
 from trainers.evaluation_pages import draw_pages
 from trainers.evaluation_report import TEXT_TO_IMAGE, Evaluation, Reranked, grouped_metrics
 from trainers.files import write_json
@@ -82,7 +83,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _load_split(args: argparse.Namespace, split: str) -> datasets.Dataset:
     data, data_dir = resolve_source(args.data, args.data_dir)
-    return load_person_search(data, data_dir=data_dir, split=split)
+    options = parse_json_dict("dataset_options", args.dataset_options)
+    return load_person_search(data, data_dir=data_dir, split=split, **options)
 
 
 def _encode(
@@ -122,6 +124,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data_dir", type=Path, metavar="DIR", help="folder of the data set that --data names")
     parser.add_argument(
+        "--dataset_options",
+        default={},
+        metavar="JSON",
+        help="those that the model was trained with, such as '{\"validation_share\": 0.1}'",
+    )
+    parser.add_argument(
         "--split",
         choices=("train", "validation", "test"),
         default="validation",
@@ -141,6 +149,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes that prepare images while the model works (default 0; try 4 on a GPU)",
     )
+    _add_questions(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help=f"also draw pages there, and add to {RESULTS}")
+    return parser
+
+
+def _add_questions(parser: argparse.ArgumentParser) -> None:
+    """What can be asked beside the protocol's figures."""
     parser.add_argument(
         "--ties",
         choices=("pessimistic", "optimistic", "expected"),
@@ -166,9 +182,6 @@ def _parser() -> argparse.ArgumentParser:
         help="also re-rank, and report it apart, because it uses the other queries and the gallery of the split; "
         "may be given more than once",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help=f"also draw pages there, and add to {RESULTS}")
-    return parser
 
 
 def _earlier_rows(folder: Path) -> list[dict[str, Any]]:

@@ -120,7 +120,8 @@ class Evaluation:
             parts.append(metrics_table(self.groups, header="text to image"))
         if self.open_set is not None:
             parts.append(
-                f"Open set, text to image: answers need a score of {self.open_set.threshold:.4f} (set on validation). "
+                f"Open set, text to image: answers need a score of {self.open_set.threshold:.4f} (set on "
+                f"{'this very split' if self.split == 'validation' else 'validation'}). "
                 f"Persons who are not there: {self.open_set.false_alarm_rate:.2f} % false alarms; persons who are: "
                 f"{self.open_set.miss_rate:.2f} % missed."
             )

@@ -1,7 +1,8 @@
-"""Names for a model and data that a caller gave to the trainer, so that no card takes them for the default ones."""
+"""Settings that say what a run really starts from, wherever and whenever they are read again."""
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import datasets
 
@@ -9,30 +10,60 @@ from modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.loading import STAND_IN
 from trainers.arguments import TwoStageTrainingArguments
 
-GIVEN = "given in Python"
+GIVEN_MODEL = "model given in Python"
+GIVEN_DATA = "data given in Python"
 SYNTHETIC = "synthetic_pedes"
 
 
-def name_what_was_given(
+def settled(
     args: TwoStageTrainingArguments,
     model: PromptCLIPModel | None,
     splits: Mapping[str, datasets.Dataset | datasets.IterableDataset] | None,
 ) -> TwoStageTrainingArguments:
-    """Settings that name what a run really starts from; what the caller has named stays.
+    """Settings in which folders are absolute, and defaults that were never read give way to what the caller gave.
+
+    A folder would otherwise look like a name on the Hub to whoever publishes the run from elsewhere, and the card of
+    a run on somebody's own pictures would say that it has seen drawn ones.
 
     Args:
-        args: the settings, whose `base_model` and `dataset` may be defaults that were never read.
-        model: the model that was given.
-        splits: the splits that were given.
+        args: the settings.
+        model: the model that was given to the trainer.
+        splits: the splits that were given to the trainer.
     """
-    names = {}
+    named = {"base_model": args.base_model, "dataset": args.dataset}
     if model is not None and args.base_model == STAND_IN:
-        names["base_model"] = str(model.name_or_path) or GIVEN
+        named["base_model"] = str(model.name_or_path) or GIVEN_MODEL
     if splits is not None and args.dataset == SYNTHETIC:
-        given = splits.get("train")
-        if given is None or given.info.builder_name != SYNTHETIC:
-            names["dataset"] = GIVEN
-    return replace(args, **names) if names else args
+        train = splits.get("train")
+        if train is None or train.info.builder_name != SYNTHETIC:
+            named["dataset"] = GIVEN_DATA
+    named = {name: _absolute(value) for name, value in named.items()}
+    named["adapter"] = args.adapter and _absolute(args.adapter)
+    named["also_train_on"] = [_absolute_source(source) for source in args.also_train_on]
+    changed = {name: value for name, value in named.items() if value != getattr(args, name)}
+    return replace(args, **changed) if changed else args
 
 
-__all__ = ["name_what_was_given"]
+def is_place(name: str) -> bool:
+    """Whether a setting names a folder of the machine that trained, whether or not it is there now."""
+    return Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).is_dir()
+
+
+def nobody_has(base_model: str) -> bool:
+    """Whether a base model cannot be had by others: a folder, or a nameless one that a caller gave."""
+    return base_model == GIVEN_MODEL or is_place(base_model)
+
+
+def _absolute_source(source: str) -> str:
+    """An entry of `also_train_on`: NAME=FOLDER, or one of the two."""
+    name, mark, folder = source.partition("=")
+    return f"{name}={_absolute(folder)}" if mark else _absolute(name)
+
+
+def _absolute(name: str) -> str:
+    """A folder's whole path; what is no folder as it is."""
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if name not in (STAND_IN, SYNTHETIC) and folder.is_dir() else name
+
+
+__all__ = ["GIVEN_DATA", "GIVEN_MODEL", "SYNTHETIC", "is_place", "nobody_has", "settled"]

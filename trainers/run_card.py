@@ -23,8 +23,9 @@ from modeling_prompt_clip.hub.model_card import (
 )
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.card_results import not_measured, protocol, results_table
-from trainers.data_sources import base_label, base_source, data_sources, is_drawn, sources_of
+from trainers.data_sources import all_sources, base_label, data_sources, is_drawn, sources_of
 from trainers.files import write_atomically
+from trainers.given import GIVEN_DATA, GIVEN_MODEL, is_place
 from trainers.run_folder import RunFolder
 from trainers.run_recipe import recipe_points
 from trainers.stage import StageResult
@@ -69,7 +70,7 @@ def run_facts(
         details=model_details(PromptCLIPConfig.from_pretrained(run.model)) if whole else _adapter_details(args),
         loading=run_loading("two" in stages),
         image_size=tuple(args.image_size),
-        sources=(*data_sources(args), base_source(args.base_model)),
+        sources=all_sources(args),
         data_notes=tuple(notes),
         recipe=recipe_points(args, stages, PartialState().num_processes),
         repeat=_repeat(args),
@@ -118,7 +119,7 @@ def summary(args: TwoStageTrainingArguments, stages: Collection[str]) -> str:
     """What was made of which model, in a sentence."""
     base, data = f"`{base_label(args.base_model)}`", _data_label(args)
     if args.direct:
-        how = f"{base}, fine-tuned on {data} without prompts: the baseline of two-stage training after {PAPER}"
+        how = f"{base}, fine-tuned on {data} without new prompts: the baseline of two-stage training after {PAPER}"
     elif "two" not in stages:
         how = f"{base} with deep prompts in both towers, which were trained on {data} in the first stage of {PAPER}"
     elif args.adapter:
@@ -156,15 +157,20 @@ def _adapter_details(args: TwoStageTrainingArguments) -> dict[str, str]:
 
 def _repeat(args: TwoStageTrainingArguments) -> str:
     """How to train it again; places on the machine of the run are left to the reader."""
-    places = " --data_dir DIR" if args.data_dir else ""
-    if Path(args.base_model).expanduser().is_dir():
+    if args.base_model == GIVEN_MODEL or args.dataset == GIVEN_DATA:
+        return "Every setting is in the run's `config.yaml`; what was given in Python is not."
+    places = " --data_dir DIR" if args.data_dir else " --dataset DIR" if is_place(args.dataset) else ""
+    if is_place(args.base_model):
         places += " --base_model DIR"
+    if args.adapter and is_place(args.adapter):
+        places += " --adapter DIR"
     joined = sources_of(args)[1:]
     if any(folder for _, folder in joined):
         told = ["DIR" if name == "auto" else f"{name}=DIR" if folder else name for name, folder in joined]
         places += f" --also_train_on {' '.join(told)}"
-    command = f"prompt-clip train --config config.yaml --output_dir NEW{places}"
-    return f"Every setting is in `config.yaml`; `{command}` repeats the run."
+    once = " --push_to_hub False" if args.push_to_hub else ""
+    command = f"prompt-clip train --config config.yaml --output_dir NEW{places}{once}"
+    return f"Every setting is in the run's `config.yaml`; `{command}` repeats the run."
 
 
 __all__ = ["CARD", "adapter_facts", "run_facts", "run_loading", "summary", "write_run_card"]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from trainers.arguments import TwoStageTrainingArguments
+from trainers.data_sources import told_options
 from trainers.stage import StageResult
 
 
@@ -18,7 +19,7 @@ def recipe_points(
     """
     points = [_prompts(args)] if not args.direct else []
     points += [stage_line(args, name, result) for name, result in stages.items()]
-    return (*points, _losses(args, stages), _steps(args, processes), _augmentation(args), *_options(args))
+    return (*points, _losses(args, stages), _steps(args, processes), _augmentation(args), *_options(args, stages))
 
 
 def stage_line(args: TwoStageTrainingArguments, name: str, result: StageResult) -> str:
@@ -26,7 +27,7 @@ def stage_line(args: TwoStageTrainingArguments, name: str, result: StageResult) 
     stage = args.stage(name)
     trained = {"one": "prompts only, CLIP frozen", "two": "CLIP, its prompts fixed"}[name]
     if args.direct:
-        trained = "CLIP, without prompts (direct fine-tuning)"
+        trained = "CLIP, without new prompts (direct fine-tuning)"
     if name == "two" and args.stage_two_lora_rank:
         trained += (
             f", by low-rank updates (LoRA, rank {args.stage_two_lora_rank}) that are merged now, "
@@ -35,9 +36,10 @@ def stage_line(args: TwoStageTrainingArguments, name: str, result: StageResult) 
     losses = " + ".join(loss if weight == 1 else f"{weight:g} x {loss}" for loss, weight in stage.objectives.items())
     skipped = f", {result.skipped_steps} of them skipped as not finite" if result.skipped_steps else ""
     return (
-        f"Stage {name}: {trained}; loss {losses}; learning rate {stage.learning_rate:g}, after a warm-up over "
-        f"{100 * stage.warmup_ratio:g} % of the steps; weight decay {stage.weight_decay:g}; {result.steps} steps"
-        f"{skipped} in {result.seconds:.0f} s, step {result.best_step} kept."
+        f"Stage {name}: {trained}; loss {losses}; learning rate {stage.learning_rate:g}, after a warm-up from "
+        f"{args.warmup_start:g} of it over {100 * stage.warmup_ratio:g} % of the steps; weight decay "
+        f"{stage.weight_decay:g}; {result.steps} steps{skipped} in {result.seconds:.0f} s, step {result.best_step} "
+        "kept."
     )
 
 
@@ -73,7 +75,7 @@ def _steps(args: TwoStageTrainingArguments, processes: int) -> str:
         size += f", {args.gradient_accumulation_steps} batches a step"
     precision = "float32" if args.mixed_precision == "no" else f"{args.mixed_precision} mixed precision"
     sampling = {
-        "shuffle": "shuffled",
+        "shuffle": f"shuffled in a buffer of {args.shuffle_buffer:,}" if args.streaming else "shuffled",
         "identity": f"{args.num_instances} of each person in them",
         "length": "their captions of about one length",
     }[args.sampling]
@@ -99,15 +101,24 @@ def _augmentation(args: TwoStageTrainingArguments) -> str:
     return f"Augmentation: images {', '.join(done) or 'as they are'}; captions {words or 'as they are'}."
 
 
-def _options(args: TwoStageTrainingArguments) -> list[str]:
+def _options(args: TwoStageTrainingArguments, stages: Mapping[str, StageResult]) -> list[str]:
     """What is off unless it is asked for."""
     points = []
+    if args.bias_lr_multiplier != 1:
+        points.append(f"Biases learn at {args.bias_lr_multiplier:g} times the rate.")
+    used = {loss for name in stages for loss in args.stage(name).objectives}
+    if heads := sorted(used & {"id", "mlm"}):
+        points.append(f"Heads of {' and '.join(heads)} learn at {args.head_lr_multiplier:g} times the rate.")
+    if "mlm" in used:
+        points.append(f"For mlm, a word is masked with probability {args.mlm_probability:g}.")
+    if not args.clean_captions:
+        points.append("Captions were not cleaned.")
     if args.ema_decay:
         points.append(f"Kept and tested: a moving average of the weights, decay {args.ema_decay:g}.")
     if args.layer_lr_decay != 1:
         points.append(f"In stage two, each layer learns at {args.layer_lr_decay:g} of the rate of the one above it.")
     if args.dataset_options:
-        told = ", ".join(f"{name} {value}" for name, value in args.dataset_options.items())
+        told = ", ".join(f"{name} {value}" for name, value in told_options(args.dataset_options).items())
         points.append(f"Options of the data set: {told}.")
     return points
 

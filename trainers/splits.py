@@ -51,9 +51,11 @@ class RunSplits:
         if self.skipped:
             counts = Counter(image["split"] for image in self.skipped)
             listed = ", ".join(f"{count} of {split}" for split, count in counts.items())
-            notes.append(f"Images that could not be used were left out: {listed} (`skipped_images.json`).")
+            notes.append(
+                f"Images that could not be used were left out: {listed} (`skipped_images.json` in the run's folder)."
+            )
         if self.leaks is not None:
-            notes.append(f"{self._leaks_note()} (`leaks.json`).")
+            notes.append(f"{self._leaks_note()} (`leaks.json` in the run's folder).")
         return notes
 
     def write(self, folder: Path) -> None:

@@ -30,7 +30,7 @@ from trainers.base_model import load_base, merged_adapter, new_prompt_config, pr
 from trainers.checkpoint_store import Checkpoint, CheckpointStore
 from trainers.checkpointing import StageCheckpoints, load_adapter_weights, load_model_weights, save_adapter
 from trainers.data import pair_loader
-from trainers.given import name_what_was_given
+from trainers.given import settled
 from trainers.launch_check import check_launch, check_sharding
 from trainers.layer_modes import check_compiler
 from trainers.lora import lora_model
@@ -80,7 +80,7 @@ class TwoStageTrainer:
     ) -> None:
         if (model is None) != (processor is None):
             raise ValueError("model and processor belong together; pass both, or neither and set args.base_model")
-        self.args = args = name_what_was_given(args, model, splits)
+        self.args = args = settled(args, model, splits)
         self.run = RunFolder(args.output_dir)
         self.goes_on = self.run.can_go_on(args)
         if not self.goes_on:
@@ -130,11 +130,14 @@ class TwoStageTrainer:
             ValueError, OSError: the run cannot go on from its checkpoint, or diverges, or cannot write.
         """
         with self.stop:
-            return self._train()
+            metrics = self._train()
+        if self.uploads is not None:  # what is left may be stopped like any program: the run is on disk
+            self._push_at_the_end(self.uploads)
+        return metrics
 
     def _train(self) -> dict[str, RetrievalMetrics]:
         if self.uploads is not None:
-            self.uploads.open()
+            self.uploads.open(goes_on=self.goes_on)
         finished = self._open_run()
         if self.args.report_to != "none":
             self.accelerator.init_trackers("two_stage")
@@ -151,26 +154,23 @@ class TwoStageTrainer:
             stages["two"] = self.stage_two(stages.get("one"), finished.get("two"))
             self._stop_between("training is done, the test is left")
         metrics = self._test(stages)
-        if self.uploads is not None:
-            self.uploads.wait()
         self.store.clear()
         if self.log is not None:
             self.log.close()
             self.run.draw_curves()
             write_run_card(self.run, self.args, stages, self.data.notes())
         self.accelerator.end_training()
-        if self.args.push_to_hub:
-            self._push_at_the_end()
         return metrics
 
-    def _push_at_the_end(self) -> None:
+    def _push_at_the_end(self, uploads: HubUploads) -> None:
         """Upload the run; where that fails, say that nothing is lost."""
+        uploads.wait()
         try:
             self.push_to_hub()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise OSError(
                 f"{error} The run itself is finished, its figures are in {self.run.path / 'README.md'}; to try again: "
-                f"prompt-clip push {self.run.path} --repo {self.args.hub_model_id}"
+                f"{uploads.command()}"
             ) from error
 
     def push_to_hub(

@@ -1,6 +1,7 @@
 """Tensors out of a checkpoint that somebody else wrote, without running anything that is in it."""
 
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ __all__ = ["read_tensors"]
 
 # where training code keeps the model beside optimizer and counters
 CONTAINERS = ("model", "state_dict", "model_state_dict")
+MAGIC = (b"PK\x03\x04", b"\x80")  # a zip archive, as torch has written since 1.6, and a pickle
+LFS_POINTER = b"version https://git-lfs"
 
 
 def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
@@ -53,6 +56,12 @@ def _items(loaded: Any) -> list[tuple[str, Any]]:
 
 def _load_pickle(path: Path) -> Any:
     """What `torch.save` wrote; raises as `read_tensors`."""
+    with open(path, "rb") as file:
+        head = file.read(len(LFS_POINTER))
+    if head == LFS_POINTER:
+        raise OSError(f"checkpoint {path} is a git-LFS pointer and not the file itself; run git lfs pull")
+    if head and not head.startswith(MAGIC):
+        raise OSError(f"checkpoint {path} is not what torch.save writes, but maybe a web page; download it again")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings(
@@ -60,10 +69,11 @@ def _load_pickle(path: Path) -> Any:
             )  # it is refused in our words
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = " ".join(str(error).split())[:300]
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f" (it names {named[1]})" if named else ""
         raise ValueError(
-            f"checkpoint {path} holds more than tensors, and loading that could run code that came with it: refused "
-            f"({reason}). Where you trust its author, load it there and save the state dict alone: "
+            f"checkpoint {path} holds more than tensors, and loading that could run code that came with it: "
+            f"refused{reason}. Where you trust its author, load it there and save the state dict alone: "
             "torch.save(checkpoint['model'], 'weights.pth')"
         ) from error
     except RuntimeError as error:
@@ -76,3 +86,5 @@ def _load_pickle(path: Path) -> Any:
         raise OSError(f"checkpoint {path} is damaged ({error}); copy or download it again") from error
     except EOFError as error:
         raise OSError(f"checkpoint {path} is cut off; copy or download it again") from error
+    except (LookupError, TypeError, ValueError) as error:  # what the unpickler makes of bytes that mean nothing
+        raise OSError(f"checkpoint {path} is damaged; copy or download it again") from error

@@ -1,12 +1,16 @@
 """`model.push_to_hub(...)`: a model with its processor, its code and a card, without a run folder."""
 
+import logging
 import tempfile
 from pathlib import Path
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelCard
+from huggingface_hub.errors import EntryNotFoundError
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from modeling_prompt_clip.hub.model_card import card_of_model
 from modeling_prompt_clip.hub.remote_code import add_remote_code
+from modeling_prompt_clip.loading import processor_path
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 
@@ -14,6 +18,9 @@ __all__ = ["push_model"]
 
 CARD = "README.md"
 REPLACED = ["*.safetensors", "adapter_config.json"]  # what an earlier push may have left, and would be loaded
+RECORDS = ["results.json", "config.yaml", "plots/*"]  # of the run that other weights were from
+
+logger = logging.getLogger(__name__)
 
 
 def push_model(
@@ -21,26 +28,31 @@ def push_model(
     repo_id: str,
     *,
     processor: PromptCLIPProcessor | None = None,
-    private: bool = True,
+    private: bool | None = True,
     license: str | None = None,
-    commit_message: str = "Upload model",
+    tags: list[str] | None = None,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
     revision: str | None = None,
     create_pr: bool = False,
     max_shard_size: int | str = "50GB",
-    token: str | None = None,
+    token: bool | str | None = None,
 ) -> str:
     """Upload a model so that `AutoModel.from_pretrained(repo_id, trust_remote_code=True)` loads it anywhere.
 
-    A card that the repository has stays; a new one says what the model itself tells. A run with its figures is
-    published by `prompt-clip push`.
+    A card that the repository has stays, unless it has the figures of a run, which are not those of this model. A new
+    one says what the model itself tells. A run with its figures is published by `prompt-clip push`.
 
     Args:
         model: its prompts must be merged.
         repo_id: `USER/NAME`; made where it does not exist.
         processor: of the model; by default the one beside the weights that it was loaded from.
-        private: False makes a new repository public, or fills a public one: a model of this kind finds people.
+        private: False makes a new repository public, or fills a public one, and nothing else does: a model of this
+            kind finds people.
         license: identifier on the Hub; by default "other".
-        commit_message: of the commit.
+        tags: of a new card, beside its own.
+        commit_message: of the commit; by default "Upload model".
+        commit_description: of the commit.
         revision: branch; by default the main one.
         create_pr: propose the commit instead of making it.
         max_shard_size: of one file of weights.
@@ -50,11 +62,18 @@ def push_model(
         The address of the commit, or of the proposal.
 
     Raises:
-        ValueError: no processor is given and none can be found; the repository is public and should be private.
+        ValueError: the model holds an adapter that is not merged; no processor is given and none can be found; the
+            repository is public and should be private.
         huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails; the same call again goes on.
     """
+    if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
+        raise ValueError(
+            "the model holds an adapter that is not merged; push what merge_and_unload() returns, or the adapter "
+            "alone by the PEFT model's own push_to_hub"
+        )
     processor = processor or _own_processor(model)
     api = HfApi(token=token)
+    private = private is not False
     api.create_repo(repo_id, private=private, exist_ok=True)
     if private and not api.repo_info(repo_id).private:
         raise ValueError(f"{repo_id} exists and is public; pass private=False if that is meant, or name another")
@@ -62,17 +81,33 @@ def push_model(
         model.save_pretrained(folder, max_shard_size=max_shard_size)
         processor.save_pretrained(folder)
         add_remote_code(folder)
-        if not api.file_exists(repo_id, CARD, revision=revision):
-            Path(folder, CARD).write_text(card_of_model(model, repo_id, license), encoding="utf-8")
+        there = _card_there(repo_id, api)
+        of_a_run = there is not None and bool(there.data.eval_results)
+        if of_a_run:
+            logger.warning("%s has the card and the figures of other weights, which go", repo_id)
+        if there is None or of_a_run:
+            card = ModelCard(card_of_model(model, repo_id, license))
+            card.data.tags = [*card.data.tags, *(tags or ())]
+            Path(folder, CARD).write_text(str(card), encoding="utf-8")
         commit = api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
-            delete_patterns=REPLACED,
-            commit_message=commit_message,
+            delete_patterns=REPLACED + RECORDS if of_a_run else REPLACED,
+            commit_message=commit_message or "Upload model",
+            commit_description=commit_description,
             revision=revision,
             create_pr=create_pr,
         )
     return commit.pr_url or commit.commit_url
+
+
+def _card_there(repo_id: str, api: HfApi) -> ModelCard | None:
+    """The card of a repository; None where it has none."""
+    try:
+        path = api.hf_hub_download(repo_id, CARD)
+    except EntryNotFoundError:
+        return None
+    return ModelCard.load(path)
 
 
 def _own_processor(model: PromptCLIPModel) -> PromptCLIPProcessor:
@@ -85,8 +120,7 @@ def _own_processor(model: PromptCLIPModel) -> PromptCLIPProcessor:
     if not model.name_or_path:
         raise ValueError(f"the model was not loaded from anywhere, so its processor is not known; {remedy}")
     try:
-        return PromptCLIPProcessor.from_clip(
-            str(model.name_or_path), image_size=model.config.vision_config.image_height_width
-        )
+        source = processor_path(model.name_or_path)
+        return PromptCLIPProcessor.from_clip(source, image_size=model.config.vision_config.image_height_width)
     except (OSError, ValueError) as error:
         raise ValueError(f"no processor could be read from {str(model.name_or_path)!r} ({error}); {remedy}") from error

@@ -1,6 +1,7 @@
 """`load_model`: every kind of name gives a model in eval mode and the processor that goes with it."""
 
 import json
+import logging
 import shutil
 import warnings
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor, loading
-from modeling_prompt_clip.loading import STAND_IN, load_model, resolve_model_path
+from modeling_prompt_clip.loading import STAND_IN, load_model, processor_path, resolve_model_path
 
 
 @pytest.fixture
@@ -57,16 +58,24 @@ def test_adapter_folder_is_its_base_at_its_size_with_prompts_merged(
 
 
 def test_run_folder_means_its_model_else_its_adapter(
-    run_folder: Path, merged: PromptCLIPModel, pictures: list[Image.Image]
+    run_folder: Path, merged: PromptCLIPModel, pictures: list[Image.Image], caplog: pytest.LogCaptureFixture
 ):
     assert resolve_model_path(run_folder) == str(run_folder / "model")
     after_two = load_model(run_folder)
     shutil.rmtree(run_folder / "model")
-    assert resolve_model_path(run_folder) == str(run_folder / "adapter")
+    with caplog.at_level(logging.INFO):
+        assert resolve_model_path(run_folder) == str(run_folder / "adapter")
+    assert "has no model of stage two: the adapter of stage one is used" in caplog.text
     after_one = load_model(run_folder)
     for model, processor in (after_two, after_one):
         assert processor.image_size == (96, 32)
         assert torch.equal(embeddings(model, processor, pictures), embeddings(merged, processor, pictures))
+
+
+def test_the_processor_of_an_adapter_is_its_bases(run_folder: Path, tiny_clip_folder: Path):
+    assert processor_path(run_folder) == str(run_folder / "model")
+    assert processor_path(run_folder / "adapter") == str(tiny_clip_folder)
+    assert processor_path("alice/clip") == "alice/clip"
 
 
 def test_adapter_on_an_adapter(tiny_adapter_folder: Path, tmp_path: Path, pictures: list[Image.Image]):

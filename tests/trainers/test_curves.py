@@ -63,6 +63,13 @@ def test_loss_has_a_panel_for_each_stage_and_a_gap_for_null():
     assert np.isnan(raw.get_ydata()[0]) and list(smooth.get_xdata()) == [20, 30, 40]
 
 
+def test_a_single_value_is_seen():
+    rows = [train("one", 10, 2.0), *(train("two", step, 1.0) for step in (10, 20, 30))]
+    for smooth in (True, False):
+        figure = curves._stage_figure(rows, "loss", "loss", smooth=smooth)
+        assert [axes.lines[-1].get_marker() for axes in figure.axes] == ["o", "None"]
+
+
 def test_smoothing_keeps_a_constant_and_follows_a_step():
     np.testing.assert_allclose(curves.smoothed(np.full(40, 3.0)), 3.0)
     step = curves.smoothed(np.repeat([0.0, 1.0], 20))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dataset_scripts.formats import FORMATS, get_format
-from trainers.data_sources import base_label, base_source, data_sources, is_drawn
+from trainers.data_sources import all_sources, base_label, base_source, data_sources, is_drawn
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "custom"])
@@ -22,6 +22,9 @@ def test_drawn_pictures_are_free(make_args):
     assert source.name == "synthetic_pedes" and "Apache-2.0" in source.terms and "show nobody" in source.terms
     assert is_drawn(make_args(base_model="stand-in")) and not is_drawn(make_args())
     assert not is_drawn(make_args(base_model="stand-in", also_train_on=["rstp_reid=R"]))
+    earlier = make_args(base_model="stand-in", stages=["two"], adapter="elsewhere/adapter")  # who knows of what?
+    assert not is_drawn(earlier) and "does not know" in all_sources(earlier)[-1].terms
+    assert [source.name for source in all_sources(make_args())] == ["synthetic_pedes", "Base model tiny_clip"]
     assert "Apache-2.0" in base_source("stand-in").terms
 
 

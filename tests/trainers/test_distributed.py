@@ -64,8 +64,11 @@ def share_of(batch, rank, world):
     return {name: rows[rank * PAIRS // world : (rank + 1) * PAIRS // world] for name, rows in batch.items()}
 
 
-def loss_and_gradients(case, folder, rank=0, world=1, dtype=torch.float32, in_parts=False):
-    """The loss of the global batch, and the gradients that this process sees; in parts, of the mean of two batches."""
+def loss_and_gradients(case, folder, rank=0, world=1, in_parts=False):
+    """The loss of the global batch, and the gradients that this process sees; in parts, of the mean of two batches.
+
+    In float64: in float32 rounding alone comes to 1.5e-5 of some gradients, and changes with the memory that is free.
+    """
     weights, options, prompts = CASES[case]
     torch.manual_seed(0)
     model = PromptCLIPModel.from_pretrained(folder)
@@ -78,9 +81,9 @@ def loss_and_gradients(case, folder, rank=0, world=1, dtype=torch.float32, in_pa
         model = lora_model(model, rank=2, alpha=4.0)
     learn_temperature = case == "learned temperatures"
     module = StageModule(model, CombinedObjective(weights, options, learn_temperature=learn_temperature, **sizes))
-    module.to(dtype)
+    module.to(torch.float64)
     batch = share_of(global_batch(case != "mlm without masked words"), rank, world)
-    batch["pixel_values"] = batch["pixel_values"].to(dtype)
+    batch["pixel_values"] = batch["pixel_values"].to(torch.float64)
     if in_parts:
         accelerator = Accelerator(cpu=True)
         prepared = accelerator.prepare(module)
@@ -132,9 +135,7 @@ def one_process(rank, world, folder, output_dir):
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), **address)
     distributed.init_process_group("gloo", init_method=f"file://{output_dir}/meet", rank=rank, world_size=world)
     found = {case: loss_and_gradients(case, folder, rank, world) for case in CASES}
-    found["in parts"] = {
-        case: loss_and_gradients(case, folder, rank, world, torch.float64, in_parts=True) for case in CASES
-    }
+    found["in parts"] = {case: loss_and_gradients(case, folder, rank, world, in_parts=True) for case in CASES}
     found["place"] = process_index(), world_size()
     found["bad steps"] = run_with_bad_images(folder, str(output_dir), rank, world)
     torch.save(found, output_dir / f"rank_{rank}.pt")
@@ -154,8 +155,8 @@ def two_processes(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory):
 @pytest.mark.parametrize("in_parts", [False, True])
 @pytest.mark.parametrize("case", CASES)
 def test_loss_and_gradients_on_two_ranks_equal_one_process(two_processes, tiny_folder, case, in_parts):
-    dtype, tolerance = (torch.float64, 1e-10) if in_parts else (torch.float32, 1e-5)
-    loss, gradients = loss_and_gradients(case, tiny_folder, dtype=dtype)
+    tolerance = 1e-10
+    loss, gradients = loss_and_gradients(case, tiny_folder)
     # in exact arithmetic some gradients are 0, such as those of the keys' biases, and others are small sums of large
     # terms, such as a temperature's: compared at the scale of the others
     scale = torch.stack([gradient.norm() for gradient in gradients.values()]).max().item()
@@ -166,7 +167,7 @@ def test_loss_and_gradients_on_two_ranks_equal_one_process(two_processes, tiny_f
         assert gradients_there.keys() == gradients.keys()
         for name, gradient in gradients.items():
             difference = (gradients_there[name] - gradient).norm().item()
-            assert difference <= tolerance * max(gradient.norm().item(), 0.05 * scale), name
+            assert difference <= tolerance * max(gradient.norm().item(), 0.01 * scale), name
 
 
 def test_two_processes_know_their_places(two_processes):

@@ -32,8 +32,8 @@ def calls(monkeypatch, loaded, people):
         made["model"] = (name_or_path, image_size, device)
         return loaded
 
-    def spy_on_load_person_search(name, data_dir=None, split="train"):
-        made["data"] = (name, data_dir and str(data_dir), split)
+    def spy_on_load_person_search(name, data_dir=None, split="train", **options):
+        made["data"] = (name, data_dir and str(data_dir), split, *options.items())
         return people
 
     monkeypatch.setattr(trainers.evaluate, "load_model", spy_on_load_model)
@@ -194,6 +194,16 @@ def test_open_set_threshold_comes_from_validation(monkeypatch, calls, people, ca
     assert 0 < found["false_alarm_rate"] <= 20 and 0 <= found["miss_rate"] <= 100
     trainers.evaluate.main("M --data cuhk_pedes --split test --false_alarm_rate 20".split())
     assert f"need a score of {found['threshold']:.4f} (set on validation)" in capsys.readouterr().out
+    trainers.evaluate.main("M --data cuhk_pedes --false_alarm_rate 20".split())
+    assert "(set on this very split)" in capsys.readouterr().out
+
+
+def test_a_run_is_evaluated_on_the_splits_that_it_was_trained_with(calls):
+    options = '{"validation_share": 0.1}'
+    trainers.evaluate.main(["M", "--data", "icfg_pedes", "--data_dir", "D", "--dataset_options", options])
+    assert calls["data"] == ("icfg_pedes", "D", "validation", ("validation_share", 0.1))
+    with pytest.raises(ValueError, match="dataset_options is 'x', which is not JSON"):
+        trainers.evaluate.main(["M", "--data", "icfg_pedes", "--dataset_options", "x"])
 
 
 def test_ties_are_named_in_the_protocol(capsys):

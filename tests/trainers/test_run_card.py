@@ -79,7 +79,7 @@ def test_the_run_card_tells_what_the_run_measured(run):
     assert "unit vectors of 24 dimensions" in card and "4 in each layer of the text tower" in card
     assert "Stage one: prompts only, CLIP frozen; loss sdm; learning rate 0.003" in card
     assert f"torch {torch.__version__}" in card and "Python 3." in card
-    assert "--base_model DIR" in card
+    assert "what was given in Python is not" in card  # the splits
 
 
 def test_the_adapter_card_tells_of_stage_one_alone(run):
@@ -138,7 +138,7 @@ def test_places_are_left_to_whoever_repeats_the_run(make_args, tmp_path):
         ({}, ("one", "two"), "adapted to synthetic_pedes in two stages"),
         ({}, ("one",), "with deep prompts in both towers"),
         ({"stages": ["two"], "adapter": "runs/a/adapter"}, ("two",), "with the prompts of an earlier run"),
-        ({"direct": True}, ("two",), "without prompts: the baseline"),
+        ({"direct": True}, ("two",), "without new prompts: the baseline"),
         ({"dataset": "alice/set"}, ("one", "two"), "adapted to alice/set in"),
         ({"also_train_on": ["rstp_reid=R"]}, ("one", "two"), "adapted to synthetic_pedes and RSTPReid in"),
     ],

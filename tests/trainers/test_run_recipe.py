@@ -18,7 +18,7 @@ def test_the_recipe_of_the_defaults(make_args):
         "Steps:",
         "Augmentation:",
     ]
-    assert "3 steps in 4 s, step 2 kept." in points[1] and "warm-up over 10 %" in points[1]
+    assert "3 steps in 4 s, step 2 kept." in points[1] and "after a warm-up from 0.1 of it over 10 % of" in points[1]
     assert "9 steps, 1 of them skipped as not finite in 6 s, step 9 kept" in points[2]
     assert points[3] == "Losses: sdm with temperature 0.02, same person weight 1."
     assert "batches of 4 pairs, shuffled; adamw" in points[4] and "float32; seed 0" in points[4]
@@ -43,6 +43,15 @@ def test_the_recipe_of_the_defaults(make_args):
         ({"ema_decay": 0.9}, "a moving average of the weights, decay 0.9"),
         ({"layer_lr_decay": 0.7}, "each layer learns at 0.7"),
         ({"dataset_options": {"validation_share": 0.1}}, "Options of the data set: validation_share 0.1."),
+        (
+            {"dataset_options": {"annotations": "/home/alice/notes.json"}},
+            "Options of the data set: annotations notes.json.",
+        ),
+        ({"bias_lr_multiplier": 2.0}, "Biases learn at 2 times the rate."),
+        ({"stage_two_objectives": "sdm=1,id=0.5"}, "Heads of id learn at 5 times the rate."),
+        ({"stage_two_objectives": "mlm=1"}, "For mlm, a word is masked with probability 0.15."),
+        ({"clean_captions": False}, "Captions were not cleaned."),
+        ({"streaming": True, "shuffle_buffer": 2000}, "shuffled in a buffer of 2,000;"),
         ({"augment_text": {"mask": 0.1}}, "captions mask 0.1."),
         ({"augment_color_jitter": 0.2}, "colours jittered by 0.2"),
         ({"augment_flip": 0.0, "augment_pad": 0, "augment_erase": 0.0}, "images as they are;"),
@@ -55,7 +64,7 @@ def test_what_differs_is_told(make_args, settings, told):
 
 def test_direct_fine_tuning_has_no_prompts(make_args):
     points = recipe_points(make_args(direct=True), {"two": STAGES["two"]})
-    assert points[0].startswith("Stage two: CLIP, without prompts (direct fine-tuning)")
+    assert points[0].startswith("Stage two: CLIP, without new prompts (direct fine-tuning)")
 
 
 def test_several_processes(make_args):

@@ -126,7 +126,10 @@ def test_bad_images_stop_the_run_or_are_listed(make_args, people, cuhk, tmp_path
         ("people", "images/1_0.jpg"),
         ("cuhk_pedes", "CUHK01/p2_s2.jpg"),
     ]
-    assert "Images that could not be used were left out: 2 of train (`skipped_images.json`)." in run.notes()
+    assert (
+        "Images that could not be used were left out: 2 of train (`skipped_images.json` in the run's folder)."
+        in run.notes()
+    )
 
 
 def test_captions_are_cleaned_unless_told_otherwise(make_args, tmp_path):

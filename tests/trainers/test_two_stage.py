@@ -173,6 +173,11 @@ def test_direct_fine_tuning_has_no_prompts(make_args, splits):
     assert {entry["method"] for entry in json.loads(trainer.run.results.read_text())} == {"zero-shot", "direct"}
 
 
+def test_an_adapter_is_no_base_model(make_args, splits, tiny_adapter_folder):
+    with pytest.raises(ValueError, match="is an adapter; give it to adapter, with stages two"):
+        TwoStageTrainer(make_args(base_model=str(tiny_adapter_folder)), splits=splits)
+
+
 def test_stage_two_from_a_saved_adapter_equals_the_run_of_both_stages(make_args, splits, tmp_path):
     both = TwoStageTrainer(make_args(output_dir=str(tmp_path / "both")), splits=splits)
     both.train()

@@ -8,15 +8,20 @@ from typing import Any
 import yaml
 
 from modeling_prompt_clip.hub import add_remote_code
+from modeling_prompt_clip.loading import ADAPTER_FILE
 from trainers.arguments import TwoStageTrainingArguments
-from trainers.data_sources import base_label, sources_of
+from trainers.data_sources import base_label, sources_of, told_options
+from trainers.given import is_place, nobody_has
 from trainers.publishing.hub_card import hub_card
 from trainers.run_card import CARD
 from trainers.run_folder import RunFolder
 from trainers.splits import source_label
 
+NOT_FINISHED = "the run is not finished: go on with --resume auto"
 CURVES = ("loss.png", "learning_rate.png", "validation.png")  # the other plots show people of the data set
-PLACES = ("data_dir", "output_dir", "adapter")  # settings that say where files lie on this machine
+PLACES = ("data_dir", "output_dir")  # settings that say where files lie on this machine
+# settings of the run that was; who repeats it decides anew, and must not overwrite what it published
+ONCE = ("push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo", "resume", "overwrite_output_dir")
 
 
 def write_content(
@@ -37,26 +42,32 @@ def write_content(
     """
     run = RunFolder(folder)
     source = run.adapter if adapter_only else run.model
+    needed = ADAPTER_FILE if adapter_only else "config.json"
     card = (run.adapter if adapter_only else run.path) / CARD
     for path, remedy in (
         (run.config, "give the folder of a run"),
-        (source, f"the run has no stage {'one' if adapter_only else 'two'}"),
-        (card, "the run is not finished: go on with --resume auto"),
+        (source, _why_absent(run, adapter_only)),
+        (source / needed, "it has been removed; copy the run's folder again, or train again"),
+        (card, NOT_FINISHED),
     ):
         if not path.exists():
             raise FileNotFoundError(f"{run.path} has no {path.relative_to(run.path)}; {remedy}")
     settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     args = TwoStageTrainingArguments(**settings)
-    if adapter_only and Path(args.base_model).is_dir():
+    if adapter_only and nobody_has(args.base_model):
         raise ValueError(
-            f"the adapter's base_model is {args.base_model!r}, a folder of this machine that nobody else has; push "
-            "the whole model, or train from a base model on the Hub"
+            f"the adapter's base_model is {args.base_model!r}, which nobody else has; push the whole model, or train "
+            "from a base model on the Hub"
         )
     shutil.copytree(source, target)
-    if not adapter_only:
+    if adapter_only:
+        name_base_model(target, args.base_model)
+    else:
         add_remote_code(target)
     # rows that `evaluate --output` has added name models and data by their places on this machine
-    results = [row for row in run.recorded() if "stage" in row]
+    stages = ("base", "one") if adapter_only else ("base", "one", "two")
+    results = [row for row in run.recorded() if row.get("stage") in stages]
+    settings |= {"stages": ["one"]} if adapter_only else {}
     text = card.read_text(encoding="utf-8")
     text = hub_card(text, args, results, repo_id, adapter_only=adapter_only, license=license)
     (target / CARD).write_text(text, encoding="utf-8")
@@ -68,14 +79,31 @@ def write_content(
             shutil.copyfile(run.plots / name, target / "plots" / name)
 
 
+def _why_absent(run: RunFolder, adapter_only: bool) -> str:
+    """Why a run has no prompts, or no model, and what to do."""
+    stages = yaml.safe_load(run.config.read_text(encoding="utf-8"))["stages"] if run.config.is_file() else []
+    if ("one" if adapter_only else "two") in stages:
+        return NOT_FINISHED
+    return "it has no stage one: leave adapter_only out" if adapter_only else "it has no stage two: set adapter_only"
+
+
+def name_base_model(folder: Path, base_model: str) -> None:
+    """Let a saved adapter record the base model by the name that the run's settings give it."""
+    path = folder / ADAPTER_FILE
+    adapter = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": base_model}
+    path.write_text(json.dumps(adapter, indent=2) + "\n", encoding="utf-8")
+
+
 def without_places(settings: dict[str, Any]) -> str:
     """The run's settings as YAML, without the places on this machine, which are nobody's business."""
-    told = {name: value for name, value in settings.items() if name not in PLACES}
+    told = {name: value for name, value in settings.items() if name not in (*PLACES, *ONCE)}
     told["base_model"] = base_label(told["base_model"])
+    told["adapter"] = None if settings["adapter"] and is_place(settings["adapter"]) else settings["adapter"]
     own, *joined = sources_of(TwoStageTrainingArguments(**settings))
     told["dataset"] = own[0] if own[0] != "auto" else source_label(*own)
+    told["dataset_options"] = told_options(settings["dataset_options"])
     told["also_train_on"] = [name if name != "auto" else source_label(name, folder) for name, folder in joined]
     return yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
 
 
-__all__ = ["write_content"]
+__all__ = ["name_base_model", "without_places", "write_content"]

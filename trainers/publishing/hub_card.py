@@ -16,7 +16,7 @@ from modeling_prompt_clip.hub.model_card import (
 )
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.card_results import METRICS
-from trainers.data_sources import base_source, data_sources, is_drawn, sources_of
+from trainers.data_sources import all_sources, data_sources, is_drawn, sources_of
 from trainers.run_card import run_loading, summary
 
 
@@ -72,7 +72,7 @@ def card_in_progress(args: TwoStageTrainingArguments, stage: str, step: int) -> 
         "steps. Nothing has been tested yet.",
         loading=_loading(args.hub_model_id, adapter_only),
         image_size=tuple(args.image_size),
-        sources=(*data_sources(args), base_source(args.base_model)),
+        sources=all_sources(args),
         recipe=("Every setting is in `config.yaml`. The rest is told when the run has ended.",),
         drawn=is_drawn(args),
     )

@@ -12,10 +12,13 @@ from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_b
 from dataset_scripts.hub_push import open_repository, push_folder
 from modeling_prompt_clip.hub import add_remote_code
 from trainers.arguments import TwoStageTrainingArguments
-from trainers.publishing.content import without_places
+from trainers.given import nobody_has
+from trainers.publishing.content import name_base_model, without_places
 from trainers.publishing.hub_card import card_in_progress
 from trainers.publishing.push import REPLACED
 from trainers.run_folder import RunFolder
+
+FOLDER = ".upload."  # how the folders of uploads begin, in the run folder
 
 logger = logging.getLogger(__name__)
 
@@ -36,20 +39,38 @@ class HubUploads:
         self._thread: threading.Thread | None = None
         self._explained = False
 
-    def open(self) -> None:
+    def open(self, goes_on: bool = False) -> None:
         """Make the repository before anything is trained, so that what is wrong with it is known in time.
+
+        Args:
+            goes_on: the run was under way before; then a Hub that fails just now does not stop it.
 
         Raises:
             ValueError: it is public and should be private; or the run ends with prompts whose base model nobody has.
             OSError: the Hub refuses, fails or cannot be reached.
         """
-        if "two" not in self.args.stages and Path(self.args.base_model).is_dir():
+        for left in self.run.path.glob(f"{FOLDER}*"):  # by a run that was killed
+            shutil.rmtree(left)
+        if "two" not in self.args.stages and nobody_has(self.args.base_model):
             raise ValueError(
-                f"push_to_hub is set, but stage one leaves prompts of base_model {self.args.base_model!r}, a folder "
-                "that nobody else has; run stage two as well, or start from a base model on the Hub"
+                f"push_to_hub is set, but stage one leaves prompts of base_model {self.args.base_model!r}, which "
+                "nobody else has; run stage two as well, or start from a base model on the Hub"
             )
-        url, is_private = open_repository(self.args.hub_model_id, "model", private=self.args.hub_private_repo)
+        try:
+            url, is_private = open_repository(self.args.hub_model_id, "model", private=self.args.hub_private_repo)
+        except OSError as error:
+            if not goes_on:
+                raise
+            logger.warning("%s Training goes on.", error)
+            return
         logger.info("the run will be at %s (%s)", url, "private" if is_private else "public")
+
+    def command(self) -> str:
+        """What uploads the finished run from a command line."""
+        options = ("" if "two" in self.args.stages else " --adapter_only") + (
+            "" if self.args.hub_private_repo else " --public"
+        )
+        return f"prompt-clip push {self.run.path} --repo {self.args.hub_model_id}{options}"
 
     def offer(self, occasion: str, stage: str, step: int, weights: Path) -> None:
         """Start to upload weights if `hub_strategy` asks for it on this occasion.
@@ -65,12 +86,16 @@ class HubUploads:
         if self._thread is not None and self._thread.is_alive():
             logger.info("step %d of stage %s is not uploaded: the upload before it is on its way", step, stage)
             return
-        # in the run folder, where a kill leaves nothing that is not cleared
-        content = Path(tempfile.mkdtemp(prefix=".upload.", dir=self.run.checkpoints))
-        shutil.copytree(weights, content, dirs_exist_ok=True)
-        self._complete(content, stage, step)
+        content = Path(tempfile.mkdtemp(prefix=FOLDER, dir=self.run.path))
+        try:
+            shutil.copytree(weights, content, dirs_exist_ok=True)
+            self._complete(content, stage, step)
+        except OSError as error:
+            shutil.rmtree(content, ignore_errors=True)
+            logger.warning("step %d of stage %s is not uploaded (%s). Training goes on.", step, stage, error)
+            return
         message = f"Weights of stage {stage}, step {step}"
-        # a daemon: a run that is asked to stop does not wait for it, and half an upload changes no repository
+        # a daemon: a program that ends does not wait for it, and half an upload changes no repository
         self._thread = threading.Thread(target=self._upload, args=(content, message), daemon=True)
         self._thread.start()
 
@@ -81,8 +106,8 @@ class HubUploads:
 
     def _cannot_be_sent(self, stage: str) -> bool:
         """Whether nobody else could use the stage's weights before its end; says so once."""
-        if stage == "one" and Path(self.args.base_model).is_dir():
-            reason = f"stage one's prompts belong to {self.args.base_model}, a folder that nobody else has"
+        if stage == "one" and nobody_has(self.args.base_model):
+            reason = f"stage one's prompts belong to {self.args.base_model}, which nobody else has"
         elif stage == "two" and self.args.stage_two_lora_rank:
             reason = "stage two's low-rank updates are merged when it is done"
         else:
@@ -96,6 +121,8 @@ class HubUploads:
         """Add code, card and settings to weights."""
         if stage == "two":
             add_remote_code(content)
+        else:
+            name_base_model(content, self.args.base_model)
         settings = yaml.safe_load(self.run.config.read_text(encoding="utf-8"))
         (content / "config.yaml").write_text(without_places(settings), encoding="utf-8")
         (content / "README.md").write_text(card_in_progress(self.args, stage, step), encoding="utf-8")
@@ -113,7 +140,7 @@ class HubUploads:
                 message=message,
                 replaced=REPLACED,
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:  # the last is what hf-xet raises
             logger.warning("%s Training goes on.", error)
         finally:
             shutil.rmtree(content, ignore_errors=True)

@@ -129,6 +129,28 @@ def test_a_torchscript_archive_is_refused(convert, tmp_path):
         convert_checkpoint(tmp_path / "ViT-B-16.pt", tmp_path / "converted")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git-LFS pointer.*git lfs pull"),
+        (b"<!doctype html><p>Sign in", "not what torch.save writes.*download it again"),
+        (b"hello", "not what torch.save writes"),
+        (b"\x80\x02hello", "damaged; copy or download it again"),
+        (b"PK\x03\x04hello", "damaged"),
+    ],
+)
+def test_what_only_has_the_name_of_a_checkpoint(tmp_path, content, message):
+    (tmp_path / "junk.pth").write_bytes(content)
+    with pytest.raises(OSError, match=message):
+        convert_checkpoint(tmp_path / "junk.pth", tmp_path / "converted")
+
+
+def test_the_refusal_names_what_is_refused(source, convert):
+    with pytest.raises(ValueError, match=r"refused \(it names argparse\.Namespace\)\. Where") as error:
+        convert({"model": source.state(), "args": argparse.Namespace(lr=1)})
+    assert "\x1b" not in str(error.value)
+
+
 def test_files_that_are_none(source, convert, tmp_path):
     with pytest.raises(OSError, match="is no file"):
         convert_checkpoint(tmp_path / "absent.pth", tmp_path / "converted")

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.errors import HfHubHTTPError
+from peft import get_peft_model
 
 from elsewhere import run_elsewhere
-from modeling_prompt_clip import PromptCLIPModel
+from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel
 from modeling_prompt_clip.hub import REMOTE_FILES
-from modeling_prompt_clip.loading import load_model
+from modeling_prompt_clip.loading import STAND_IN, load_model
 
 REPO = "alice/tiny"
 PUSHER = """
@@ -71,6 +72,37 @@ def test_whoever_has_it_from_the_hub_pushes_it_on(hub, parts, tmp_path):
     found, expected = (hub.files("model", name) for name in ("alice/further", REPO))
     assert set(REMOTE_FILES) - {"processing_prompt_clip.py"} <= set(found)
     assert found["model.safetensors"] == expected["model.safetensors"]
+
+
+def test_an_adapter_that_is_not_merged_is_refused(hub, tiny_folder):
+    model = PromptCLIPModel.from_pretrained(tiny_folder)
+    get_peft_model(model, ClipPromptConfig(text_prompt_length=2, vision_prompt_length=2))
+    with pytest.raises(ValueError, match="not merged; push what merge_and_unload"):
+        model.push_to_hub(REPO)
+    assert not hub.requests
+
+
+def test_figures_of_other_weights_go(hub, parts, caplog):
+    result = EvalResult("retrieval", "people", "People", "R@1", 99.0)
+    data = ModelCardData(model_name="tiny", eval_results=[result])
+    left = {"README.md": f"---\n{data.to_yaml()}\n---\nmine".encode(), "results.json": b"[]", "notes.txt": b"kept"}
+    hub.add_repository("model", REPO, left, private=True)
+    parts[0].push_to_hub(REPO, processor=parts[1], tags=["mine"], commit_description="more", private=None)
+    files = hub.files("model", REPO)
+    card = ModelCard(files["README.md"].decode())
+    assert not card.data.eval_results and "mine" in card.data.tags
+    assert "results.json" not in files and files["notes.txt"] == b"kept"
+    assert "has the card and the figures of other weights" in caplog.text
+
+
+def test_private_means_private_unless_told_otherwise(hub, parts):
+    parts[0].push_to_hub(REPO, processor=parts[1], private=None)  # transformers' default, which is public there
+    assert hub.repository("model", REPO).private
+
+
+def test_the_processor_of_the_stand_in_is_found(hub):
+    load_model(STAND_IN)[0].push_to_hub(REPO)
+    assert "tokenizer.json" in hub.files("model", REPO)
 
 
 def test_a_public_repository_is_not_filled_by_accident(hub, parts):

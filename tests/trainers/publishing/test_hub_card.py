@@ -11,7 +11,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from trainers.arguments import TwoStageTrainingArguments
-from trainers.given import GIVEN
+from trainers.given import GIVEN_DATA
 from trainers.publishing import push_run
 from trainers.publishing.content import without_places, write_content
 from trainers.publishing.hub_card import card_in_progress, hub_card
@@ -98,7 +98,7 @@ def test_the_head_parses_back(hub, run, tmp_path):
     (row,) = [row for row in tested if row["direction"] == "text_to_image"]
     found = {result.metric_name: result.metric_value for result in card.data.eval_results}
     assert found == {name: round(row["metrics"][name], 2) for name in FIGURES}
-    assert {(each.dataset_name, each.dataset_split) for each in card.data.eval_results} == {(GIVEN, "test")}
+    assert {(each.dataset_name, each.dataset_split) for each in card.data.eval_results} == {(GIVEN_DATA, "test")}
     assert card.data.model_name == "tiny-people"
     write_content(run, tmp_path / "adapter", ADAPTER, adapter_only=True)
     card = ModelCard.load(tmp_path / "adapter" / "README.md")
@@ -162,7 +162,11 @@ def test_settings_name_no_place(make_args, tiny_clip_folder, tmp_path):
     told = yaml.safe_load(without_places(settings))
     assert (told["base_model"], told["dataset"]) == ("tiny_clip", tmp_path.name)
     assert told["also_train_on"] == ["rstp_reid", "more"]
-    assert not {"output_dir", "data_dir", "adapter"} & told.keys()
+    assert not {"output_dir", "data_dir"} & told.keys()
+    earlier = without_places(vars(make_args(stages=["two"], adapter=str(tmp_path / "adapter"))))
+    assert yaml.safe_load(earlier)["adapter"] is None
+    placed = vars(make_args(dataset_options={"file": "/home/alice/secret/a.json", "validation_share": 0.1}))
+    assert yaml.safe_load(without_places(placed))["dataset_options"] == {"file": "a.json", "validation_share": 0.1}
     assert str(tmp_path) not in without_places(settings) and "/data" not in without_places(settings)
     kept = yaml.safe_load(without_places(vars(make_args(base_model=BASE, dataset="alice/set"))))
     assert (kept["base_model"], kept["dataset"], kept["also_train_on"]) == (BASE, "alice/set", [])

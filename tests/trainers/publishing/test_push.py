@@ -76,6 +76,30 @@ def test_places_of_this_machine_stay_here(hub, run, tiny_clip_folder):
     TwoStageTrainingArguments(**settings)
 
 
+def test_who_repeats_the_run_does_not_push_it(hub, own_run):
+    path = own_run / "config.yaml"
+    once = {"push_to_hub": True, "hub_model_id": REPO, "resume": "auto"}
+    once |= {"adapter": "alice/prompts", "stages": ["two"]}
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | once))
+    push_run(own_run, REPO)
+    settings = yaml.safe_load(hub.files("model", REPO)["config.yaml"])
+    assert not {"push_to_hub", "hub_model_id", "hub_strategy", "resume", "overwrite_output_dir"} & set(settings)
+    assert settings["adapter"] == "alice/prompts"  # a name that others can use, as a place would not be
+
+
+def test_a_stage_that_was_not_asked_for(hub, own_run):
+    path = own_run / "config.yaml"
+    settings = yaml.safe_load(path.read_text())
+    for stages, adapter_only, missing, message in (
+        (["one"], False, "model", "has no model; it has no stage two: set adapter_only"),
+        (["two"], True, "adapter", "has no adapter; it has no stage one: leave adapter_only out"),
+    ):
+        path.write_text(yaml.safe_dump(settings | {"stages": stages, "base_model": "alice/base", "adapter": "a/b"}))
+        shutil.rmtree(own_run / missing)
+        with pytest.raises(OSError, match=message):
+            push_run(own_run, REPO, adapter_only=adapter_only)
+
+
 def test_the_card_says_how_to_load_and_what_was_measured(hub, run):
     push_run(run, REPO, license="mit")
     card = ModelCard(hub.files("model", REPO)["README.md"].decode())
@@ -111,7 +135,7 @@ def test_a_reader_without_this_package_gets_the_test_metrics_of_the_run(hub, run
 
 
 def test_an_adapter_alone(hub, run, own_run, tiny_clip_folder):
-    with pytest.raises(ValueError, match="a folder of this machine that nobody else has"):
+    with pytest.raises(ValueError, match="which nobody else has; push the whole model"):
         push_run(own_run, REPO, adapter_only=True)
     settings = yaml.safe_load((own_run / "config.yaml").read_text()) | {"base_model": "alice/base"}
     (own_run / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -123,12 +147,10 @@ def test_an_adapter_alone(hub, run, own_run, tiny_clip_folder):
     assert card.data.library_name == "peft" and card.data.base_model == "alice/base"
     assert not card.data.eval_results  # stage two was tested, not these prompts
     assert f'load_model("{REPO}")' in card.text
+    # trained from a copy of the base on this machine, which is not what others are told
+    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "alice/base"
+    assert str(tiny_clip_folder) not in "".join(content.decode(errors="ignore") for content in files.values())
     hub.add_repository("model", "alice/base", {path.name: path.read_bytes() for path in tiny_clip_folder.iterdir()})
-    adapter = json.loads((own_run / "adapter" / "adapter_config.json").read_text())
-    (own_run / "adapter" / "adapter_config.json").write_text(
-        json.dumps(adapter | {"base_model_name_or_path": "alice/base"})
-    )
-    push_run(own_run, REPO, adapter_only=True)
     found, expected = (load_model(name)[0].state_dict() for name in (REPO, str(run / "adapter")))
     assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in found)
 
@@ -148,8 +170,8 @@ def test_a_second_push_changes_nothing_and_another_kind_replaces_the_first(hub, 
         ("/api/repos/create", 401, "Log in"),
         ("/api/repos/create", 403, "write permission"),
         ("/_lfs/", 503, "later"),
-        ("/commit/", 409, "Run the same command again"),
-        ("/commit/", 412, "Run the same command again"),
+        ("/commit/", 409, "Try again"),
+        ("/commit/", 412, "Try again"),
         ("/batch$", 429, "Wait some minutes"),
         ("/commit/", 500, "The Hub has a fault"),
     ],
@@ -164,6 +186,21 @@ def test_a_refusal_is_one_line_and_the_next_push_works(hub, run, page, status, r
     push_run(run, REPO)
     assert "model.safetensors" in hub.files("model", REPO)
     assert state(run) == before
+
+
+@pytest.mark.parametrize("status", [409, 412, 429, 500, 503])
+def test_what_passes_is_waited_for(hub, run, status, caplog):
+    hub.fail("/commit/", status=status, times=2, Retry_After="0")
+    assert push_run(run, REPO).private
+    assert caplog.text.count(f"the Hub answers with status {status}; next try in 0 s") == 2
+    assert len(hub.requested("/_lfs/", "PUT")) == len({request.path for request in hub.requested("/_lfs/", "PUT")})
+
+
+def test_a_missing_right_is_not_asked_for_again(hub, run):
+    hub.fail("/commit/", status=403, times=100)
+    with pytest.raises(OSError, match="HTTP status 403"):
+        push_run(run, REPO)
+    assert len(hub.requested("/commit/", "POST")) == 1
 
 
 def test_a_connection_that_is_lost_midway(hub, run):
@@ -190,8 +227,9 @@ def test_who_sees_it(hub, run, caplog):
     ("missing", "message"),
     [
         ("config.yaml", "has no config.yaml; give the folder of a run"),
-        ("model", "has no model; the run has no stage two"),
+        ("model", "has no model; the run is not finished: go on with --resume auto"),
         ("README.md", "has no README.md; the run is not finished"),
+        ("model/config.json", "has no model/config.json; it has been removed"),
     ],
 )
 def test_what_is_no_finished_run(hub, own_run, missing, message):

@@ -6,12 +6,14 @@ import os
 import shutil
 import socket
 import threading
+import time
 
 import datasets
 import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard
+from huggingface_hub.utils import are_progress_bars_disabled
 from torch import multiprocessing
 
 from modeling_prompt_clip.cli import main as prompt_clip
@@ -106,16 +108,20 @@ def test_the_best_weights_and_prompts_of_a_base_model_on_the_hub(hub, train, tin
         evaluate(loop, step)
 
     monkeypatch.setattr(StageLoop, "_evaluate", improve)
-    loaded = []
+    seen = []
     upload = uploads.HubUploads._upload
 
     def look(self, content, message):
         upload(self, content, message)
-        loaded.append(load_model(REPO)[0].config.text_config.prompt_length)
+        files = hub.files("model", REPO)
+        loaded = load_model(REPO)[0].config.text_config.prompt_length
+        base = json.loads(files.get("adapter_config.json", "{}")).get("base_model_name_or_path")
+        seen.append((loaded, base, "model.safetensors" in files, "Training goes on" in files["README.md"].decode()))
 
     monkeypatch.setattr(uploads.HubUploads, "_upload", look)
     train(hub_strategy="best", base_model="alice/base")
-    assert loaded == [4] * 6  # an adapter, then a model: whoever loads by name need not know
+    # an adapter, then a model: whoever loads by name need not know
+    assert seen == [(4, "alice/base", False, True)] * 3 + [(4, None, True, True)] * 3
     steps = [f"Weights of stage {stage}, step {step}" for stage in ("one", "two") for step in (1, 2, 3)]
     assert messages(hub) == [*steps, "Upload model"]
     assert "adapter_config.json" not in hub.files("model", REPO)
@@ -127,7 +133,7 @@ def test_the_best_weights_and_prompts_of_a_base_model_on_the_hub(hub, train, tin
         ({"hub_model_id": None}, "hub_model_id is not; name the repository"),
         ({"hub_model_id": "people"}, "hub_model_id is 'people', but must be USER/NAME"),
         ({"hub_strategy": "always"}, "hub_strategy is 'always'; it must be one of end, best, every_save"),
-        ({"stages": ["one"]}, "prompts of base_model .*, a folder that nobody else has"),
+        ({"stages": ["one"]}, "prompts of base_model .*, which nobody else has"),
     ],
 )
 def test_wrong_settings_are_known_before_training(hub, train, settings, message, monkeypatch):
@@ -187,6 +193,83 @@ def test_what_falls_due_meanwhile_is_left_out(make_args, tmp_path, caplog, tiny_
     sender.wait()
     assert "step 2 of stage one is not uploaded" in caplog.text
     assert not list(run.checkpoints.iterdir())
+
+
+def test_low_rank_updates_wait_for_the_end(hub, train, caplog):
+    with caplog.at_level(logging.INFO):
+        train(hub_strategy="best", stages=["two"], direct=True, stage_two_lora_rank=2)
+    assert messages(hub) == ["Upload model"]
+    assert caplog.text.count("low-rank updates are merged when it is done: uploads come later") == 1
+
+
+def test_the_last_upload_is_waited_for_and_leaves_the_bars(hub, train, monkeypatch):
+    monkeypatch.setattr(uploads.HubUploads, "offer", OFFER)  # nobody waits on the way
+    upload = uploads.HubUploads._upload
+
+    def slowly(self, content, message):
+        time.sleep(1.5)
+        upload(self, content, message)
+
+    monkeypatch.setattr(uploads.HubUploads, "_upload", slowly)
+    before = are_progress_bars_disabled()
+    trainer = train(hub_strategy="every_save", save_steps=2, stages=["two"], direct=True)
+    assert messages(hub) == ["Weights of stage two, step 2", "Upload model"]
+    assert are_progress_bars_disabled() == before and not list(trainer.run.path.glob(".upload.*"))
+
+
+def test_a_full_disk_costs_an_upload_and_no_training(hub, train, monkeypatch, caplog):
+    def full(source, target, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
+        patched.setattr(uploads.shutil, "copytree", full)
+        with pytest.raises(OSError, match="No space left.*to try again: prompt-clip push"):
+            train(hub_strategy="every_save", save_steps=2, stages=["two"], direct=True)
+    assert "step 2 of stage two is not uploaded ([Errno 28] No space left on device). Training goes on." in caplog.text
+
+
+def test_what_hf_xet_raises_is_a_warning(make_args, tmp_path, caplog, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("CAS service error")
+
+    monkeypatch.setattr(uploads, "push_folder", broken)
+    args = make_args(push_to_hub=True, hub_model_id=REPO)
+    (tmp_path / "content").mkdir()
+    with caplog.at_level(logging.WARNING):
+        uploads.HubUploads(args, RunFolder(args.output_dir))._upload(tmp_path / "content", "weights")
+    assert "CAS service error Training goes on." in caplog.text and not (tmp_path / "content").exists()
+
+
+def test_a_run_that_goes_on_does_not_need_the_hub_at_once(hub, make_args, tmp_path, caplog):
+    sender = uploads.HubUploads(make_args(push_to_hub=True, hub_model_id=REPO), RunFolder(tmp_path / "run"))
+    left = tmp_path / "run" / ".upload.x"
+    left.mkdir(parents=True)
+    hub.fail("/api/repos/create", status=500, times=100)
+    sender.open(goes_on=True)
+    assert "HTTP status 500" in caplog.text and not left.exists()
+    with pytest.raises(OSError, match="HTTP status 500"):
+        sender.open()
+
+
+def test_somebody_elses_repository_is_known_before_training(hub, make_args, tmp_path):
+    hub.add_repository("model", "bob/people")
+    args = make_args(push_to_hub=True, hub_model_id="bob/people", hub_private_repo=False)
+    with pytest.raises(OSError, match="bob/people cannot be pushed: HTTP status 403"):
+        uploads.HubUploads(args, RunFolder(tmp_path / "run")).open()
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({}, ""),
+        ({"stages": ["one"]}, " --adapter_only"),
+        ({"hub_private_repo": False}, " --public"),
+    ],
+)
+def test_the_command_that_tries_again_fits_the_run(make_args, tmp_path, settings, options):
+    args = make_args(push_to_hub=True, hub_model_id=REPO, **settings)
+    run = RunFolder(tmp_path / "run")
+    assert uploads.HubUploads(args, run).command() == f"prompt-clip push {run.path} --repo {REPO}{options}"
 
 
 def one_of_two(rank, port, args, data):
