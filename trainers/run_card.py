@@ -63,11 +63,11 @@ def run_facts(
 ) -> ModelCardFacts:
     """What the card of a run tells; see [`write_run_card`]."""
     rows = [row for row in run.recorded() if "stage" in row]  # others are evaluations that were added later
-    whole = run.model.is_dir()
+    config = PromptCLIPConfig.from_pretrained(run.model) if run.model.is_dir() else None
     return ModelCardFacts(
         name=run.path.name,
         summary=summary(args, stages),
-        details=model_details(PromptCLIPConfig.from_pretrained(run.model)) if whole else _adapter_details(args),
+        details=_model_details(config, args) if config is not None else _adapter_details(args),
         loading=run_loading("two" in stages),
         image_size=tuple(args.image_size),
         sources=all_sources(args),
@@ -143,6 +143,17 @@ def run_environment() -> str:
 def _data_label(args: TwoStageTrainingArguments) -> str:
     """The data sets of a run, in words."""
     return " and ".join(source.name for source in data_sources(args))
+
+
+def _model_details(config: PromptCLIPConfig, args: TwoStageTrainingArguments) -> dict[str, str]:
+    """Input, output and prompts; and how many of the prompts a base model brought that had some of its own."""
+    details = model_details(config)
+    trained = (args.text_prompt_length, args.vision_prompt_length)
+    lengths = (config.text_config.prompt_length, config.vision_config.prompt_length)
+    if "one" in args.stages and lengths != trained:
+        text, vision = (length - own for length, own in zip(lengths, trained, strict=True))
+        details["Prompts"] += f"; {text} of those for text and {vision} of those for vision came with the base model"
+    return details
 
 
 def _adapter_details(args: TwoStageTrainingArguments) -> dict[str, str]:

@@ -95,6 +95,8 @@ def ranked_strips(
 ) -> Image.Image:
     """The best answers to some captions: a green frame is the right person, a red one another; scores underneath.
 
+    Where none of them is right, the first right image follows, with its place in the ranking.
+
     Args:
         encoded: the split as the model sees it.
         dataset: the same split, for its images.
@@ -110,12 +112,15 @@ def ranked_strips(
     scores = encoded.text_embeds[chosen] @ encoded.image_embeds.T
     best = scores.sort(dim=1, descending=True, stable=True)
     rows = []
-    for query, values, images in zip(chosen, best.values[:, :top], best.indices[:, :top], strict=True):
+    for query, values, images in zip(chosen, best.values[:, :top], best.indices, strict=True):
         same = encoded.image_person_ids[images] == encoded.text_person_ids[query]
         tiles = [
             Tile(dataset[image]["image"], RELEVANT if right else IRRELEVANT, f"{score:.3f}")
-            for image, right, score in zip(images.tolist(), same.tolist(), values.tolist(), strict=True)
+            for image, right, score in zip(images[:top].tolist(), same[:top].tolist(), values.tolist(), strict=True)
         ]
+        if same.any() and not same[:top].any():
+            place = int(same.nonzero()[0])
+            tiles.append(Tile(dataset[int(images[place])]["image"], RELEVANT, f"place {place + 1:,}"))
         rows.append(SheetRow(encoded.captions[query], tiles))
     title = title or f"Best {top} images for {len(rows)} captions: green = the person described"
     return contact_sheet(rows, title=title)

@@ -8,8 +8,9 @@ import torch
 from huggingface_hub import ModelCard
 from peft import PeftModel
 
-from modeling_prompt_clip import PromptCLIPModel
+from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPModel
 from modeling_prompt_clip.loading import load_model
+from trainers import run_card
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.run_card import summary, write_run_card
 from trainers.run_folder import RunFolder
@@ -80,6 +81,15 @@ def test_the_run_card_tells_what_the_run_measured(run):
     assert "Stage one: prompts only, CLIP frozen; loss sdm; learning rate 0.003" in card
     assert f"torch {torch.__version__}" in card and "Python 3." in card
     assert "what was given in Python is not" in card  # the splits
+
+
+def test_prompts_that_the_base_model_brought_are_told_apart(make_args):
+    config = PromptCLIPConfig(text_config={"prompt_length": 12}, vision_config={"prompt_length": 8})
+    told = run_card._model_details(config, make_args(text_prompt_length=4, vision_prompt_length=8))["Prompts"]
+    assert told.endswith("; 8 of those for text and 0 of those for vision came with the base model")
+    assert "came with" not in run_card._model_details(config, make_args(direct=True))["Prompts"]
+    same = make_args(text_prompt_length=12, vision_prompt_length=8)
+    assert "came with" not in run_card._model_details(config, same)["Prompts"]
 
 
 def test_the_adapter_card_tells_of_stage_one_alone(run):

@@ -99,6 +99,20 @@ def test_strips_are_green_for_the_person_and_red_for_others(encoded, people):
         assert tuple(runs_of_colour(pixels[top_edge], colour) for colour in (RELEVANT, IRRELEVANT)) == colours
 
 
+def test_where_all_answers_are_wrong_the_first_right_one_follows(encoded, people):
+    person_ids = encoded.image_person_ids
+    wanted = person_ids[0]
+    scores = torch.linspace(1.0, 0.1, len(person_ids)) - 5.0 * (person_ids == wanted)  # the person comes last
+    only = EncodedSplit(
+        torch.eye(len(person_ids)), scores[None], person_ids, wanted[None], ["a caption"], torch.tensor([0])
+    )
+    for top, colours in ((3, (1, 3)), (len(person_ids), (int((person_ids == wanted).sum()), None))):
+        pixels = np.asarray(ranked_strips(only, people, queries=[0], top=top))
+        edge = (pixels == RELEVANT).all(axis=2).sum(axis=1).argmax()
+        assert runs_of_colour(pixels[edge], RELEVANT) == colours[0]
+        assert colours[1] is None or runs_of_colour(pixels[edge], IRRELEVANT) == colours[1]
+
+
 def test_strips_depend_on_the_seed_alone(encoded, people):
     first, again, other = (ranked_strips(encoded, people, queries=3, seed=seed) for seed in (0, 0, 1))
     assert first.tobytes() == again.tobytes()
