@@ -1,6 +1,7 @@
 """What a published model is worth to a reader who has its name, and neither this package nor the run."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from safetensors.numpy import load_file
 
 from elsewhere import run_elsewhere
 
-__all__ = ["metrics_elsewhere"]
+__all__ = ["card_snippets", "metrics_elsewhere"]
 
 _READER = """
 import json
@@ -28,6 +29,12 @@ with torch.no_grad():
     found = model(**processor(images=images, text=json.loads((folder / "captions.json").read_text())))
 save_file({"images": found.image_embeds, "texts": found.text_embeds}, folder / "embeds.safetensors")
 """
+
+
+def card_snippets(card: str) -> list[str]:
+    """The ways to load the model that a card gives, each with the use of it that follows."""
+    *loading, use = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    return [way + use for way in loading]
 
 
 def metrics_elsewhere(hub: Any, repo_id: str, dataset: datasets.Dataset, folder: Path) -> dict[str, float]:

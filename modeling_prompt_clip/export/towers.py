@@ -3,6 +3,7 @@
 import copy
 import logging
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ __all__ = ["ImageTower", "TextTower", "Tower", "exportable_copy", "write_onnx"]
 TALKATIVE = ("torch.onnx._internal.exporter._registration", "onnxscript.optimizer._constant_folding")
 
 
-class Tower(nn.Module):
+class Tower(nn.Module, ABC):
     """One tower of a model, with its projection, from a batch to unit vectors `(batch, projection_dim)`.
 
     Attributes:
@@ -46,9 +47,9 @@ class Tower(nn.Module):
         """The axes of the input whose size is free, for torch's exporter."""
         return {axis: Dim(name) for axis, name in enumerate(self.input_shape) if isinstance(name, str)}
 
+    @abstractmethod
     def samples(self) -> list[torch.Tensor]:
         """Random inputs of several sizes; the first one traces the graph, so none of its sizes is 0 or 1."""
-        raise NotImplementedError
 
 
 class TextTower(Tower):

@@ -46,6 +46,31 @@ def splits() -> dict[str, datasets.Dataset]:
     return {"train": draw_split(0, 6), "validation": draw_split(10, 3), "test": draw_split(20, 3)}
 
 
+@pytest.fixture(scope="session")
+def tiny_run(
+    tmp_path_factory: pytest.TempPathFactory, tiny_clip_folder: Path, splits: dict[str, datasets.Dataset]
+) -> Path:
+    """Folder of a finished run of both stages; tests must not change it."""
+    from trainers.two_stage import TwoStageTrainer
+
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    args = TwoStageTrainingArguments(
+        base_model=str(tiny_clip_folder),
+        image_size=[96, 32],
+        output_dir=str(folder),
+        batch_size=4,
+        stage_one_max_steps=3,
+        stage_two_max_steps=3,
+        stage_two_learning_rate=1e-3,
+        eval_steps=2,
+        log_steps=1,
+        num_workers=0,
+        report_to="none",
+    )
+    TwoStageTrainer(args, splits=splits).train()
+    return folder
+
+
 @pytest.fixture
 def make_args(tiny_clip_folder: Path, tmp_path: Path) -> Callable[..., TwoStageTrainingArguments]:
     """Settings of a run of a few steps on the tiny CLIP; keywords override them."""

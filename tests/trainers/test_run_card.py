@@ -10,36 +10,17 @@ from peft import PeftModel
 
 from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPModel
 from modeling_prompt_clip.loading import load_model
+from published import card_snippets
 from trainers import run_card
-from trainers.arguments import TwoStageTrainingArguments
 from trainers.run_card import summary, write_run_card
 from trainers.run_folder import RunFolder
 from trainers.stage import StageResult
-from trainers.two_stage import TwoStageTrainer
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, tiny_clip_folder, splits):
-    """A finished run of both stages; tests must not change it."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    args = TwoStageTrainingArguments(
-        base_model=str(tiny_clip_folder),
-        image_size=[96, 32],
-        output_dir=str(folder),
-        batch_size=4,
-        stage_one_max_steps=2,
-        stage_two_max_steps=2,
-        num_workers=0,
-        report_to="none",
-    )
-    TwoStageTrainer(args, splits=splits).train()
-    return RunFolder(folder)
-
-
-def snippets(card):
-    """Ways to load the model, each with the use of it that follows."""
-    *loading, use = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
-    return [way + use for way in loading]
+@pytest.fixture
+def run(tiny_run):
+    """A finished run; tests must not change it."""
+    return RunFolder(tiny_run)
 
 
 def results(card):
@@ -48,7 +29,7 @@ def results(card):
 
 def test_every_snippet_of_the_run_card_runs(run, monkeypatch):
     monkeypatch.chdir(run.path)
-    (code,) = snippets((run.path / "README.md").read_text())
+    (code,) = card_snippets((run.path / "README.md").read_text())
     there = {}
     exec(code, there)
     assert type(there["model"]) is PromptCLIPModel and not there["model"].training
@@ -58,7 +39,7 @@ def test_every_snippet_of_the_run_card_runs(run, monkeypatch):
 def test_every_snippet_of_the_adapter_card_runs_and_both_give_the_same(run, monkeypatch):
     monkeypatch.chdir(run.adapter)
     merged, as_adapter = {}, {}
-    for code, there in zip(snippets((run.adapter / "README.md").read_text()), (merged, as_adapter), strict=True):
+    for code, there in zip(card_snippets((run.adapter / "README.md").read_text()), (merged, as_adapter), strict=True):
         exec(code, there)
     assert isinstance(as_adapter["model"], PeftModel)
     torch.testing.assert_close(merged["scores"], as_adapter["scores"])

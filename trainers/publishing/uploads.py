@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import tempfile
 import threading
 from pathlib import Path
 
@@ -86,9 +85,9 @@ class HubUploads:
         if self._thread is not None and self._thread.is_alive():
             logger.info("step %d of stage %s is not uploaded: the upload before it is on its way", step, stage)
             return
-        content = Path(tempfile.mkdtemp(prefix=FOLDER, dir=self.run.path))
+        content = self.run.path / f"{FOLDER}{stage}-{step}"
         try:
-            shutil.copytree(weights, content, dirs_exist_ok=True)
+            shutil.copytree(weights, content)
             self._complete(content, stage, step)
         except OSError as error:
             shutil.rmtree(content, ignore_errors=True)

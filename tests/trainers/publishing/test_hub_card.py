@@ -1,7 +1,6 @@
 """Cards on the Hub: what it reads at their head, what their owner wrote, and that all their code runs."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -10,12 +9,11 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from trainers.arguments import TwoStageTrainingArguments
+from published import card_snippets
 from trainers.given import GIVEN_DATA
 from trainers.publishing import push_run
 from trainers.publishing.content import without_places, write_content
 from trainers.publishing.hub_card import card_in_progress, hub_card
-from trainers.two_stage import TwoStageTrainer
 
 REPO, ADAPTER, BASE = "alice/tiny-people", "alice/tiny-prompts", "alice/base"
 ROW = {"stage": "two", "split": "test", "direction": "text_to_image"}
@@ -31,21 +29,10 @@ for code in json.load(open(sys.argv[1])):
 """
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, tiny_clip_folder, splits):
-    """A finished run of both stages, whose settings and adapter name a base model on the Hub."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    args = TwoStageTrainingArguments(
-        base_model=str(tiny_clip_folder),
-        image_size=[96, 32],
-        output_dir=str(folder),
-        batch_size=4,
-        stage_one_max_steps=1,
-        stage_two_max_steps=1,
-        num_workers=0,
-        report_to="none",
-    )
-    TwoStageTrainer(args, splits=splits).train()
+@pytest.fixture
+def run(tiny_run, tmp_path):
+    """A finished run, whose settings name a base model on the Hub."""
+    folder = shutil.copytree(tiny_run, tmp_path / "tiny")
     config, adapter = folder / "config.yaml", folder / "adapter" / "adapter_config.json"
     config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"base_model": BASE}))
     adapter.write_text(json.dumps(json.loads(adapter.read_text()) | {"base_model_name_or_path": BASE}))
@@ -61,17 +48,12 @@ def make_card(make_args):
     return make
 
 
-def snippets(card):
-    *loading, use = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
-    return [way + use for way in loading]
-
-
 def test_all_code_of_pushed_cards_runs(hub, run, tiny_clip_folder, tmp_path):
     hub.add_repository("model", BASE, {path.name: path.read_bytes() for path in tiny_clip_folder.iterdir()})
     push_run(run, REPO)
     push_run(run, ADAPTER, adapter_only=True)
     cards = [hub.files("model", name)["README.md"].decode() for name in (REPO, ADAPTER)]
-    codes = [code for card in cards for code in snippets(card)]
+    codes = [code for card in cards for code in card_snippets(card)]
     assert len(codes) == 4
     for card, name in zip(cards, (REPO, ADAPTER), strict=True):
         ModelCard(card).validate()

@@ -17,27 +17,14 @@ from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from published import metrics_elsewhere
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.publishing import push_run
-from trainers.two_stage import TwoStageTrainer
 
 REPO = "alice/tiny-people"
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, tiny_clip_folder, splits):
-    """A finished run of both stages; tests must not change it."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    settings = {"stage_one_max_steps": 3, "stage_two_max_steps": 3, "eval_steps": 2, "log_steps": 1, "num_workers": 0}
-    args = TwoStageTrainingArguments(
-        base_model=str(tiny_clip_folder),
-        image_size=[96, 32],
-        output_dir=str(folder),
-        batch_size=4,
-        stage_two_learning_rate=1e-3,
-        report_to="none",
-        **settings,
-    )
-    TwoStageTrainer(args, splits=splits).train()
-    return folder
+@pytest.fixture
+def run(tiny_run):
+    """A finished run; tests must not change it."""
+    return tiny_run
 
 
 @pytest.fixture
