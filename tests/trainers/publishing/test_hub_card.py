@@ -66,9 +66,11 @@ def test_all_code_of_pushed_cards_runs(hub, run, tiny_clip_folder, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     remote, whole, merged, peft = (line.split() for line in done.stdout.splitlines())
-    assert remote[0] == whole[0] and remote[1].startswith("transformers_modules")
+    assert float(remote[0]) == pytest.approx(float(whole[0]), abs=1e-5) and remote[1].startswith(
+        "transformers_modules"
+    )
     assert float(merged[0]) == pytest.approx(float(peft[0]), abs=1e-5) and peft[1].startswith("peft")
-    assert float(whole[0]) != pytest.approx(float(peft[0]), abs=1e-5)
+    assert abs(float(whole[0]) - float(peft[0])) > 1e-3  # stage two has trained on
 
 
 def test_the_head_parses_back(hub, run, tmp_path):
