@@ -6,6 +6,7 @@ from pathlib import Path
 
 import datasets
 
+from dataset_scripts import PERSON_SEARCH_DATASETS
 from modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.loading import STAND_IN
 from trainers.arguments import TwoStageTrainingArguments
@@ -13,6 +14,7 @@ from trainers.arguments import TwoStageTrainingArguments
 GIVEN_MODEL = "model given in Python"
 GIVEN_DATA = "data given in Python"
 SYNTHETIC = "synthetic_pedes"
+NAMES = (STAND_IN, *PERSON_SEARCH_DATASETS)
 
 
 def settled(
@@ -46,6 +48,8 @@ def settled(
 
 def is_place(name: str) -> bool:
     """Whether a setting names a folder of the machine that trained, whether or not it is there now."""
+    if name in NAMES:  # which a folder beside us may have too
+        return False
     return Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).is_dir()
 
 
@@ -63,7 +67,7 @@ def _absolute_source(source: str) -> str:
 def _absolute(name: str) -> str:
     """A folder's whole path; what is no folder as it is."""
     folder = Path(name).expanduser()
-    return str(folder.absolute()) if name not in (STAND_IN, SYNTHETIC) and folder.is_dir() else name
+    return str(folder.absolute()) if name not in NAMES and folder.is_dir() else name
 
 
 __all__ = ["GIVEN_DATA", "GIVEN_MODEL", "SYNTHETIC", "is_place", "nobody_has", "settled"]

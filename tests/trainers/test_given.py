@@ -44,6 +44,15 @@ def test_folders_are_known_as_such_from_anywhere(make_args, tmp_path, monkeypatc
     assert settled(named, None, None) is named
 
 
+def test_a_folder_that_is_called_like_a_set_changes_nothing(make_args, tmp_path, monkeypatch):
+    for name in ("cuhk_pedes", "rstp_reid", STAND_IN):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    args = make_args(base_model=STAND_IN, dataset="cuhk_pedes", data_dir="cuhk_pedes", also_train_on=["rstp_reid"])
+    assert settled(args, None, None) is args
+    assert not nobody_has(STAND_IN) and not is_place("cuhk_pedes")
+
+
 def test_places_and_names():
     assert all(is_place(name) for name in ("/gone/clip", "./clip", "~/clip", "../clip"))
     assert not any(is_place(name) for name in ("openai/clip-vit-base-patch16", STAND_IN, "cuhk_pedes"))
