@@ -109,7 +109,9 @@ def tiny_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "size": 64,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
-    model = transformers.CLIPModel(transformers.CLIPConfig.from_pretrained(folder))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the same model in every run, whichever test asks for it first
+        model = transformers.CLIPModel(transformers.CLIPConfig.from_pretrained(folder))
     spread_weights(model)
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     for tower, length in (("text_model", 77), ("vision_model", 17)):  # old versions of transformers saved these

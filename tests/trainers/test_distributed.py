@@ -67,7 +67,7 @@ def share_of(batch, rank, world):
 def loss_and_gradients(case, folder, rank=0, world=1, in_parts=False):
     """The loss of the global batch, and the gradients that this process sees; in parts, of the mean of two batches.
 
-    In float64: in float32 rounding alone has come to 1.5e-5 of a gradient, in one run of several.
+    In float64: in float32 rounding alone comes to 1.5e-5 of a gradient for some weights.
     """
     weights, options, prompts = CASES[case]
     torch.manual_seed(0)

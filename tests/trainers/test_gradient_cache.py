@@ -177,6 +177,7 @@ def test_a_step_of_the_loop_equals_one_without_parts(make_module, make_args, bat
         module = make_module({"sdm": 1.0, "id": 0.5})
         module.register_forward_pre_hook(note)
         settings = {"gradient_accumulation_steps": accumulation, "batch_size": PAIRS, "optimizer": "adam"}
+        settings |= {"stage_two_learning_rate": 1e-2, "adam_epsilon": 0.1}  # or Adam scales rounding up to a step
         args = make_args(micro_batch_size=micro_batch_size, **settings)
         rows = [batch, {name: value.flip(0) for name, value in batch.items()}] * accumulation
         loop = StageLoop(
@@ -199,5 +200,4 @@ def test_a_step_of_the_loop_equals_one_without_parts(make_module, make_args, bat
     assert all(torch.equal(value, expected[name]) for name, value in weights(8, [8]).items())
     found = weights(3, [3, 3, 2])
     for name, value in expected.items():
-        if "k_proj.bias" not in name:  # has no gradient but rounding, which Adam scales up
-            torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
