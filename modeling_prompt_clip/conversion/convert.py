@@ -1,7 +1,6 @@
 """Converts a checkpoint file into a model folder that loads like any other."""
 
 import os
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.conversion.checkpoint_file import read_tensors
 from modeling_prompt_clip.conversion.openai_layout import OpenAILayout, clip_tensors, config_of, find_layout
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
+from modeling_prompt_clip.new_folder import new_folder
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor, load_tokenizer
 
 __all__ = ["ConvertedCheckpoint", "convert_checkpoint"]
@@ -83,12 +83,9 @@ def convert_checkpoint(
     if normalization is None:
         normalization = "imagenet" if layout.imagenet_normalization else "clip"
     processor = _processor(tokenizer, config, normalization)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
-        folder = Path(temporary, target.name)
+    with new_folder(target) as folder:
         model.save_pretrained(str(folder))
         processor.save_pretrained(str(folder))
-        folder.rename(target)
     return ConvertedCheckpoint(layout, config, dropped, normalization)
 
 

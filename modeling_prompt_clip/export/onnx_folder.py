@@ -1,8 +1,6 @@
 """A folder with both towers as ONNX and the processor's files, checked before anybody can see it."""
 
 import logging
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from torch import nn
 from modeling_prompt_clip.export.check import check_onnx
 from modeling_prompt_clip.export.towers import ImageTower, TextTower, exportable_copy, write_onnx
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
+from modeling_prompt_clip.new_folder import new_folder
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 
 __all__ = ["OnnxExport", "export_onnx"]
@@ -65,9 +64,7 @@ def export_onnx(model: nn.Module, processor: PromptCLIPProcessor, folder: str | 
     _check_image_size(model, processor)
     tokenizer = processor.tokenizer
     towers = (TextTower(model, tokenizer.eos_token_id, tokenizer.pad_token_id), ImageTower(model))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        written = Path(temporary, folder.name)
+    with new_folder(folder) as written:
         processor.save_pretrained(written)
         _write_tokenizer(processor, written / "tokenizer.json", towers[0].context)
         deviations = {}
@@ -75,7 +72,6 @@ def export_onnx(model: nn.Module, processor: PromptCLIPProcessor, folder: str | 
             logger.info("exporting and checking %s", tower.file_name)
             deviations[tower.file_name] = check_onnx(write_onnx(tower, written), tower)
         files = {path.name: path.stat().st_size for path in sorted(written.iterdir())}
-        _publish(written, folder)
     return OnnxExport(folder, files, {tower.file_name: tower.input_shape for tower in towers}, deviations)
 
 
@@ -97,19 +93,3 @@ def _write_tokenizer(processor: PromptCLIPProcessor, path: Path, context: int) -
     tokenizer.enable_truncation(max_length=min(processor.tokenizer.model_max_length, context))
     tokenizer.enable_padding(pad_id=processor.tokenizer.pad_token_id, pad_token=processor.tokenizer.pad_token)
     tokenizer.save(str(path))
-
-
-def _publish(written: Path, folder: Path) -> None:
-    """Flush a folder and its files to disk and rename it."""
-    for path in [*written.iterdir(), written]:
-        _sync(path)
-    written.rename(folder)
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
