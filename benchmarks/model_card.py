@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from dataset_scripts import load_person_search
+from dataset_scripts.common.files import write_atomically, write_json
 from dataset_scripts.synthetic_pedes import SyntheticPedesConfig
 from modeling_prompt_clip.hub.card_facts import Snippet, Table
 from modeling_prompt_clip.hub.model_card import render_model_card, with_front_matter
@@ -23,7 +24,6 @@ from modeling_prompt_clip.retrieval import QueryValues, TextToImageEvaluator, bo
 from record import RESULTS, write_record
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.card_results import METRICS, figure, protocol
-from trainers.files import write_atomically, write_json
 from trainers.publishing.content import without_places
 from trainers.publishing.hub_card import eval_results, front_matter
 from trainers.run_card import run_facts

@@ -1,12 +1,13 @@
 """Writing the images of a data set to a plain folder, as a gallery to search in."""
 
 import re
-import tempfile
 from collections import Counter
 from pathlib import Path
 
 import datasets
 from datasets.utils import tqdm
+
+from dataset_scripts.common.files import new_folder
 
 __all__ = ["export_images"]
 
@@ -35,13 +36,9 @@ def export_images(dataset: datasets.Dataset, folder: str | Path, limit: int | No
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"folder {folder} exists and is not empty. Name another one, or delete it first.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     rows = dataset if limit is None else dataset.select(range(min(limit, len(dataset))))
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        filling = Path(scratch) / folder.name
-        filling.mkdir()
+    with new_folder(folder, replace_empty=True) as filling:
         names = _write_images(rows, filling)
-        filling.replace(folder)
     return [folder / name for name in names]
 
 

@@ -24,7 +24,8 @@ from datasets.utils import tqdm
 from PIL import Image, ImageOps
 
 from dataset_scripts import fingerprint, image_signature
-from dataset_scripts.image_files import DECODING_ERRORS, ImageError, is_rotated, open_image, read_image_file
+from dataset_scripts.common import images as image_files
+from dataset_scripts.common.images import DECODING_ERRORS, ImageError, is_rotated, open_image, read_image_file
 from dataset_scripts.image_signature import SIGNATURE_SHAPE, bar_widths, is_distinctive
 
 __all__ = ["HASH_BITS", "ImagePrints", "hash_dataset", "hash_files", "perceptual_hash"]
@@ -215,7 +216,7 @@ def _hash_batch(batch: dict[str, list]) -> dict[str, list]:
 
 def _cache_key(images: datasets.Dataset) -> str:
     """Names what the hashes of a data set follow from, 32 hexadecimal digits."""
-    code = fingerprint.hash_files([__file__, image_signature.__file__])
+    code = fingerprint.hash_files([__file__, image_signature.__file__, image_files.__file__])
     digest = hashlib.sha256(f"{images._fingerprint} {code} {version('pillow')}".encode())
     for path in _image_paths(images):
         try:

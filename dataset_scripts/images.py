@@ -11,7 +11,7 @@ from datasets.utils import tqdm
 from datasets.utils.file_utils import is_local_path
 from PIL import Image
 
-from dataset_scripts.image_files import DECODING_ERRORS, ImageError, decode_image, open_image, read_image_file
+from dataset_scripts.common.images import DECODING_ERRORS, ImageError, decode_image, open_image, read_image_file
 from dataset_scripts.records import PersonSearchRecord
 
 __all__ = [

@@ -172,7 +172,7 @@ class PersonSearchBuilder(PersonSearchTable):
             cache_dir=cache_dir,
             dataset_name=self.layout.name,
             data_dir=str(folder),
-            hash=hash_files([*python_sources(), *python_sources("formats")]),
+            hash=hash_files([source for room in (".", "common", "formats") for source in python_sources(room)]),
             # With their names, which may tell the split.
             annotation_hash=hash_files(annotations, *(str(file.relative_to(folder)) for file in annotations)),
             **{option: getattr(filled_in, option) for option in self.option_names},

@@ -100,10 +100,11 @@ class SyntheticPedes(PersonSearchTable):
             )
         # Options left out are written out: the key must not depend on whether a default was given or meant.
         filled_in = SyntheticPedesConfig(**options)
+        sources = [source for room in (".", "common", "synthetic") for source in python_sources(room)]
         super().__init__(
             cache_dir=data_dir if cache_dir is None else cache_dir,
             # Pillow draws and numpy throws the dice: another version of either may give other pixels.
-            hash=hash_files([*python_sources(), *python_sources("synthetic")], version("pillow"), version("numpy")),
+            hash=hash_files(sources, version("pillow"), version("numpy")),
             **{option: getattr(filled_in, option) for option in self.option_names},
         )
 

@@ -40,15 +40,42 @@ def imported_names(path: Path) -> list[tuple[int, str]]:
     return found
 
 
+def is_of(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def is_common(room: str, path: Path, name: str) -> bool:
+    """Whether the rooms of the model package import what they may: the common room of `dataset_scripts`."""
+    in_a_room = path.parent != ROOT / "modeling_prompt_clip"
+    return room == "modeling_prompt_clip" and in_a_room and is_of(name, "dataset_scripts.common")
+
+
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_directions_between_rooms(path: Path):
     room = path.relative_to(ROOT).parts[0]
-    tops = {name.split(".")[0] for level, name in imported_names(path) if level == 0}
+    tops = {
+        name.split(".")[0] for level, name in imported_names(path) if level == 0 and not is_common(room, path, name)
+    }
     forbidden = (set(ROOMS) | OUTSIDE) - MAY_IMPORT[room]
     assert not tops & forbidden, f"{room} must not import {sorted(tops & forbidden)}"
+
+
+def test_the_common_room_stands_on_nothing_else():
+    """All packages import it, `search` among them, which works without `datasets`."""
+    for path in (ROOT / "dataset_scripts/common").glob("*.py"):
+        for _, name in imported_names(path):
+            assert not is_of(name, "dataset_scripts") or is_of(name, "dataset_scripts.common"), path
+    script = """
+import sys
+from dataset_scripts.common import files, images
+heavy = [name for name in ("datasets", "torch", "pyarrow", "transformers") if name in sys.modules]
+raise SystemExit("dataset_scripts.common also imports " + ", ".join(heavy) if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", FLAT)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from dataset_scripts.common.files import write_json
 from trainers.checks import check_integer
 from trainers.distributed import gather_ids, process_index
-from trainers.files import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from trainers.files import write_folder, write_json
+from dataset_scripts.common.files import new_folder, write_json
 
 FACTS = "checkpoint.json"
 
@@ -118,7 +118,8 @@ class CheckpointStore:
         try:
             if path.exists():  # of the run that was killed after it; it may lack what this one knows
                 shutil.rmtree(path)
-            write_folder(path, write)
+            with new_folder(path) as folder:
+                write(folder)
         except (OSError, RuntimeError, SafetensorError) as error:  # the last two are what a full disk is to torch
             newest = self.newest()
             remedy = (

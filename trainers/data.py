@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from dataset_scripts.image_files import DECODING_ERRORS
+from dataset_scripts.common.images import DECODING_ERRORS
 from trainers.batches import EpochOrder, StepBatches, by_identity, by_length, check_batch_fits, shuffled
 from trainers.objectives import CaptionMasking
 from trainers.objectives.mlm import IGNORED

@@ -12,6 +12,7 @@ import datasets
 from datasets.utils import tqdm
 
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search
+from dataset_scripts.common.files import write_json
 from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import (
@@ -28,7 +29,6 @@ from modeling_prompt_clip.retrieval import (
 from trainers.argument_values import parse_json_dict
 from trainers.evaluation_pages import draw_pages
 from trainers.evaluation_report import TEXT_TO_IMAGE, Evaluation, Reranked, grouped_metrics
-from trainers.files import write_json
 from trainers.splits import resolve_source
 
 __all__ = ["main"]

@@ -11,6 +11,7 @@ import torch
 from accelerate import PartialState
 from huggingface_hub import ModelCardData
 
+from dataset_scripts.common.files import write_atomically
 from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.hub.card_facts import ModelCardFacts, Snippet
 from modeling_prompt_clip.hub.model_card import (
@@ -24,7 +25,6 @@ from modeling_prompt_clip.hub.model_card import (
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.card_results import not_measured, protocol, results_table
 from trainers.data_sources import all_sources, base_label, data_sources, is_drawn, sources_of
-from trainers.files import write_atomically
 from trainers.given import GIVEN_DATA, GIVEN_MODEL, is_place
 from trainers.run_folder import RunFolder
 from trainers.run_recipe import recipe_points

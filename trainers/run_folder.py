@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
+from dataset_scripts.common.files import write_atomically, write_json
 from modeling_prompt_clip.retrieval import Interval
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.curves import plot_curves
-from trainers.files import write_atomically, write_json
 from trainers.stage import StageResult
 from trainers.tracking import MetricsLog, read_metrics
 

@@ -1,16 +1,15 @@
 """Where a stage's best weights go once it is done: from the checkpoints into the run folder."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
+from dataset_scripts.common.files import new_folder
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from trainers.base_model import merged_adapter
 from trainers.checkpoint_store import CheckpointStore
-from trainers.files import write_folder
 from trainers.run_folder import RunFolder
 
 
@@ -56,7 +55,8 @@ class RunWeights:
             whole = self.run.checkpoints / "merged"  # where a kill leaves nothing that is not cleared
             if not whole.exists():
                 merged = merged_adapter(low_rank_of, str(self.store.best("two", best_step)))
-                write_folder(whole, partial(self.save_model, merged))
+                with new_folder(whole) as folder:
+                    self.save_model(merged, folder)
             whole.rename(self.run.model)
         self._place("two", best_step, self.run.model)
 

@@ -12,13 +12,13 @@ import datasets
 from accelerate import Accelerator
 
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search, skipped_images
+from dataset_scripts.common.files import write_json
 from dataset_scripts.formats import FORMATS
 from dataset_scripts.joint import join_training_sets
 from dataset_scripts.leaks import LeakReport, drop_leaks, find_leaks
 from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from trainers.arguments import TwoStageTrainingArguments
-from trainers.files import write_json
 
 logger = logging.getLogger(__name__)
 

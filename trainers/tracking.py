@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dataset_scripts.common.files import without_non_finite, write_atomically
 from trainers.checks import check_integer
 from trainers.curves import plot_curves
-from trainers.files import without_non_finite, write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from datasets.utils import tqdm
 
-from dataset_scripts.image_files import ImageError, decode_image, ends_whole, is_rotated, open_image, read_image_file
+from dataset_scripts.common.images import ImageError, decode_image, ends_whole, is_rotated, open_image, read_image_file
 from dataset_scripts.image_hash import ImagePrints, perceptual_hash
 from dataset_scripts.image_signature import SIGNATURE_SHAPE, image_signature
 from dataset_scripts.images import ImageFolder

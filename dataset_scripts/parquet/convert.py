@@ -12,7 +12,7 @@ import datasets
 from datasets.utils import tqdm
 from filelock import FileLock, Timeout
 
-from dataset_scripts.atomic import remove_leftovers, replacing
+from dataset_scripts.common.files import remove_leftovers, replacing
 from dataset_scripts.dataset_card import CARD, dataset_card
 from dataset_scripts.parquet.manifest import MANIFEST, DataSource, Manifest, Settings, ShardRecord, SplitRecord
 from dataset_scripts.parquet.processes import run_jobs

@@ -14,7 +14,7 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.atomic import replacing
+from dataset_scripts.common.files import replacing
 
 __all__ = ["MANIFEST", "DataSource", "Manifest", "Settings", "ShardRecord", "SplitRecord"]
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from dataset_scripts.atomic import replacing
-from dataset_scripts.image_files import read_image_file
+from dataset_scripts.common.files import replacing
+from dataset_scripts.common.images import read_image_file
 from dataset_scripts.images import PersonImage
 from dataset_scripts.parquet.manifest import ShardRecord
 from dataset_scripts.person_search import PERSON_SEARCH_FEATURES

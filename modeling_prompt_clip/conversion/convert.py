@@ -9,11 +9,11 @@ import torch
 from transformers import CLIPImageProcessorPil
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
+from dataset_scripts.common.files import new_folder
 from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.conversion.checkpoint_file import read_tensors
 from modeling_prompt_clip.conversion.openai_layout import OpenAILayout, clip_tensors, config_of, find_layout
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
-from modeling_prompt_clip.new_folder import new_folder
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor, load_tokenizer
 
 __all__ = ["ConvertedCheckpoint", "convert_checkpoint"]

@@ -7,10 +7,10 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from torch import nn
 
+from dataset_scripts.common.files import new_folder
 from modeling_prompt_clip.export.check import check_onnx
 from modeling_prompt_clip.export.towers import ImageTower, TextTower, exportable_copy, write_onnx
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
-from modeling_prompt_clip.new_folder import new_folder
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 
 __all__ = ["OnnxExport", "export_onnx"]

@@ -1,13 +1,13 @@
 """`model.push_to_hub(...)`: a model with its processor, its code and a card, without a run folder."""
 
 import logging
-import tempfile
 from pathlib import Path
 
 from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.errors import EntryNotFoundError
 from peft.tuners.tuners_utils import BaseTunerLayer
 
+from dataset_scripts.common.files import scratch_folder
 from modeling_prompt_clip.hub.model_card import card_of_model
 from modeling_prompt_clip.hub.remote_code import add_remote_code
 from modeling_prompt_clip.loading import processor_path
@@ -77,7 +77,7 @@ def push_model(
     api.create_repo(repo_id, private=private, exist_ok=True)
     if private and not api.repo_info(repo_id).private:
         raise ValueError(f"{repo_id} exists and is public; pass private=False if that is meant, or name another")
-    with tempfile.TemporaryDirectory(prefix="prompt_clip_push.") as folder:
+    with scratch_folder("prompt_clip_push") as folder:
         model.save_pretrained(folder, max_shard_size=max_shard_size)
         processor.save_pretrained(folder)
         add_remote_code(folder)

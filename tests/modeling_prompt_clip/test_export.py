@@ -13,8 +13,9 @@ from PIL import ExifTags, Image
 from tokenizers import Tokenizer
 from transformers import CLIPModel
 
+from dataset_scripts.common import files
 from elsewhere import OURS, run_elsewhere
-from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor, new_folder
+from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.export import check, export_onnx, onnx_folder, towers
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval.search import FolderSearcher
@@ -274,13 +275,11 @@ def test_nothing_is_left_of_an_export_that_was_stopped(adapter, tmp_path, monkey
 
 def test_files_are_on_disk_before_the_folder_appears(adapter, copied_graphs, tmp_path, monkeypatch):
     synced = []
-    sync = new_folder._sync
-    monkeypatch.setattr(
-        new_folder, "_sync", lambda path: synced.append((path.name, (tmp_path / "out").exists())) or sync(path)
-    )
+    sync = files.sync
+    monkeypatch.setattr(files, "sync", lambda path: synced.append((path, (tmp_path / "out").exists())) or sync(path))
     exported = export_onnx(*adapter, tmp_path / "out")
-    assert {name for name, public in synced if not public} == {*exported.files, "out"}
-    assert synced[-1] == (tmp_path.name, True)
+    assert {path.name for path, public in synced if not public} > {*exported.files}
+    assert synced[-1] == (tmp_path, True)
 
 
 def test_the_samples_cover_what_is_promised(adapter):

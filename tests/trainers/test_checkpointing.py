@@ -6,24 +6,7 @@ from safetensors.torch import load_file, save_file
 from modeling_prompt_clip import PromptCLIPModel
 from prompting import strong
 from trainers.checkpointing import load_adapter_weights, save_adapter
-from trainers.files import write_folder
 from trainers.lora import lora_model
-
-
-def test_a_folder_appears_whole(tmp_path):
-    write_folder(tmp_path / "deep" / "folder", lambda path: (path / "file").write_text("whole"))
-    assert (tmp_path / "deep" / "folder" / "file").read_text() == "whole"
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["folder"]
-
-
-def test_a_failed_write_leaves_nothing(tmp_path):
-    def fail(path):
-        (path / "half").write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_folder(tmp_path / "folder", fail)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

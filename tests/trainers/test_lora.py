@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import datasets
@@ -13,12 +15,12 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from transformers import AutoModel
 
+from dataset_scripts.common.files import new_folder
 from modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from prompting import adapted, trainable
 from trainers import TwoStageTrainer, TwoStageTrainingArguments
-from trainers.files import write_folder
 from trainers.lora import lora_model
 from trainers.stage import StageLoop
 
@@ -107,20 +109,25 @@ def test_a_killed_run_ends_as_an_undisturbed_one(train, tmp_path, monkeypatch):
         if loop.stage.name == "two":
             raise Killed
 
-    def die_with_half_a_model(folder: Path, write: object) -> None:
-        write_folder(folder, lambda temporary: (write(temporary), die()))
+    @contextmanager
+    def die_with_half_a_model(folder: Path) -> Iterator[Path]:
+        with new_folder(folder) as written:
+            yield written
+            die()
 
-    def die_before_the_model_is_in_its_place(folder: Path, write: object) -> None:
-        write_folder(folder, write)
-        raise Killed
+    @contextmanager
+    def die_before_the_model_is_in_its_place(folder: Path) -> Iterator[Path]:
+        with new_folder(folder) as written:
+            yield written
+        die()
 
     others = {"direct": True, "layer_lr_decay": 0.5, "ema_decay": 0.5}
     save_or_stop = StageLoop._save_or_stop
     for target, deadly in (
         ("trainers.stage.StageLoop._save_or_stop", die_in_stage_two),
         ("trainers.run_weights.RunWeights.place_model", die),
-        ("trainers.run_weights.write_folder", die_with_half_a_model),
-        ("trainers.run_weights.write_folder", die_before_the_model_is_in_its_place),
+        ("trainers.run_weights.new_folder", die_with_half_a_model),
+        ("trainers.run_weights.new_folder", die_before_the_model_is_in_its_place),
     ):
         with monkeypatch.context() as patched, pytest.raises(Killed):
             patched.setattr(target, deadly)

@@ -1,8 +1,8 @@
 """Uploading a run to the Hub, private unless the user says otherwise."""
 
-import tempfile
 from pathlib import Path
 
+from dataset_scripts.common.files import scratch_folder
 from dataset_scripts.hub_push import PushedRepository, check_repo_id, push_folder
 from trainers.publishing.content import write_content
 
@@ -35,8 +35,8 @@ def push_run(
         OSError: the run is not finished; the Hub refuses, fails or cannot be reached.
     """
     check_repo_id(repo_id)
-    with tempfile.TemporaryDirectory(prefix="prompt_clip_push.") as temporary:
-        content = Path(temporary, "content")
+    with scratch_folder("prompt_clip_push") as temporary:
+        content = temporary / "content"
         write_content(folder, content, repo_id, adapter_only=adapter_only, license=license)
         message = "Upload adapter" if adapter_only else "Upload model"
         return push_folder(content, repo_id, "model", private=private, message=message, replaced=REPLACED, token=token)

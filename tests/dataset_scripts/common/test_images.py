@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_scripts import image_files
-from dataset_scripts.image_files import ImageError, decode_image, ends_whole, is_rotated, open_image, read_image_file
+from dataset_scripts.common import images
+from dataset_scripts.common.images import ImageError, decode_image, ends_whole, is_rotated, open_image, read_image_file
 
 # Format -> options of saving.
 FORMATS = {
@@ -154,7 +154,7 @@ def test_an_error_survives_the_way_from_a_worker():
 
 
 def test_other_formats_are_not_tried():
-    assert "EPS" not in image_files._FORMATS
+    assert "EPS" not in images._FORMATS
 
 
 @pytest.mark.parametrize("kind", FORMATS)

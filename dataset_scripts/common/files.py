@@ -1,0 +1,239 @@
+"""Files and folders that no reader finds half written, whenever the writer is killed.
+
+They are written under a temporary name beside their place: `.NAME.<16 random hexadecimal digits>.tmp`. Its writer
+holds a lock, so that what a killed writer left is told from what another is writing, and is removed by the next one.
+"""
+
+import fcntl
+import json
+import math
+import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+__all__ = [
+    "new_folder",
+    "remove_leftovers",
+    "replacing",
+    "scratch_folder",
+    "sync",
+    "without_non_finite",
+    "write_atomically",
+    "write_json",
+]
+
+_LOCK = "lock"
+_CONTENT = "content"
+# Earlier versions put their process id where the random digits are.
+_TEMPORARY = r"\.{name}\.(?:[0-9a-f]{{16}}|[0-9]+)\.tmp"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file beside `path`; at the end of the block it is flushed to disk and renamed to `path`.
+
+    Where the block raises, the temporary file is removed and `path` stays as it was.
+
+    Raises:
+        OSError: the folder does not exist or cannot be written.
+    """
+    remove_leftovers(path.parent, path.name)
+    temporary, descriptor = _temporary_file(path)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Writes `content` by `replacing`, and makes missing folders.
+
+    Raises:
+        OSError: the folder cannot be written; the old file is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically; numbers that are not finite become null.
+
+    Raises:
+        TypeError: something in `value` is not a JSON type.
+        OSError: the folder cannot be written; the old file is as it was.
+    """
+    text = json.dumps(without_non_finite(value), allow_nan=False, ensure_ascii=False, indent=2)
+    write_atomically(path, (text + "\n").encode())
+
+
+def without_non_finite(value: Any) -> Any:
+    """`value` with None for NaN and infinities, which JSON does not have; mappings and sequences are searched."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: without_non_finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_non_finite(item) for item in value]
+    return value
+
+
+@contextmanager
+def new_folder(folder: str | Path, *, replace_empty: bool = False) -> Iterator[Path]:
+    """Makes a folder under a temporary name, which the block fills; at its end it is flushed to disk and renamed.
+
+    Its files, at any depth, become as readable as the user's umask allows; safetensors makes private ones. Where the
+    block raises, nothing is left behind.
+
+    Args:
+        folder: the folder to make; it must not exist. Missing parents are made.
+        replace_empty: take the place of an empty folder.
+
+    Yields:
+        The empty folder to fill.
+
+    Raises:
+        OSError: the folder exists or cannot be written.
+    """
+    folder = Path(folder)
+    if os.path.lexists(folder) and not (replace_empty and folder.is_dir() and not any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists; name a folder that does not")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary_folder(folder, 0o777) as written:
+        yield written
+        # mkdir has applied the umask, which cannot be read without changing it for other threads.
+        mode = stat.S_IMODE(written.stat().st_mode)
+        for path in [*written.rglob("*"), written]:
+            if not path.is_symlink():
+                path.chmod(stat.S_IMODE(path.stat().st_mode) | (mode if path.is_dir() else mode & 0o666))
+                sync(path)
+        written.rename(folder)
+        sync(folder.parent)
+
+
+@contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """Makes a private folder among the system's temporary files and removes it at the end of the block.
+
+    Folders of this name that killed processes of this user left are removed too.
+    """
+    with _temporary_folder(Path(tempfile.gettempdir(), name), 0o700) as folder:
+        yield folder
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Removes what killed writers of this user left in a folder: of one `name`, or of all.
+
+    What another process is writing stays, and so does what bears such a name but is a link. Where the file system
+    knows no locks, everything stays.
+    """
+    pattern = re.compile(_TEMPORARY.format(name=".+" if name is None else re.escape(name)))
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if pattern.fullmatch(entry.name):
+                _remove_leftover(Path(entry.path))
+
+
+def sync(path: Path) -> None:
+    """Flushes a file, or the entries of a folder, to disk: until then a power cut may undo a rename."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _temporary_folder(folder: Path, mode: int) -> Iterator[Path]:
+    """Makes an empty folder, on the file system of `folder`, for the length of the block."""
+    remove_leftovers(folder.parent, folder.name)
+    descriptor = None
+    while descriptor is None:
+        temporary = _temporary_name(folder)
+        os.mkdir(temporary, mode)
+        with suppress(FileNotFoundError):  # taken for a leftover before it was locked
+            descriptor = _new_locked_file(temporary / _LOCK)
+    try:
+        content = temporary / _CONTENT
+        os.mkdir(content, mode)
+        yield content
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _temporary_file(path: Path) -> tuple[Path, int]:
+    """Makes a temporary file for `path`. Returns its name, and its descriptor, which holds the lock."""
+    descriptor = None
+    while descriptor is None:
+        temporary = _temporary_name(path)
+        descriptor = _new_locked_file(temporary)
+    return temporary, descriptor
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
+def _new_locked_file(path: Path) -> int | None:
+    """Makes a file, which must not exist, and locks it as long as the descriptor that is returned is open.
+
+    Returns None where another process took it for a leftover before it was locked.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if path.exists():
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _remove_leftover(path: Path) -> None:
+    """Removes a temporary file or folder unless its writer is at work."""
+    status = path.lstat()
+    if status.st_uid != os.geteuid():
+        return
+    if stat.S_ISREG(status.st_mode):
+        with _if_unlocked(path) as unlocked:
+            if unlocked:
+                path.unlink(missing_ok=True)
+    elif stat.S_ISDIR(status.st_mode):
+        with suppress(OSError):
+            path.rmdir()  # killed before there was a lock
+            return
+        with _if_unlocked(path / _LOCK) as unlocked:
+            if unlocked or not (path / _LOCK).exists():
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _if_unlocked(path: Path) -> Iterator[bool]:
+    """Says whether nobody holds the lock of a file, and holds it for the length of the block."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
