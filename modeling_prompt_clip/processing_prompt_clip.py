@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from transformers import AutoProcessor, AutoTokenizer, CLIPImageProcessorPil
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, CLIPImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
 from .configuration_prompt_clip import PromptCLIPConfig
@@ -82,6 +82,13 @@ class PromptCLIPProcessor(ProcessorMixin):
             image_processor = CLIPImageProcessorPil(**fit)
         return cls(image_processor=image_processor, tokenizer=tokenizer)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The settings, which name Pillow's image processor: transformers leaves the backend to the machine."""
+        settings = super().to_dict()
+        if "image_processor" in settings:
+            settings["image_processor"]["image_processor_type"] = CLIPImageProcessorPil.__name__
+        return settings
+
     @property
     def image_size(self) -> tuple[int, int]:
         """`(height, width)` in pixels of the images that come out."""
@@ -107,5 +114,11 @@ class PromptCLIPProcessor(ProcessorMixin):
 
 
 AutoProcessor.register(PromptCLIPConfig, PromptCLIPProcessor, exist_ok=True)
+# by the saved type, AutoImageProcessor and pipelines find this entry: Pillow also where torchvision is installed
+AutoImageProcessor.register(
+    PromptCLIPConfig,
+    image_processor_classes={"pil": CLIPImageProcessorPil, "torchvision": CLIPImageProcessorPil},
+    exist_ok=True,
+)
 
 __all__ = ["PromptCLIPProcessor", "load_tokenizer"]

@@ -1,14 +1,22 @@
 """The processor: Pillow's resize at the model's size, and CLIP's own tokens, padded as little as possible."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoProcessor, CLIPImageProcessorPil, CLIPTokenizer, ViTImageProcessorPil
+from transformers import (
+    AutoImageProcessor,
+    AutoProcessor,
+    CLIPImageProcessorPil,
+    CLIPTokenizer,
+    ViTImageProcessorPil,
+)
+from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
-from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
+from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPModel, PromptCLIPProcessor
 
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 
@@ -126,3 +134,17 @@ def test_output_feeds_the_model(processor: PromptCLIPProcessor, tiny_folder: Pat
     model = PromptCLIPModel.from_pretrained(tiny_folder)
     output = model(**processor(images=pictures, text=["a man", "a man in red"]))
     assert output.logits_per_text.shape == (2, 3)
+
+
+def test_saved_settings_give_pillows_pixels_where_torchvision_is_installed(tiny_folder):
+    saved = json.loads((tiny_folder / "processor_config.json").read_text())["image_processor"]
+    assert saved["image_processor_type"] == "CLIPImageProcessorPil"
+    backends = IMAGE_PROCESSOR_MAPPING[PromptCLIPConfig]
+    assert backends == {"pil": CLIPImageProcessorPil, "torchvision": CLIPImageProcessorPil}
+
+
+def test_auto_image_processor_gives_the_processors_own_pixels(tiny_folder):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    own = PromptCLIPProcessor.from_pretrained(tiny_folder)(images=[picture])["pixel_values"]
+    auto = AutoImageProcessor.from_pretrained(tiny_folder, backend="torchvision")
+    assert torch.equal(auto(images=[picture], return_tensors="pt")["pixel_values"], own)
