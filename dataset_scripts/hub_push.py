@@ -31,12 +31,14 @@ class PushedRepository:
         url: of the repository's page.
         commit: id of the newest commit; the same as before where nothing had changed.
         private: only those who are let in can see it.
+        left_out: files that lay beside what was uploaded.
     """
 
     repo_id: str
     url: str
     commit: str
     private: bool
+    left_out: tuple[str, ...] = ()
 
 
 def check_repo_id(repo_id: str, setting: str = "repo") -> None:

@@ -14,6 +14,7 @@ import warnings
 from typing import NamedTuple
 
 from modeling_prompt_clip import __version__
+from modeling_prompt_clip.installing import install_hint
 
 __all__ = ["VERBS", "Verb", "main"]
 
@@ -98,7 +99,7 @@ def _run(verb: str, arguments: list[str]) -> int:
         extra = EXTRA_OF_MODULE.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
-        return _fail(program, f'{error.name} is not installed; run pip install "prompt-clip-reid[{extra}]"')
+        return _fail(program, f"{error.name} is not installed; run {install_hint(extra)}")
     except (ValueError, TypeError, OSError) as error:
         if os.environ.get("PROMPT_CLIP_TRACEBACK") == "1":
             traceback.print_exc()

@@ -8,6 +8,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from modeling_prompt_clip.cli import EXTRA_OF_MODULE
+from modeling_prompt_clip.installing import install_hint
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("modeling_prompt_clip", "trainers", "dataset_scripts")
@@ -87,3 +92,66 @@ def test_the_training_module_starts_without_importing_itself_twice():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "RuntimeWarning" not in done.stderr
+
+
+def test_nobody_is_sent_to_a_name_that_is_not_registered():
+    """Whoever registers `prompt-clip-reid` on PyPI would be installed by a message that names it."""
+    told = re.compile(
+        r"\bpip3? +(?:install|download)\b[^\n]*prompt[-_.]clip[-_.]reid|pypi\.org/project/prompt", re.IGNORECASE
+    )
+    places = [
+        f"{path}:{number}"
+        for path in tracked_texts()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if told.search(line)
+    ]
+    assert not places
+
+
+def test_the_hint_names_extras_that_there_are_and_works_in_a_checkout():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    texts = [path.read_text(encoding="utf-8") for path in tracked_texts()]
+    told = {
+        extra for text in texts for found in re.findall(r"-e ['\"]\.\[([\w,]+)\]", text) for extra in found.split(",")
+    }
+    told |= {extra for text in texts for extra in re.findall(r"install_hint\(['\"](\w+)['\"]\)", text)}
+    told |= set(EXTRA_OF_MODULE.values())
+    assert {"train", "export", "deepspeed"} <= told <= set(extras)
+    assert install_hint("train").startswith('pip install -e ".[train]"')
+
+
+@pytest.mark.parametrize(
+    ("name", "lowest"),
+    [
+        ("torch", "2.10"),  # CVE-2026-24747: weights_only=True ran code
+        ("pillow", "12.3"),
+        ("onnx", "1.21"),
+    ],
+)
+def test_lower_bounds_keep_what_the_documents_promise(name, lowest):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    (bound,) = [Requirement(text) for text in declared if Requirement(text).name == name]
+    below = Version(lowest)
+    assert bound.specifier.contains(below) and not bound.specifier.contains(f"{below.major}.{below.minor - 1}.99")
+
+
+def test_the_tested_versions_are_within_the_bounds():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tested = dict(
+        line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+    )
+    for text in (*project["dependencies"], *sum(project["optional-dependencies"].values(), [])):
+        requirement = Requirement(text)
+        if requirement.name in tested:
+            assert requirement.specifier.contains(tested[requirement.name]), text
+
+
+def tracked_texts():
+    """Everything that is read by people or printed: code, documents, recipes; the tests name the name themselves."""
+    kinds = {".py", ".md", ".yaml", ".toml", ".txt", ".cff", ""}
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    paths = [ROOT / name for name in names if name and not name.startswith("tests/")]
+    return [path for path in paths if path.suffix in kinds and path.is_file()]

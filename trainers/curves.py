@@ -30,7 +30,7 @@ def plot_curves(records: Records, folder: str | Path) -> list[Path]:
 
     Raises:
         OSError: the folder cannot be written.
-        ImportError: matplotlib is missing; `pip install prompt-clip-reid[train]` brings it.
+        ImportError: matplotlib is missing; the extra `train` brings it.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,7 @@ def draw_pages(
 
     Raises:
         OSError: the folder cannot be written.
-        ImportError: matplotlib is missing; `pip install prompt-clip-reid[train]` brings it.
+        ImportError: matplotlib is missing; the extra `train` brings it.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

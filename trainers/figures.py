@@ -14,7 +14,7 @@ def new_figure(width: float) -> "Figure":
     """An empty figure, `width` inches wide, outside of pyplot: nothing is kept open and no display is needed.
 
     Raises:
-        ImportError: matplotlib is missing; `pip install prompt-clip-reid[train]` brings it.
+        ImportError: matplotlib is missing; the extra `train` brings it.
     """
     from matplotlib.figure import Figure
 

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 import yaml
 
+from modeling_prompt_clip.installing import install_hint
+
 PROCESSES = "PROMPT_CLIP_PROCESSES"  # the launcher's word to its processes: how many of them there are
 # to torchrun, which accelerate's launches of several processes are: what to pass on, and seconds to save in after that
 SIGNALS = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "PET_SHUTDOWN_TIMEOUT": "120"}
@@ -108,9 +110,7 @@ def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[st
 def _check_fit(name: str, config: Mapping[str, Any], processes: int, machines: int, gpus: int | None) -> None:
     """Raise a ValueError where a launch cannot be; `gpus` are this machine's, `None` for a launch on CPUs."""
     if config["distributed_type"] == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
-        raise ValueError(
-            f"launch is {name!r} and DeepSpeed is not installed; pip install 'prompt-clip-reid[deepspeed]'"
-        )
+        raise ValueError(f"launch is {name!r} and DeepSpeed is not installed; run {install_hint('deepspeed')}")
     if gpus == 0:
         raise ValueError(
             f"launch is {name!r}, and torch sees no GPU on this machine; drop --launch to train on the CPU in one "

@@ -1,13 +1,22 @@
 """Uploading a converted set to the Hub: private unless its terms, or the user's right, let it be public."""
 
+import logging
+import re
+from dataclasses import replace
 from pathlib import Path
 
+from dataset_scripts.common.upload_files import select_files
 from dataset_scripts.dataset_card import CARD
 from dataset_scripts.hub_push import PushedRepository, check_repo_id, push_folder
 from dataset_scripts.parquet.manifest import MANIFEST, Manifest
 from dataset_scripts.parquet.shards import check_file
 
 __all__ = ["push_dataset"]
+
+LOCK = ".lock"  # which a conversion leaves
+SHARD = re.compile(r"data/[\w.-]+\.parquet")
+
+logger = logging.getLogger(__name__)
 
 
 def push_dataset(
@@ -31,23 +40,29 @@ def push_dataset(
         token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
 
     Raises:
-        ValueError: no such name, an unfinished conversion, a public repository for a set that may not be published.
+        ValueError: no such name, an unfinished conversion, a public repository for a set that may not be published, a
+            link that leaves the folder.
         OSError: the folder is damaged; the Hub refuses, fails or cannot be reached.
     """
     folder = Path(folder).expanduser().absolute()
     manifest = _finished(folder)
     check_repo_id(repo_id)
     _check_right(manifest, right_to_publish, to_be_public=not private)
-    return push_folder(
+    listed = {CARD, MANIFEST, *manifest.shards}
+    left_out = tuple(name for name in select_files(folder, listed.__contains__).left_out if name != LOCK)
+    if left_out:
+        logger.warning("not uploaded, as no part of the set: %s", ", ".join(left_out))
+    pushed = push_folder(
         folder,
         repo_id,
         "dataset",
         private=private,
         message=f"Upload {manifest.source.name}",
         replaced=["*.parquet"],
-        allowed=[CARD, MANIFEST, *manifest.shards],
+        allowed=sorted(listed),
         token=token,
     )
+    return replace(pushed, left_out=left_out)
 
 
 def _finished(folder: Path) -> Manifest:
@@ -60,6 +75,11 @@ def _finished(folder: Path) -> Manifest:
     if not (folder / CARD).is_file():
         raise FileNotFoundError(f"{folder} has no {CARD}. Run prompt-clip data convert again: it writes one.")
     for name, record in manifest.shards.items():
+        if not SHARD.fullmatch(name):
+            raise ValueError(
+                f"{folder / MANIFEST} names the shard {name!r}; shards lie in data/ and end in .parquet. Run "
+                "prompt-clip data convert into a new folder."
+            )
         check_file(folder / name, record)
     return manifest
 

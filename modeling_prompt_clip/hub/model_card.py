@@ -94,7 +94,7 @@ def hub_loading(repo_id: str) -> tuple[Snippet, ...]:
             f'processor = AutoProcessor.from_pretrained("{repo_id}", trust_remote_code=True)',
         ),
         Snippet(
-            "With the package (`prompt-clip-reid`), no code of the repository is run:",
+            "With PromptCLIP's package, no code of the repository is run:",
             f'from modeling_prompt_clip.loading import load_model\n\nmodel, processor = load_model("{repo_id}")',
         ),
     )

@@ -143,7 +143,8 @@ def test_a_missing_extra_is_named(verb, module, extra, capsys):
     verb(fails_with(ModuleNotFoundError(f"No module named {module!r}", name=module)))
     assert cli.main(["fake"]) == 1
     assert capsys.readouterr().err == (
-        f'prompt-clip fake: error: {module} is not installed; run pip install "prompt-clip-reid[{extra}]"\n'
+        f'prompt-clip fake: error: {module} is not installed; run pip install -e ".[{extra}]" in a checkout of '
+        "PromptCLIP\n"
     )
 
 

@@ -96,7 +96,7 @@ def test_all_gpus_are_used_unless_told_otherwise(name, options, processes, gpus)
         ("one_gpu", 2, {"num_processes": 2}, "num_processes is 2.*take ddp"),
         ("multi_node", 4, {"num_processes": 5}, "5 on 2 machines.*multiple"),
         ("multi_node", 4, {"num_processes": 4, "num_machines": 0}, "4 on 0 machines"),
-        ("deepspeed_zero2", 4, {}, "DeepSpeed is not installed; pip install 'prompt-clip-reid\\[deepspeed\\]'"),
+        ("deepspeed_zero2", 4, {}, 'DeepSpeed is not installed; run pip install -e "\\.\\[deepspeed\\]"'),
         ("dp", 4, {}, "did you mean 'ddp'"),
     ],
 )

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
+from dataset_scripts.common.upload_files import Selection, check_link, copy_files, select_files
 from modeling_prompt_clip.hub import add_remote_code
+from modeling_prompt_clip.hub.published_files import listed_adapter_file, listed_model_file
 from modeling_prompt_clip.loading import ADAPTER_FILE
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.data_sources import base_label, sources_of, told_options
@@ -26,8 +28,10 @@ ONCE = ("push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo", "resu
 
 def write_content(
     folder: str | Path, target: Path, repo_id: str, *, adapter_only: bool = False, license: str | None = None
-) -> None:
+) -> tuple[str, ...]:
     """Fill a new folder with what is to be uploaded; the run stays as it is.
+
+    Of the model's folder, or the adapter's, only files that a reader needs are taken, by name.
 
     Args:
         folder: of a finished run.
@@ -36,9 +40,13 @@ def write_content(
         adapter_only: the prompts of stage one alone, which name their base model.
         license: see [`hub_card`].
 
+    Returns:
+        Paths in the run of the files beside them that were left out.
+
     Raises:
         OSError: there is no run, or it is not finished.
-        ValueError: the adapter's base model is a folder of this machine, which nobody else has.
+        ValueError: the adapter's base model is a folder of this machine, which nobody else has; or a link leaves the
+            run.
     """
     run = RunFolder(folder)
     source = run.adapter if adapter_only else run.model
@@ -52,6 +60,9 @@ def write_content(
     ):
         if not path.exists():
             raise FileNotFoundError(f"{run.path} has no {path.relative_to(run.path)}; {remedy}")
+    curves = [run.plots / name for name in CURVES if (run.plots / name).exists()]
+    for path in (run.config, card, run.results, run.plots, *curves):
+        check_link(path, run.path, listed=path.name.__eq__)
     settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     args = TwoStageTrainingArguments(**settings)
     if adapter_only and nobody_has(args.base_model):
@@ -59,7 +70,7 @@ def write_content(
             f"the adapter's base_model is {args.base_model!r}, which nobody else has; push the whole model, or train "
             "from a base model on the Hub"
         )
-    shutil.copytree(source, target)
+    selection = copy_weights(source, target, run.path, adapter_only)
     if adapter_only:
         name_base_model(target, args.base_model)
     else:
@@ -73,10 +84,32 @@ def write_content(
     (target / CARD).write_text(text, encoding="utf-8")
     (target / "config.yaml").write_text(without_places(settings), encoding="utf-8")
     (target / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    for name in CURVES:
-        if (run.plots / name).is_file():
-            (target / "plots").mkdir(exist_ok=True)
-            shutil.copyfile(run.plots / name, target / "plots" / name)
+    for path in curves:
+        (target / "plots").mkdir(exist_ok=True)
+        shutil.copyfile(path, target / "plots" / path.name)
+    return tuple(f"{source.name}/{name}" for name in selection.left_out if name != CARD)
+
+
+def copy_weights(source: Path, target: Path, run: Path, adapter_only: bool) -> Selection:
+    """Copy the files of a model, or of an adapter, and nothing that lies beside them.
+
+    Args:
+        source: folder of the weights.
+        target: folder that is made.
+        run: the folder that no link may leave.
+        adapter_only: whether the weights are an adapter's.
+
+    Raises:
+        ValueError: a link leaves the run; or the index of the weights is damaged.
+        OSError: a file cannot be read or written, or there are no weights.
+    """
+    selection = select_files(source, listed_adapter_file if adapter_only else listed_model_file(source), within=run)
+    if not any(name.endswith(".safetensors") for name in selection.files):
+        raise FileNotFoundError(
+            f"{source} has no weights (*.safetensors); copy the run's folder again, or train again"
+        )
+    copy_files(source, target, selection)
+    return selection
 
 
 def _why_absent(run: RunFolder, adapter_only: bool) -> str:
@@ -106,4 +139,4 @@ def without_places(settings: dict[str, Any]) -> str:
     return yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
 
 
-__all__ = ["name_base_model", "without_places", "write_content"]
+__all__ = ["copy_weights", "name_base_model", "without_places", "write_content"]

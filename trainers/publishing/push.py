@@ -1,5 +1,7 @@
 """Uploading a run to the Hub, private unless the user says otherwise."""
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 from dataset_scripts.common.files import scratch_folder
@@ -7,6 +9,8 @@ from dataset_scripts.hub_push import PushedRepository, check_repo_id, push_folde
 from trainers.publishing.content import write_content
 
 REPLACED = ["*.safetensors", "*.py", "*.json", "plots/*"]  # what an earlier push may have left
+
+logger = logging.getLogger(__name__)
 
 
 def push_run(
@@ -20,6 +24,7 @@ def push_run(
 ) -> PushedRepository:
     """Upload a finished run as a model repository; the run folder is not changed.
 
+    Of the folder with the weights go up what a reader needs, by name: see `modeling_prompt_clip.hub.published_files`.
     Pushing again uploads what differs, removes what no longer belongs, and goes on where an interrupted push stopped.
 
     Args:
@@ -31,15 +36,21 @@ def push_run(
         token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
 
     Raises:
-        ValueError: no such name; a repository that is public and should be private; an adapter of a local base model.
+        ValueError: no such name; a repository that is public and should be private; an adapter of a local base model;
+            a link that leaves the run.
         OSError: the run is not finished; the Hub refuses, fails or cannot be reached.
     """
     check_repo_id(repo_id)
     with scratch_folder("prompt_clip_push") as temporary:
         content = temporary / "content"
-        write_content(folder, content, repo_id, adapter_only=adapter_only, license=license)
+        left_out = write_content(folder, content, repo_id, adapter_only=adapter_only, license=license)
         message = "Upload adapter" if adapter_only else "Upload model"
-        return push_folder(content, repo_id, "model", private=private, message=message, replaced=REPLACED, token=token)
+        if left_out:
+            logger.warning("not uploaded, as no part of a published model: %s", ", ".join(left_out))
+        pushed = push_folder(
+            content, repo_id, "model", private=private, message=message, replaced=REPLACED, token=token
+        )
+    return replace(pushed, left_out=left_out)
 
 
 __all__ = ["push_run"]

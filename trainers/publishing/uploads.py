@@ -12,7 +12,7 @@ from dataset_scripts.hub_push import open_repository, push_folder
 from modeling_prompt_clip.hub import add_remote_code
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.given import nobody_has
-from trainers.publishing.content import name_base_model, without_places
+from trainers.publishing.content import copy_weights, name_base_model, without_places
 from trainers.publishing.hub_card import card_in_progress
 from trainers.publishing.push import REPLACED
 from trainers.run_folder import RunFolder
@@ -87,9 +87,9 @@ class HubUploads:
             return
         content = self.run.path / f"{FOLDER}{stage}-{step}"
         try:
-            shutil.copytree(weights, content)
+            copy_weights(weights, content, self.run.path, adapter_only=stage == "one")
             self._complete(content, stage, step)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             shutil.rmtree(content, ignore_errors=True)
             logger.warning("step %d of stage %s is not uploaded (%s). Training goes on.", step, stage, error)
             return

@@ -40,6 +40,7 @@ def test_public_with_the_right(hub, closed, capsys):
         "url": f"{hub.url}/datasets/alice/mine",
         "commit": hub.repository("dataset", "alice/mine").commits[-1].sha,
         "private": False,
+        "left_out": [],
     }
 
 

@@ -1,9 +1,12 @@
 """Pushing to a Hub of the test's own, through the real client: what arrives, what is refused, what goes wrong."""
 
+import json
+
 import datasets
 import pytest
 from huggingface_hub import snapshot_download
 
+from dataset_scripts.commands.push import main
 from dataset_scripts.parquet import convert_to_parquet, load_parquet, push_dataset
 
 REPO = "alice/tiny-set"
@@ -188,3 +191,34 @@ def test_what_answers_is_no_hub(hub, converted):
     hub.impersonate("<html>Sign in to the wireless network</html>")
     with pytest.raises(OSError, match="what answered is not the Hub"):
         push_dataset(converted, REPO)
+
+
+def test_what_lies_beside_the_shards_stays_and_is_named(hub, closed, capsys):
+    clean = {path.relative_to(closed).as_posix() for path in closed.rglob("*") if path.is_file()} - {".lock"}
+    for name in (".env", ".git/config", "data/notes.txt", "data/old.parquet"):
+        (closed / name).parent.mkdir(exist_ok=True)
+        (closed / name).write_text("secret")
+    assert main([str(closed), "--repo", REPO, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert set(hub.files("dataset", REPO)) - {".gitattributes"} == clean
+    assert json.loads(printed.out)["left_out"] == [".env", ".git/", "data/notes.txt", "data/old.parquet"]
+
+
+@pytest.mark.parametrize("name", ["README.md", "data/test-00000-of-00001.parquet", "notes.txt"])
+def test_a_link_that_leaves_the_folder_is_refused(hub, closed, tmp_path, name):
+    if (closed / name).exists():
+        (closed / name).rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").touch()
+    (closed / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=f"{name} is a link that leaves"):
+        push_dataset(closed, REPO)
+    assert not hub.requests
+
+
+def test_a_record_that_names_other_files(hub, closed):
+    record = json.loads((closed / "conversion.json").read_text())
+    record["shards"][".env"] = next(iter(record["shards"].values()))
+    (closed / "conversion.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"names the shard '\.env'"):
+        push_dataset(closed, REPO)
+    assert not hub.requests

@@ -127,5 +127,6 @@ def test_a_missing_extra_is_named(missing, monkeypatch, capsys):
     assert cli.main(["export", "M", "--output", "out"]) == 1
     assert capsys.readouterr() == (
         "",
-        f'prompt-clip export: error: {missing} is not installed; run pip install "prompt-clip-reid[export]"\n',
+        f'prompt-clip export: error: {missing} is not installed; run pip install -e ".[export]" in a checkout of '
+        "PromptCLIP\n",
     )

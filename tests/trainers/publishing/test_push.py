@@ -55,6 +55,91 @@ def test_what_arrives_and_that_the_run_stays_as_it_was(hub, run):
     assert (pushed.commit, pushed.url) == (repository.commits[-1].sha, f"{hub.url}/{REPO}")
 
 
+BESIDE = (
+    ".env",
+    ".git/config",
+    "notes.txt",
+    "tokens.json",
+    "optimizer.pt",
+    "old.safetensors",
+    "extra.py",
+    "README.md",
+)
+
+
+@pytest.mark.parametrize("adapter_only", [False, True])
+def test_what_lies_beside_the_model_stays_and_is_named(hub, own_run, adapter_only, capsys, caplog):
+    settings = yaml.safe_load((own_run / "config.yaml").read_text()) | {"base_model": "alice/base"}
+    (own_run / "config.yaml").write_text(yaml.safe_dump(settings))
+    push_run(own_run, REPO, adapter_only=adapter_only)
+    clean = hub.files("model", REPO)
+    source = own_run / ("adapter" if adapter_only else "model")
+    for name in BESIDE:
+        (source / name).parent.mkdir(exist_ok=True)
+        if not (source / name).exists():
+            (source / name).write_text("secret")
+    options = ["--adapter_only"] if adapter_only else []
+    assert cli.main(["push", str(own_run), "--repo", REPO, "--json", *options]) == 0
+    left_out = json.loads(capsys.readouterr().out)["left_out"]
+    assert hub.files("model", REPO) == clean
+    named = [".env", ".git/", *BESIDE[2:-1]]
+    assert left_out == sorted(f"{source.name}/{name}" for name in named)
+    assert all(f"{source.name}/{name}" in caplog.text for name in named)
+
+
+@pytest.mark.parametrize(
+    "name", ["model/vocab.json", "model/notes.txt", "model/config.json", "README.md", "results.json", "plots/loss.png"]
+)
+def test_a_link_that_leaves_the_run_is_refused(hub, own_run, tmp_path, name):
+    (tmp_path / "secret").write_text("{}")
+    (own_run / name).unlink(missing_ok=True)
+    (own_run / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(ValueError, match=rf"{name} is a link that leaves {own_run}.*Remove the link"):
+        push_run(own_run, REPO)
+    assert not hub.requests
+
+
+def test_weights_in_shards_are_those_that_the_index_names(hub, own_run):
+    folder = own_run / "model"
+    model, processor = load_model(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="100KB")
+    shards = {path.name for path in folder.glob("model-*.safetensors")}
+    (folder / "model-00099-of-00099.safetensors").write_bytes(b"of another model")
+    (folder / "model.safetensors").write_bytes(b"of another model")
+    pushed = push_run(own_run, REPO)
+    assert pushed.left_out == ("model/model-00099-of-00099.safetensors", "model/model.safetensors")
+    there = {name for name in hub.files("model", REPO) if "safetensors" in name}
+    assert len(shards) > 1 and there == shards | {"model.safetensors.index.json"}
+    found = load_model(REPO)[0].state_dict()
+    assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ("{", "is no index of safetensors files"),
+        ("[]", "is no index"),
+        ('{"weight_map": {"a": "../../.env"}}', "names '../../.env'"),
+        ('{"weight_map": {"a": ".env"}}', "names '.env'"),
+        ('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}', "is not there"),
+    ],
+)
+def test_an_index_that_is_damaged_or_names_other_files(hub, own_run, index, message):
+    (own_run / "model" / ".env").write_text("secret")
+    (own_run / "model" / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(ValueError, match=message):
+        push_run(own_run, REPO)
+    assert not hub.requests
+
+
+def test_a_model_without_weights_is_refused(hub, own_run):
+    (own_run / "model" / "model.safetensors").rename(own_run / "model" / "old.safetensors")
+    with pytest.raises(OSError, match="has no weights"):
+        push_run(own_run, REPO)
+    assert not hub.requests
+
+
 def test_places_of_this_machine_stay_here(hub, run, tiny_clip_folder):
     push_run(run, REPO)
     settings = yaml.safe_load(hub.files("model", REPO)["config.yaml"])

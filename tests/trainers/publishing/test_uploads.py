@@ -195,6 +195,18 @@ def test_what_falls_due_meanwhile_is_left_out(make_args, tmp_path, caplog, tiny_
     assert not list(run.checkpoints.iterdir())
 
 
+def test_what_lies_beside_the_weights_stays(hub, train, monkeypatch):
+    def beside(self, occasion, stage, step, weights):
+        (weights / "notes.txt").write_text("mine")
+        OFFER(self, occasion, stage, step, weights)
+        self.wait()
+
+    monkeypatch.setattr(uploads.HubUploads, "offer", beside)
+    train(hub_strategy="every_save", save_steps=2, stages=["two"], direct=True)
+    commits = hub.repository("model", REPO).commits
+    assert len(commits) == 3 and not any("notes.txt" in commit.files for commit in commits)
+
+
 def test_low_rank_updates_wait_for_the_end(hub, train, caplog):
     with caplog.at_level(logging.INFO):
         train(hub_strategy="best", stages=["two"], direct=True, stage_two_lora_rank=2)
@@ -218,11 +230,11 @@ def test_the_last_upload_is_waited_for_and_leaves_the_bars(hub, train, monkeypat
 
 
 def test_a_full_disk_costs_an_upload_and_no_training(hub, train, monkeypatch, caplog):
-    def full(source, target, **options):
+    def full(*args, **options):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
-        patched.setattr(uploads.shutil, "copytree", full)
+        patched.setattr("trainers.publishing.content.copy_files", full)
         with pytest.raises(OSError, match="No space left.*to try again: prompt-clip push"):
             train(hub_strategy="every_save", save_steps=2, stages=["two"], direct=True)
     assert "step 2 of stage two is not uploaded ([Errno 28] No space left on device). Training goes on." in caplog.text

@@ -1,0 +1,56 @@
+"""The files of a model and of an adapter that are published, by name: what nobody needs to load one stays at home."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["ADAPTER_FILES", "MODEL_FILES", "listed_adapter_file", "listed_model_file"]
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
+MODEL_FILES = frozenset(
+    {
+        *("config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json"),
+        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+        *("vocab.json", "merges.txt"),
+    }
+)
+"""Settings, processor and tokenizer of a model; its weights are `model.safetensors`, or shards and their index."""
+
+ADAPTER_FILES = frozenset({"adapter_config.json", "adapter_model.safetensors"})
+"""An adapter's settings and weights."""
+
+
+def listed_model_file(folder: Path) -> Callable[[str], bool]:
+    """Whether a file of a model folder, by its name, is part of the model.
+
+    Args:
+        folder: whose index, where it has one, says which shards there are.
+
+    Raises:
+        ValueError: the index is damaged, names other files than shards, or names one that is not there.
+    """
+    weights = {INDEX, *_shards(folder / INDEX)} if (folder / INDEX).is_file() else {WEIGHTS}
+    return (MODEL_FILES | weights).__contains__
+
+
+def listed_adapter_file(name: str) -> bool:
+    """Whether a file of an adapter's folder, by its name, is part of the adapter; its card is not."""
+    return name in ADAPTER_FILES
+
+
+def _shards(index: Path) -> set[str]:
+    """The files of weights that an index names."""
+    remedy = "copy the run's folder again, or save the model again"
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} is no index of safetensors files; {remedy}") from error
+    for name in sorted(map(str, shards)):
+        if not SHARD.fullmatch(name):
+            raise ValueError(f"{index} names {name!r}; files of weights are called model-00001-of-00002.safetensors")
+        if not (index.parent / name).is_file():
+            raise ValueError(f"{index} names {name}, which is not there; {remedy}")
+    return shards

@@ -1,0 +1,14 @@
+"""How a part of the package that is not there is installed, in the words of every message."""
+
+__all__ = ["install_hint"]
+
+
+def install_hint(extra: str) -> str:
+    """The command that installs an extra of pyproject.toml, and where it is run.
+
+    The package is not registered on PyPI: its name there could be anybody's, so no message may send people to it.
+
+    Args:
+        extra: `"train"`, `"search"`, `"export"`, ...
+    """
+    return f'pip install -e ".[{extra}]" in a checkout of PromptCLIP'
