@@ -7,12 +7,13 @@ from peft import PeftConfig
 from peft.utils import PeftType
 
 from .configuration_prompt_clip import TOWERS
+from .private_uploads import PrivateUploads
 
 CLIP_PROMPT = "CLIP_PROMPT"
 
 
 @dataclass
-class ClipPromptConfig(PeftConfig):
+class ClipPromptConfig(PrivateUploads, PeftConfig):
     """Configuration of the PEFT method `CLIP_PROMPT`: trainable deep prompts in CLIP's towers.
 
     Prompt counts, depth and initialisation are choices of this package; the paper (arXiv 2401.02173) does not give

@@ -5,6 +5,8 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 
+from .private_uploads import PrivateUploads
+
 TOWERS = ("text", "vision")
 
 
@@ -69,7 +71,7 @@ def as_image_size(image_size: int | list[int] | tuple[int, int] | None, patch_si
 
 
 @strict
-class PromptCLIPTextConfig(CLIPTextConfig):
+class PromptCLIPTextConfig(PrivateUploads, CLIPTextConfig):
     """[`CLIPTextConfig`] with deep prompts.
 
     Args:
@@ -88,7 +90,7 @@ class PromptCLIPTextConfig(CLIPTextConfig):
 
 
 @strict
-class PromptCLIPVisionConfig(CLIPVisionConfig):
+class PromptCLIPVisionConfig(PrivateUploads, CLIPVisionConfig):
     """[`CLIPVisionConfig`] with deep prompts; `image_size` may be `[height, width]`.
 
     Args:
@@ -119,7 +121,7 @@ class PromptCLIPVisionConfig(CLIPVisionConfig):
 
 
 @strict
-class PromptCLIPConfig(CLIPConfig):
+class PromptCLIPConfig(PrivateUploads, CLIPConfig):
     """Configuration of a [`PromptCLIPModel`]: [`CLIPConfig`] whose towers carry prompts.
 
     The configuration of a plain CLIP checkpoint is read as that of a PromptCLIP without prompts.

@@ -23,6 +23,7 @@ from .configuration_prompt_clip import (
     as_image_size,
     prompt_settings,
 )
+from .private_uploads import in_package
 from .prompted_towers import (
     PromptCLIPPreTrainedModel,
     PromptCLIPTextModel,
@@ -188,10 +189,16 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
         Raises:
             ValueError, HfHubHTTPError: see `push_model`.
         """
-        if not __name__.startswith("modeling_prompt_clip."):  # transformers sends remote code along by itself
-            return super().push_to_hub(repo_id, **{"private": True, **kwargs})
+        if not in_package():  # transformers sends remote code along by itself
+            return super().push_to_hub(repo_id, **kwargs)
         # not an import statement: code on the Hub is searched for those, and would be said to need the package
         return importlib.import_module("modeling_prompt_clip.hub").push_model(self, repo_id, **kwargs)
+
+    def _push_saved(
+        self, save_directory: str | os.PathLike, repo_id: str, upload_options: dict[str, Any], options: dict[str, Any]
+    ) -> None:
+        beside = {"saved_in": save_directory} if in_package() else {}
+        self.push_to_hub(repo_id, **upload_options, **options, **beside)
 
     def update_prompt_config(self) -> None:
         """Write the prompts that the slots hold into the configuration, so that the model can be saved and loaded.

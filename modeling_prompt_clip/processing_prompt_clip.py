@@ -7,6 +7,7 @@ from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, CLIPI
 from transformers.processing_utils import ProcessorMixin
 
 from .configuration_prompt_clip import PromptCLIPConfig
+from .private_uploads import PrivateUploads
 
 TENSORS = {"return_tensors": "pt"}
 # what holds where the caller says nothing, neither plainly nor for one modality
@@ -40,7 +41,7 @@ def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig, **
     return tokenizer
 
 
-class PromptCLIPProcessor(ProcessorMixin):
+class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
     """Turns captions into `input_ids` and images into `pixel_values`.
 
     Captions are padded to the longest of the batch and cut to the model's context, their end token kept; there is no

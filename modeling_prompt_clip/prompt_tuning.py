@@ -1,8 +1,11 @@
 """Trainable deep prompts for CLIP: the PEFT method `CLIP_PROMPT`, which fills the slots of the model's layers."""
 
+import importlib
+from functools import wraps
 from typing import Any
 
 import torch
+from peft import PeftModel
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
 from peft.utils import PeftType, register_peft_method
@@ -294,6 +297,27 @@ def register_clip_prompt_method() -> None:
         )
 
 
+def keep_adapters_private() -> None:
+    """Let `push_to_hub` of a PEFT model with prompts of ours make private repositories, once a process.
+
+    The class is PEFT's, which makes the repository before anything of ours is called, and its default is public: the
+    method is wrapped for the class. Models with adapters of other methods only go PEFT's own way.
+    """
+    theirs = PeftModel.push_to_hub
+    if getattr(theirs, "keeps_clip_prompts_private", False):
+        return
+
+    @wraps(theirs)
+    def push_to_hub(self: PeftModel, repo_id: str, **options: Any) -> str:
+        if not any(isinstance(config, ClipPromptConfig) for config in self.peft_config.values()):
+            return theirs(self, repo_id, **options)
+        return importlib.import_module("modeling_prompt_clip.hub").push_adapter(self, repo_id, **options)
+
+    push_to_hub.keeps_clip_prompts_private = True
+    PeftModel.push_to_hub = push_to_hub
+
+
 register_clip_prompt_method()
+keep_adapters_private()
 
 __all__ = ["ClipPromptModel"]

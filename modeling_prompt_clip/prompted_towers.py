@@ -1,5 +1,6 @@
 """PromptCLIP's towers: CLIP's, on rectangular images and with prompts in each encoder layer."""
 
+import os
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from transformers.models.clip.modeling_clip import (
 )
 
 from .configuration_prompt_clip import PromptCLIPConfig, PromptCLIPTextConfig, PromptCLIPVisionConfig
+from .private_uploads import PrivateUploads
 from .prompted_layers import PromptCLIPEncoderLayer, PromptSlot
 
 
@@ -112,7 +114,7 @@ class PromptCLIPVisionEmbeddings(CLIPVisionEmbeddings):
         return torch.cat([self.class_embedding.expand(batch, 1, -1), patches], dim=1) + positions
 
 
-class PromptCLIPPreTrainedModel(CLIPPreTrainedModel):
+class PromptCLIPPreTrainedModel(PrivateUploads, CLIPPreTrainedModel):
     """Weights and grammar shared by the PromptCLIP models."""
 
     config: PromptCLIPConfig
@@ -125,6 +127,25 @@ class PromptCLIPPreTrainedModel(CLIPPreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, PromptSlot) and len(module.weight):
             init.normal_(module.weight, std=0.02)
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        is_main_process: bool = True,
+        state_dict: dict[str, torch.Tensor] | None = None,
+        push_to_hub: bool = False,
+        **options: Any,
+    ) -> None:
+        """As every transformers model's, but a repository that `push_to_hub` makes is private unless told otherwise.
+
+        Args:
+            save_directory: the folder; its name is that of the repository unless `repo_id` is given.
+            is_main_process, state_dict: as in transformers.
+            push_to_hub: also upload, as the method of that name does.
+            **options: of saving, such as `max_shard_size`; with `push_to_hub` also those of that method.
+        """
+        options |= {"is_main_process": is_main_process, "state_dict": state_dict}
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **options)
 
 
 class PromptCLIPEncoder(CLIPEncoder):

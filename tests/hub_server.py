@@ -152,8 +152,11 @@ def _info(hub: Hub, request: Request, kind: str, repo_id: str, revision: str | N
 def _card(commit: Commit) -> dict[str, Any]:
     """The YAML at the head of the card."""
     file = commit.files.get("README.md")
-    head = re.match(r"---\n(.*?)\n---", file.content.decode(), re.DOTALL) if file else None
-    return yaml.safe_load(head[1]) or {} if head else {}
+    head = re.match(r"---\n(.*?)\n---", file.content.decode(errors="replace"), re.DOTALL) if file else None
+    try:
+        return yaml.safe_load(head[1]) or {} if head else {}
+    except yaml.YAMLError:
+        return {}
 
 
 def _tree(hub: Hub, request: Request, kind: str, repo_id: str, revision: str, folder: str | None) -> Reply:

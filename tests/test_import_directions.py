@@ -16,6 +16,7 @@ MAY_IMPORT = {
 }
 OUTSIDE = {"tests", "benchmarks"}
 FLAT = [
+    "private_uploads",
     "configuration_prompt_clip",
     "activations",
     "prompted_attention",

@@ -1,6 +1,7 @@
 """What a folder needs to be loaded by people who have never heard of this package, and how it gets to the Hub."""
 
+from modeling_prompt_clip.hub.push_adapter import push_adapter
 from modeling_prompt_clip.hub.push_model import push_model
-from modeling_prompt_clip.hub.remote_code import REMOTE_FILES, add_remote_code
+from modeling_prompt_clip.hub.remote_code import REMOTE_FILES, add_remote_code, complete_upload
 
-__all__ = ["REMOTE_FILES", "add_remote_code", "push_model"]
+__all__ = ["REMOTE_FILES", "add_remote_code", "complete_upload", "push_adapter", "push_model"]

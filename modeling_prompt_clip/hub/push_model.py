@@ -1,22 +1,24 @@
 """`model.push_to_hub(...)`: a model with its processor, its code and a card, without a run folder."""
 
 import logging
+import os
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, ModelCard
-from huggingface_hub.errors import EntryNotFoundError
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from dataset_scripts.common.files import scratch_folder
+from modeling_prompt_clip.hub.card_there import CARD, card_there, has_figures
 from modeling_prompt_clip.hub.model_card import card_of_model
-from modeling_prompt_clip.hub.remote_code import add_remote_code
+from modeling_prompt_clip.hub.remote_code import complete_upload
 from modeling_prompt_clip.loading import processor_path
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
+from modeling_prompt_clip.private_uploads import open_private_repository
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 
 __all__ = ["push_model"]
 
-CARD = "README.md"
 REPLACED = ["*.safetensors", "adapter_config.json"]  # what an earlier push may have left, and would be loaded
 RECORDS = ["results.json", "config.yaml", "plots/*"]  # of the run that other weights were from
 
@@ -35,8 +37,9 @@ def push_model(
     commit_description: str | None = None,
     revision: str | None = None,
     create_pr: bool = False,
-    max_shard_size: int | str = "50GB",
     token: bool | str | None = None,
+    saved_in: str | os.PathLike | None = None,
+    **save_options: Any,
 ) -> str:
     """Upload a model so that `AutoModel.from_pretrained(repo_id, trust_remote_code=True)` loads it anywhere.
 
@@ -53,10 +56,12 @@ def push_model(
         tags: of a new card, beside its own.
         commit_message: of the commit; by default "Upload model".
         commit_description: of the commit.
-        revision: branch; by default the main one.
+        revision: branch that there is; by default the main one.
         create_pr: propose the commit instead of making it.
-        max_shard_size: of one file of weights.
         token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
+        saved_in: folder that the model was saved into just before, where its processor may lie too; then a processor
+            that nobody knows is a warning, and no error.
+        **save_options: as for the model's `save_pretrained`, such as `max_shard_size`.
 
     Returns:
         The address of the commit, or of the proposal.
@@ -64,6 +69,7 @@ def push_model(
     Raises:
         ValueError: the model holds an adapter that is not merged; no processor is given and none can be found; the
             repository is public and should be private.
+        OSError: the repository's card cannot be read.
         huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails; the same call again goes on.
     """
     if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
@@ -71,18 +77,16 @@ def push_model(
             "the model holds an adapter that is not merged; push what merge_and_unload() returns, or the adapter "
             "alone by the PEFT model's own push_to_hub"
         )
-    processor = processor or _own_processor(model)
+    processor = processor or _known_processor(model, saved_in)
     api = HfApi(token=token)
-    private = private is not False
-    api.create_repo(repo_id, private=private, exist_ok=True)
-    if private and not api.repo_info(repo_id).private:
-        raise ValueError(f"{repo_id} exists and is public; pass private=False if that is meant, or name another")
+    repo_id = open_private_repository(api, repo_id, private)
+    there = card_there(api, repo_id, revision)
+    of_a_run = has_figures(there)
     with scratch_folder("prompt_clip_push") as folder:
-        model.save_pretrained(folder, max_shard_size=max_shard_size)
-        processor.save_pretrained(folder)
-        add_remote_code(folder)
-        there = _card_there(repo_id, api)
-        of_a_run = there is not None and bool(there.data.eval_results)
+        model.save_pretrained(folder, **save_options)
+        if processor is not None:
+            processor.save_pretrained(folder)
+        complete_upload(folder)
         if of_a_run:
             logger.warning("%s has the card and the figures of other weights, which go", repo_id)
         if there is None or of_a_run:
@@ -101,13 +105,21 @@ def push_model(
     return commit.pr_url or commit.commit_url
 
 
-def _card_there(repo_id: str, api: HfApi) -> ModelCard | None:
-    """The card of a repository; None where it has none."""
+def _known_processor(model: PromptCLIPModel, saved_in: str | os.PathLike | None) -> PromptCLIPProcessor | None:
+    """The processor in the folder that a model was saved into, or beside the weights that it was loaded from.
+
+    Raises:
+        ValueError: there is none, and the model was not saved just before.
+    """
+    if saved_in is None:
+        return _own_processor(model)
+    if Path(saved_in, "processor_config.json").is_file():
+        return PromptCLIPProcessor.from_pretrained(saved_in)
     try:
-        path = api.hf_hub_download(repo_id, CARD)
-    except EntryNotFoundError:
+        return _own_processor(model)
+    except ValueError as error:
+        logger.warning("the model is uploaded without its processor: %s", error)
         return None
-    return ModelCard.load(path)
 
 
 def _own_processor(model: PromptCLIPModel) -> PromptCLIPProcessor:

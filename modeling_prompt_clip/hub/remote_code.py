@@ -5,14 +5,22 @@ PEFT and our adapter method stay at home.
 """
 
 import json
+import logging
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["REMOTE_FILES", "add_remote_code"]
+from modeling_prompt_clip.loading import STAND_IN, STAND_IN_FOLDER
 
+__all__ = ["REMOTE_FILES", "add_remote_code", "complete_upload"]
+
+logger = logging.getLogger(__name__)
+
+MODEL = "prompt_clip"
 REMOTE_FILES = tuple(
     f"{name}.py"
     for name in (
+        "private_uploads",
         "configuration_prompt_clip",
         "activations",
         "prompted_attention",
@@ -42,14 +50,61 @@ def add_remote_code(folder: str | Path) -> None:
     Raises:
         OSError: the folder lacks one of the two, or cannot be written.
     """
-    folder = Path(folder)
     for name in AUTO_MAPS:
-        if not (folder / name).is_file():
+        if not Path(folder, name).is_file():
             raise FileNotFoundError(f"{folder} has no {name}; save both the model and its processor there first")
+    _add_code(Path(folder), AUTO_MAPS)
+
+
+def complete_upload(folder: str | Path) -> None:
+    """Add to a saved model, processor, configuration or adapter what a reader needs, and take places out of it.
+
+    Args:
+        folder: from `save_pretrained`; a tower's gets nothing, as no Auto class of a reader without this package
+            could load it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    _add_code(folder, [name for name in AUTO_MAPS if _is_whole(folder / name)])
+    for path in folder.rglob("adapter_config.json"):
+        adapter = json.loads(path.read_text(encoding="utf-8"))
+        if base := told_base(adapter.get("base_model_name_or_path")):
+            adapter["base_model_name_or_path"] = base
+        elif adapter.get("base_model_name_or_path"):
+            logger.warning(
+                "the base model of the adapter is a folder of this machine, which nobody else has: the adapter is "
+                "published without its name; set peft_config['default'].base_model_name_or_path to that of a base "
+                "model on the Hub"
+            )
+            adapter["base_model_name_or_path"] = None
+        path.write_text(json.dumps(adapter, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def told_base(name: str | None) -> str | None:
+    """A base model's name as others can use it; None for a folder of this machine, and for none."""
+    if not name or name == STAND_IN:
+        return name or None
+    if Path(name).expanduser().absolute() == STAND_IN_FOLDER:
+        return STAND_IN
+    return None if Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).exists() else name
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file of settings is there, and is not that of a tower."""
+    return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("model_type", MODEL) == MODEL
+
+
+def _add_code(folder: Path, names: Iterable[str]) -> None:
+    """Copy the code into a folder and name its classes in the files of settings; nothing where there are none."""
+    auto_maps = {name: AUTO_MAPS[name] for name in names}
+    if not auto_maps:
+        return
     package = Path(__file__).parents[1]
     for name in REMOTE_FILES:
         shutil.copyfile(package / name, folder / name)
-    for name, auto_map in AUTO_MAPS.items():
+    for name, auto_map in auto_maps.items():
         settings = json.loads((folder / name).read_text(encoding="utf-8"))
         text = json.dumps(settings | {"auto_map": auto_map}, indent=2, ensure_ascii=False) + "\n"
         (folder / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,45 @@
+"""The card that a repository has, read so that a Hub that fails is never taken for one without a card."""
+
+from pathlib import Path
+
+import yaml
+from huggingface_hub import HfApi, ModelCard
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+__all__ = ["CARD", "card_there", "has_figures"]
+
+CARD = "README.md"
+
+
+def card_there(api: HfApi, repo_id: str, revision: str | None = None) -> str | None:
+    """The text of a repository's card; None where the repository has none.
+
+    Args:
+        api: the Hub, and who asks.
+        repo_id: `USER/NAME`.
+        revision: branch; by default the main one.
+
+    Raises:
+        OSError: there is a card and it cannot be read.
+        huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails, or there is no such branch.
+    """
+    info = api.repo_info(repo_id, revision=revision)
+    if CARD not in [file.rfilename for file in info.siblings or ()]:
+        return None
+    try:
+        # by the commit: of a branch, the cache would give an older state where the Hub does not answer
+        path = api.hf_hub_download(repo_id, CARD, revision=info.sha)
+    except LocalEntryNotFoundError as error:  # also an EntryNotFoundError, though there is an entry
+        raise OSError(
+            f"{repo_id} has a card that could not be read, because the Hub failed or was not reached. Nothing was "
+            "uploaded, so that the card is not overwritten. Try again later."
+        ) from error
+    return Path(path).read_text(encoding="utf-8", errors="replace")
+
+
+def has_figures(card: str | None) -> bool:
+    """Whether a card has results of evaluations at its head; one that cannot be parsed was written by hand."""
+    try:
+        return card is not None and bool(ModelCard(card).data.eval_results)
+    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+        return False

@@ -1,0 +1,103 @@
+"""`push_to_hub` of a PEFT model with prompts of ours: the adapter, privately, with a card that says what it is."""
+
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, ModelCard
+from peft import PeftModel
+
+from dataset_scripts.common.files import scratch_folder
+from modeling_prompt_clip.hub.card_facts import ModelCardFacts
+from modeling_prompt_clip.hub.card_there import CARD, card_there, has_figures
+from modeling_prompt_clip.hub.model_card import adapter_loading, card_data, hub_name, render_model_card
+from modeling_prompt_clip.hub.model_card import with_front_matter as with_head
+from modeling_prompt_clip.hub.remote_code import complete_upload, told_base
+from modeling_prompt_clip.private_uploads import open_private_repository
+
+__all__ = ["push_adapter"]
+
+REPLACED = ["*.safetensors", "config.json", "*.py"]  # of a whole model that an earlier push may have left
+
+
+def push_adapter(
+    model: PeftModel,
+    repo_id: str,
+    *,
+    private: bool | None = True,
+    license: str | None = None,
+    tags: list[str] | None = None,
+    token: bool | str | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
+    max_shard_size: int | str | None = None,
+    **save_options: Any,
+) -> str:
+    """Upload the adapters of a PEFT model; a card that the repository has stays, unless it has figures of a run.
+
+    Args:
+        model: with at least one adapter of the method CLIP_PROMPT.
+        repo_id: `USER/NAME`; made where it does not exist.
+        private: False makes a new repository public, or fills a public one, and nothing else does.
+        license: identifier on the Hub; by default "other".
+        tags: of a new card, beside its own.
+        token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
+        revision: branch that there is; by default the main one.
+        create_pr: propose the commit instead of making it.
+        commit_message, commit_description: of the commit.
+        max_shard_size: not used: an adapter is one file.
+        **save_options: as for the model's `save_pretrained`.
+
+    Returns:
+        The address of the commit, or of the proposal.
+
+    Raises:
+        ValueError: the repository is public and should be private.
+        OSError: the repository's card cannot be read.
+        huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails; the same call again goes on.
+    """
+    api = HfApi(token=token)
+    repo_id = open_private_repository(api, repo_id, private)
+    there = card_there(api, repo_id, revision)
+    with scratch_folder("prompt_clip_push") as folder:
+        model.save_pretrained(str(folder), **save_options)
+        for card in folder.rglob(CARD):  # PEFT's own, which says nothing and names folders of this machine
+            card.unlink()
+        complete_upload(folder)
+        if there is None or has_figures(there):
+            card = ModelCard(_card(model, repo_id, license))
+            card.data.tags = [*card.data.tags, *(tags or ())]
+            Path(folder, CARD).write_text(str(card), encoding="utf-8")
+        commit = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            delete_patterns=REPLACED,
+            commit_message=commit_message or "Upload adapter",
+            commit_description=commit_description,
+            revision=revision,
+            create_pr=create_pr,
+        )
+    return commit.pr_url or commit.commit_url
+
+
+def _card(model: PeftModel, repo_id: str, license: str | None) -> str:
+    """The card of prompts that no run tells about, front matter included."""
+    config = model.active_peft_config
+    base = told_base(config.base_model_name_or_path or getattr(model.get_base_model(), "name_or_path", None))
+    layers = "each layer" if config.prompt_layers is None else f"layers {', '.join(map(str, config.prompt_layers))}"
+    height, width = config.image_size
+    facts = ModelCardFacts(
+        name=repo_id.partition("/")[2],
+        summary=f"Deep prompts for {f'`{base}`' if base else 'a CLIP whose name is not told'}, whose own weights stay "
+        "as they are: an adapter for PEFT, without a record of its training.",
+        details={
+            "Images": f"{height}x{width} pixels (height x width)",
+            "Prompts": f"{config.text_prompt_length} for text, {config.vision_prompt_length} for vision, in {layers}",
+        },
+        loading=adapter_loading(repo_id),
+        image_size=(height, width),
+    )
+    on_hub = hub_name(base) if base else None
+    data = card_data(facts.name, library_name="peft", license=license or "other", base_model=on_hub)
+    return with_head(render_model_card(facts), data)

@@ -1,0 +1,127 @@
+"""Uploads of models, processors and configurations to the Hub, private unless somebody says otherwise."""
+
+import importlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+
+HUB_OPTIONS = (
+    *("private", "token", "revision", "create_pr", "commit_message", "commit_description", "tags"),
+    *("license", "processor"),
+)
+
+
+def open_private_repository(api: HfApi, repo_id: str, private: bool | None) -> str:
+    """Make a repository where there is none, and refuse a public one that should be private.
+
+    Args:
+        api: the Hub, and who asks.
+        repo_id: `USER/NAME`, or a name of one's own.
+        private: False makes a new repository public, or fills a public one; nothing else does.
+
+    Returns:
+        `USER/NAME`.
+
+    Raises:
+        ValueError: the repository is public and should be private.
+        huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails.
+    """
+    private = private is not False
+    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    # making one that exists leaves its visibility: look before anything is sent
+    if private and not api.repo_info(repo_id).private:
+        raise ValueError(f"{repo_id} exists and is public; pass private=False if that is meant, or name another")
+    return repo_id
+
+
+def in_package() -> bool:
+    """Whether this code is the installed package's, rather than a copy that came from the Hub."""
+    return __name__ == "modeling_prompt_clip.private_uploads"
+
+
+class PrivateUploads:
+    """Makes `push_to_hub` and `save_pretrained(..., push_to_hub=True)` private; comes before transformers' class."""
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: bool | str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        tags: list[str] | None = None,
+        **save_options: Any,
+    ) -> str:
+        """Upload what `save_pretrained` writes, and the code that loads it; the repository's card stays as it is.
+
+        Args:
+            repo_id: `USER/NAME`; made where it does not exist.
+            private: False makes a new repository public, or fills a public one; nothing else does.
+            token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
+            revision: branch that there is; by default the main one.
+            create_pr: propose the commit instead of making it.
+            commit_message, commit_description: of the commit.
+            tags: not used: they belong to a card, which comes with a model.
+            **save_options: as for `save_pretrained`.
+
+        Returns:
+            The address of the commit, or of the proposal.
+
+        Raises:
+            ValueError: the repository is public and should be private.
+            huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails.
+        """
+        api = HfApi(token=token)
+        repo_id = open_private_repository(api, repo_id, private)
+        with tempfile.TemporaryDirectory(prefix="prompt_clip_push.") as folder:
+            self.save_pretrained(folder, **save_options)
+            if in_package():  # transformers sends code along that came from the Hub
+                _hub().complete_upload(folder)
+            commit = api.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message or f"Upload {type(self).__name__}",
+                commit_description=commit_description,
+                revision=revision,
+                create_pr=create_pr,
+            )
+        return commit.pr_url or commit.commit_url
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, push_to_hub: bool = False, **options: Any
+    ) -> tuple[str, ...] | list[str] | None:
+        """Save into a folder, as transformers does, and upload where `push_to_hub` asks for it: privately.
+
+        Args:
+            save_directory: the folder; its name is that of the repository unless `repo_id` is given.
+            push_to_hub: also upload.
+            **options: of saving; with `push_to_hub` also `repo_id` and those of the method `push_to_hub`.
+        """
+        if not push_to_hub:
+            return super().save_pretrained(save_directory, **options)
+        repo_id = options.pop("repo_id", None) or Path(save_directory).absolute().name
+        upload_options = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
+        saved = super().save_pretrained(save_directory, **options)
+        if options.get("is_main_process", True):
+            self._push_saved(save_directory, repo_id, upload_options, options)
+        return saved
+
+    def _push_saved(
+        self, save_directory: str | os.PathLike, repo_id: str, upload_options: dict[str, Any], options: dict[str, Any]
+    ) -> None:
+        """Upload what has just been saved into a folder."""
+        self.push_to_hub(repo_id, **upload_options, **options)
+
+
+def _hub() -> Any:
+    """Our room for the Hub; no import statement, which code on the Hub is searched for."""
+    return importlib.import_module("modeling_prompt_clip.hub")
+
+
+__all__ = ["PrivateUploads"]
