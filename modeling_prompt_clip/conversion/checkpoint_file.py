@@ -2,8 +2,10 @@
 
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,57 +13,115 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-__all__ = ["read_tensors"]
+__all__ = ["CheckpointFile", "read_checkpoint", "read_tensors"]
 
-# where training code keeps the model beside optimizer and counters
-CONTAINERS = ("model", "state_dict", "model_state_dict")
 MAGIC = (b"PK\x03\x04", b"\x80")  # a zip archive, as torch has written since 1.6, and a pickle
 LFS_POINTER = b"version https://git-lfs"
+WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel and torch.compile put these before all names
+DEPTH = 6  # of mappings in mappings
+# one of these names is in every state dict that holds a CLIP, or what is taken for one
+_VISION_TOWER = re.compile(r"(^|\.)(visual|vision_model|visual_encoder|vision_encoder|image_encoder)\.")
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """What a checkpoint file holds.
+
+    Attributes:
+        path: of the file.
+        tensors: the model's tensors by name, on the CPU. Where the file holds several state dicts with a vision tower,
+            such as a model and its moving average, names begin with the keys that lead to each: `"ema.module."`.
+        beside: text and numbers that lie beside the state dict, such as open_clip's `"name"` of the run.
+    """
+
+    path: Path
+    tensors: dict[str, torch.Tensor]
+    beside: dict[str, Any] = field(default_factory=dict)
 
 
 def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
-    """The model's tensors by name, on the CPU.
+    """The model's tensors by name; see [`read_checkpoint`]."""
+    return read_checkpoint(path).tensors
+
+
+def read_checkpoint(path: str | Path) -> CheckpointFile:
+    """Read a checkpoint.
 
     A pickle can hold code, so a `.pth` is read by `torch.load(weights_only=True)` and by nothing else.
 
     Args:
-        path: `.safetensors`, or what `torch.save` wrote: a state dict, or a dictionary with one under "model",
-            "state_dict" or "model_state_dict".
+        path: safetensors, or what `torch.save` wrote: a state dict, or dictionaries that hold one under any key.
 
     Raises:
         OSError: there is no such file, or it is damaged.
         ValueError: it holds more than tensors and plain containers, is a TorchScript archive, or holds no tensors.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(_folder_message(path))
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} is no file; give a .pth, .pt or .safetensors file")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise OSError(f"checkpoint {path} is damaged ({error}); copy or download it again") from error
-    loaded = _load_pickle(path)
-    for name in CONTAINERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
-            loaded = loaded[name]
-    tensors = {name: value for name, value in _items(loaded) if isinstance(value, torch.Tensor)}
-    if not tensors:
+        raise FileNotFoundError(f"checkpoint {path} is no file; give a .pth, .pt, .bin or .safetensors file")
+    loaded = _load(path)
+    found = {way: tensors for way, tensors in _state_dicts(loaded).items() if tensors}
+    if not found:
         raise ValueError(f"checkpoint {path} holds no tensors by name; give the file that has the model's state dict")
+    towers = {way: tensors for way, tensors in found.items() if any(map(_VISION_TOWER.search, tensors))}
+    if len(towers) > 1:
+        tensors = {f"{way}{name}": tensor for way, part in towers.items() for name, tensor in part.items()}
+    else:
+        (tensors,) = towers.values() or (max(found.values(), key=len),)
+    plain = loaded.items() if isinstance(loaded, Mapping) else ()
+    beside = {str(name): value for name, value in plain if isinstance(value, (str, int, float))}
+    return CheckpointFile(path, tensors, beside)
+
+
+def _folder_message(path: Path) -> str:
+    if (path / "config.json").is_file():
+        return (
+            f"{path} is a model folder already: use it as it is, as MODEL of search and evaluate or as --base_model; "
+            "convert takes single files"
+        )
+    return f"checkpoint {path} is a folder; give the .pth, .pt, .bin or .safetensors file in it"
+
+
+def _state_dicts(loaded: Any, way: str = "", depth: int = DEPTH) -> dict[str, dict[str, torch.Tensor]]:
+    """The tensors that lie side by side in each mapping, by the keys that lead to it; wrappers' names are left out."""
+    if not isinstance(loaded, Mapping) or not depth:
+        return {}
+    tensors = {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
+    found = {way: _unwrapped(tensors)}
+    for name, value in loaded.items():
+        found |= _state_dicts(value, f"{way}{name}.", depth - 1)
+    return found
+
+
+def _unwrapped(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    for wrapper in WRAPPERS * 2:
+        if tensors and all(name.startswith(wrapper) for name in tensors):
+            tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
     return tensors
 
 
-def _items(loaded: Any) -> list[tuple[str, Any]]:
-    return [(str(name), value) for name, value in loaded.items()] if isinstance(loaded, Mapping) else []
-
-
-def _load_pickle(path: Path) -> Any:
-    """What `torch.save` wrote; raises as `read_tensors`."""
+def _load(path: Path) -> Any:
+    """What is in the file; raises as `read_checkpoint`."""
     with open(path, "rb") as file:
         head = file.read(len(LFS_POINTER))
     if head == LFS_POINTER:
         raise OSError(f"checkpoint {path} is a git-LFS pointer and not the file itself; run git lfs pull")
-    if head and not head.startswith(MAGIC):
+    if not head:
+        raise OSError(f"checkpoint {path} is cut off: it is empty; copy or download it again")
+    if path.suffix == ".safetensors" or head[8:9] == b"{":
+        try:
+            return load_file(path)
+        except (SafetensorError, ValueError, KeyError) as error:
+            raise OSError(f"checkpoint {path} is damaged ({error}); copy or download it again") from error
+    if not head.startswith(MAGIC):
         raise OSError(f"checkpoint {path} is not what torch.save writes, but maybe a web page; download it again")
+    return _load_pickle(path)
+
+
+def _load_pickle(path: Path) -> Any:
+    """What `torch.save` wrote; raises as `read_checkpoint`."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings(
@@ -73,18 +133,27 @@ def _load_pickle(path: Path) -> Any:
         reason = f" (it names {named[1]})" if named else ""
         raise ValueError(
             f"checkpoint {path} holds more than tensors, and loading that could run code that came with it: "
-            f"refused{reason}. Where you trust its author, load it there and save the state dict alone: "
+            f"refused{reason}. Where you trust its author, load it there and save only the state dict: "
             "torch.save(checkpoint['model'], 'weights.pth')"
         ) from error
     except RuntimeError as error:
         if "TorchScript" in str(error):
             raise ValueError(
                 f"checkpoint {path} is a TorchScript archive, which is a program: refused. Where you trust its "
-                "author, save its weights alone: torch.save(torch.jit.load(path, map_location='cpu').state_dict(), "
+                "author, save only its weights: torch.save(torch.jit.load(path, map_location='cpu').state_dict(), "
                 "'weights.pth'); the same CLIP models are on the Hub as openai/clip-vit-base-patch16 and so on"
             ) from error
         raise OSError(f"checkpoint {path} is damaged ({error}); copy or download it again") from error
     except EOFError as error:
         raise OSError(f"checkpoint {path} is cut off; copy or download it again") from error
-    except (LookupError, TypeError, ValueError) as error:  # what the unpickler makes of bytes that mean nothing
+    except (  # what the unpickler makes of bytes that mean nothing
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        TypeError,
+        ValueError,
+        struct.error,
+    ) as error:
         raise OSError(f"checkpoint {path} is damaged; copy or download it again") from error

@@ -1,25 +1,19 @@
-"""Names and shapes of OpenAI's CLIP code, in which this field's checkpoints are written.
+"""Names and shapes of OpenAI's CLIP code, in which this field's checkpoints are written, and transformers' for them.
 
-IRRA, CLIP2TextReID, RDE and MLLM4Text-ReID hold such a CLIP as `base_model.`; TBPS-CLIP holds the vision tower as
-`visual.` and the text tower as `encode_text.`. All compute the same embeddings: projected class token, projected token
-of the highest id. Heads beside it (identity classifiers, masked-language parts, token selection) are no part of CLIP.
+All layouts compute the same embeddings: projected class token, projected token of the highest id.
 """
 
-import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 import torch
 
-from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
+from modeling_prompt_clip.conversion.layout import OpenAILayout
 
-__all__ = ["OpenAILayout", "clip_tensors", "config_of", "find_layout"]
+__all__ = ["clip_tensors", "count_layers", "source_name"]
 
-_PATCHES = "visual.conv1.weight"
-_TOKENS = "token_embedding.weight"
-_HEAD_WIDTH = 64  # of every CLIP that OpenAI made
 _BLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)")
+_LAYER = re.compile(r"(\w+)_model\.encoder\.layers\.(\d+)\.(.+)")
 _IN_BLOCK = {
     "ln_1": "layer_norm1",
     "ln_2": "layer_norm2",
@@ -43,155 +37,152 @@ _TEXT = {
     "ln_final.bias": "text_model.final_layer_norm.bias",
 }
 _PROJECTIONS = {"proj": "visual_projection.weight", "text_projection": "text_projection.weight"}  # stored transposed
-
-
-@dataclass(frozen=True)
-class OpenAILayout:
-    """Where the towers are in a checkpoint.
-
-    Attributes:
-        vision: how the names of the vision tower begin, such as `"base_model.visual."`.
-        text: how those of the text tower begin, such as `"base_model."`.
-    """
-
-    vision: str
-    text: str
-
-    @property
-    def imagenet_normalization(self) -> bool:
-        """Whether images are normalised by ImageNet's statistics instead of CLIP's, as TBPS-CLIP does."""
-        return self.text.endswith("encode_text.")
-
-
-def find_layout(names: Mapping[str, torch.Tensor], prefix: str | None = None) -> OpenAILayout:
-    """Find the CLIP in a checkpoint.
-
-    Args:
-        names: of its tensors.
-        prefix: how the names of the CLIP begin; needed where there are several, such as a teacher beside a student.
-
-    Raises:
-        ValueError: no such CLIP with a vision transformer, or several.
-    """
-    found = sorted(name.removesuffix(_PATCHES) for name in names if name.endswith(_PATCHES))
-    found = [start for start in found if prefix is None or start == prefix]
-    texts = {start: _text_prefix(names, start) for start in found}
-    found = [start for start in found if texts[start] is not None]
-    if not found:
-        some = ", ".join(list(names)[:3])
-        where = "" if prefix is None else f" under the prefix {prefix!r}"
-        raise ValueError(
-            f"the checkpoint holds no CLIP with a vision transformer in OpenAI's layout{where}: looked for "
-            f"...{_PATCHES} and ...{_TOKENS}; its names begin with {some}"
-        )
-    if len(found) > 1:
-        raise ValueError(f"the checkpoint holds several CLIPs; choose one by prefix: {', '.join(map(repr, found))}")
-    return OpenAILayout(f"{found[0]}visual.", texts[found[0]])
-
-
-def _text_prefix(names: Mapping[str, torch.Tensor], start: str) -> str | None:
-    candidates = (start, f"{start}encode_text.")
-    return next((candidate for candidate in candidates if candidate + _TOKENS in names), None)
+_OURS = {"vision": _VISION | {"proj": _PROJECTIONS["proj"]}, "text": _TEXT}
+_OURS["text"] = _TEXT | {"text_projection": _PROJECTIONS["text_projection"]}
+# in a text tower whose names begin with those of the whole CLIP, these begin the tower's own
+_TEXT_PARTS = ("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection")
+_BUFFERS = ("attn_mask", "embeddings.position_ids")  # of fixed content: the causal mask, and 0, 1, 2, ...
+_STEERS = re.compile(r"adapter|lora_|prompt|(^|\.)vpt", re.IGNORECASE)
 
 
 def clip_tensors(
     tensors: Mapping[str, torch.Tensor], layout: OpenAILayout
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """The CLIP's tensors under transformers' names, in float32, and the names of those that are no part of it."""
+    """The CLIP's tensors under transformers' names, in float32, and the names of those that are no part of it.
+
+    Raises:
+        ValueError: a tensor that changes embeddings and has no place in CLIP, or one that is not plain finite numbers.
+    """
     converted, dropped = {}, []
     for name, tensor in tensors.items():
-        ours = _converted(name, tensor, layout)
-        if ours is None:
-            dropped.append(name)
+        ours = _transformers_names(name, layout) if layout.is_transformers else _converted_names(name, layout)
+        if ours:
+            value = _plain(name, tensor)
+            converted.update(zip(ours, _parts(name, value, ours, layout), strict=True))
         else:
-            converted.update({key: value.float().contiguous() for key, value in ours.items()})
+            _check_that_embeddings_do_without(name, layout)
+            dropped.append(name)
     return converted, dropped
 
 
-def _converted(name: str, tensor: torch.Tensor, layout: OpenAILayout) -> dict[str, torch.Tensor] | None:
-    """One tensor under its new name, or three; `None` for what is no part of CLIP."""
-    if name == layout.text.removesuffix("encode_text.") + "logit_scale":
-        return {"logit_scale": tensor.reshape(())}
+def count_layers(names: Iterable[str], tower: str) -> int:
+    """Layers of the `"vision"` or `"text"` tower, by the highest index among transformers' names."""
+    layers = [int(match[2]) for name in names if (match := _LAYER.fullmatch(name)) and match[1] == tower]
+    return max(layers, default=-1) + 1
+
+
+def source_name(ours: str, layout: OpenAILayout) -> str:
+    """What a tensor of transformers' name is called in the checkpoint."""
+    if layout.is_transformers:
+        return f"{layout.start}{ours}"
+    if match := _LAYER.fullmatch(ours):
+        tower, layer, rest = match.groups()
+        part, _, kind = rest.rpartition(".")
+        parts = {new: old for old, new in _IN_BLOCK.items()}
+        inner = f"{parts[part]}.{kind}" if part in parts else f"attn.in_proj_{kind}"
+        return f"{getattr(layout, tower)}transformer.resblocks.{layer}.{inner}"
+    for tower, table in _OURS.items():
+        for theirs, name in table.items():
+            if name == ours:
+                return f"{getattr(layout, tower)}{theirs}"
+    return f"{layout.start}{ours}"
+
+
+def _transformers_names(name: str, layout: OpenAILayout) -> list[str]:
+    ours = name.removeprefix(layout.start)
+    is_known = ours in _names_but_of_layers() or (_LAYER.fullmatch(ours) and _is_of_a_layer(ours))
+    return [ours] if name.startswith(layout.start) and is_known else []
+
+
+def _names_but_of_layers() -> set[str]:
+    return {name for table in _OURS.values() for name in table.values()} | {"logit_scale"}
+
+
+def _is_of_a_layer(ours: str) -> bool:
+    part, _, kind = _LAYER.fullmatch(ours)[3].rpartition(".")
+    attention = [f"self_attn.{side}_proj" for side in "qkv"]
+    return part in (*_IN_BLOCK.values(), *attention) and kind in ("weight", "bias")
+
+
+def _converted_names(name: str, layout: OpenAILayout) -> list[str]:
+    """What a tensor becomes: one, or the three projections that are stored as one; nothing for what is no part."""
+    if name == f"{layout.start}logit_scale":
+        return ["logit_scale"]
     # the text tower's names may begin with nothing: the longer beginning is tried first
-    for start, tower, table in ((layout.vision, "vision", _VISION), (layout.text, "text", _TEXT)):
+    for start, tower in ((layout.vision, "vision"), (layout.text, "text")):
+        rest = name.removeprefix(start)
         if not name.startswith(start):
             continue
-        rest = name.removeprefix(start)
-        if rest in table:
-            return {table[rest]: tensor}
-        if rest in _PROJECTIONS:
-            return {_PROJECTIONS[rest]: tensor.T}
+        if rest in _OURS[tower]:
+            return [_OURS[tower][rest]]
         if match := _BLOCK.fullmatch(rest):
-            return _block(f"{tower}_model.encoder.layers.{match[1]}.", match[2], tensor)
-    return None
+            return _names_in_layer(f"{tower}_model.encoder.layers.{int(match[1])}.", match[2])
+    return []
 
 
-def _block(start: str, rest: str, tensor: torch.Tensor) -> dict[str, torch.Tensor] | None:
-    """A tensor of a transformer layer; the projections of queries, keys and values are stored as one."""
+def _names_in_layer(start: str, rest: str) -> list[str]:
     part, _, kind = rest.rpartition(".")
-    if part in _IN_BLOCK:
-        return {f"{start}{_IN_BLOCK[part]}.{kind}": tensor}
+    if part in _IN_BLOCK and kind in ("weight", "bias"):
+        return [f"{start}{_IN_BLOCK[part]}.{kind}"]
     if rest in ("attn.in_proj_weight", "attn.in_proj_bias"):
-        names = [f"{start}self_attn.{side}_proj.{rest.rpartition('_')[2]}" for side in "qkv"]
-        return dict(zip(names, tensor.chunk(3), strict=True))
-    return None
+        return [f"{start}self_attn.{side}_proj.{rest.rpartition('_')[2]}" for side in "qkv"]
+    return []
 
 
-def config_of(tensors: Mapping[str, torch.Tensor], image_size: tuple[int, int] | None = None) -> PromptCLIPConfig:
-    """The configuration that converted tensors imply.
+def _parts(name: str, tensor: torch.Tensor, ours: list[str], layout: OpenAILayout) -> list[torch.Tensor]:
+    """The values under the new names."""
+    if ours == ["logit_scale"]:
+        if tensor.numel() != 1:
+            raise ValueError(f"{name} in the checkpoint has the shape {tuple(tensor.shape)}; it must be one number")
+        return [tensor.reshape(())]
+    if len(ours) == 3:
+        if tensor.shape[:1].numel() % 3:
+            raise ValueError(
+                f"{name} in the checkpoint has the shape {tuple(tensor.shape)}; its first side must be three times "
+                "the width, for queries, keys and values"
+            )
+        return [part.contiguous() for part in tensor.chunk(3)]
+    if not layout.is_transformers and ours[0] in _PROJECTIONS.values():
+        if tensor.ndim != 2:
+            raise ValueError(f"{name} in the checkpoint has the shape {tuple(tensor.shape)}; it must be a matrix")
+        return [tensor.T.contiguous()]
+    return [tensor]
 
-    Args:
-        tensors: from `clip_tensors`.
-        image_size: `(height, width)` in pixels; where left out, a square, or three times as high as wide.
+
+def _plain(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in float32, dense and contiguous.
 
     Raises:
-        ValueError: the number of positions belongs to another size, or to none that can be guessed.
+        ValueError: it is no dense tensor of finite real numbers.
     """
-    patches = tensors["vision_model.embeddings.patch_embedding.weight"]
-    words = tensors["text_model.embeddings.token_embedding.weight"]
-    positions = len(tensors["vision_model.embeddings.position_embedding.weight"]) - 1
-    return PromptCLIPConfig(
-        vision_config={
-            **_tower_config(tensors, "vision", patches.shape[0]),
-            "patch_size": patches.shape[-1],
-            "image_size": list(_image_size(positions, patches.shape[-1], image_size)),
-        },
-        text_config={
-            **_tower_config(tensors, "text", words.shape[1]),
-            "vocab_size": words.shape[0],
-            "max_position_embeddings": len(tensors["text_model.embeddings.position_embedding.weight"]),
-            "bos_token_id": words.shape[0] - 2,
-            "eos_token_id": words.shape[0] - 1,
-        },
-        projection_dim=tensors["text_projection.weight"].shape[0],
-    )
+    fault = None
+    if tensor.is_quantized or not tensor.is_floating_point():
+        fault = f"is {tensor.dtype}: weights must be floating-point numbers; convert the weights before quantisation"
+    elif tensor.layout != torch.strided:
+        fault = f"is {tensor.layout}: weights must be dense; save it by tensor.to_dense()"
+    elif tensor.is_meta:
+        fault = "is on the meta device: it has a shape and no content; save the loaded model"
+    elif not tensor.numel():
+        fault = f"is empty: its shape is {tuple(tensor.shape)}"
+    else:
+        value = tensor.detach().float().contiguous()
+        if torch.isfinite(value).all():
+            return value
+        fault = "holds NaN or infinity: the run that wrote it had diverged; take an earlier checkpoint"
+    raise ValueError(f"{name} in the checkpoint {fault}")
 
 
-def _tower_config(tensors: Mapping[str, torch.Tensor], tower: str, width: int) -> dict[str, int]:
-    layers = {match[1] for name in tensors if (match := re.match(rf"{tower}_model\.encoder\.layers\.(\d+)\.", name))}
-    return {
-        "hidden_size": width,
-        "intermediate_size": tensors[f"{tower}_model.encoder.layers.0.mlp.fc1.weight"].shape[0],
-        "num_attention_heads": max(1, width // _HEAD_WIDTH),
-        "num_hidden_layers": len(layers),
-    }
+def _check_that_embeddings_do_without(name: str, layout: OpenAILayout) -> None:
+    """Refuse tensors inside a tower, and others that steer one.
 
-
-def _image_size(positions: int, patch_size: int, image_size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size whose patches are as many as the positions."""
-    if image_size is not None:
-        rows, columns = (side // patch_size for side in image_size)
-        if rows * columns != positions:
-            raise ValueError(
-                f"image_size {list(image_size)} makes {rows} x {columns} patches of {patch_size} pixels, the "
-                f"checkpoint has positions for {positions}; give the size that it was trained at"
-            )
-        return image_size
-    for higher in (1, 3):  # 224x224, or 384x128
-        columns = math.isqrt(positions // higher)
-        if columns * columns * higher == positions:
-            return higher * columns * patch_size, columns * patch_size
-    raise ValueError(
-        f"the checkpoint has positions for {positions} patches of {patch_size} pixels, neither a square nor three "
-        "times as high as wide; give the image_size that it was trained at, such as 256 128"
-    )
+    Raises:
+        ValueError: the embeddings hang on the tensor.
+    """
+    if name.endswith(_BUFFERS) or not name.startswith(layout.start):
+        return
+    text = (layout.text,) if layout.text != layout.start else tuple(f"{layout.text}{part}" for part in _TEXT_PARTS)
+    if name.startswith((layout.vision, *text)) or _STEERS.search(name):
+        raise ValueError(
+            f"{name} in the checkpoint has no place in CLIP (adapters, prompts, layer scale and other parts inside "
+            "the towers), and without it the embeddings would be others: refused"
+        )
