@@ -1,5 +1,6 @@
 """Cleaning of captions, by rules that change spaces and punctuation and never a word."""
 
+import html
 import re
 import unicodedata
 
@@ -19,21 +20,24 @@ def clean_caption(text: str) -> str:
 
     The rules, in order:
 
-    1. Control characters, line breaks and lone surrogates become spaces; soft hyphens, zero-width spaces and byte
+    1. HTML entities (`&amp;`, `&#39;`) become characters, as in OpenAI's code; those that only then appear do too.
+    2. Control characters, line breaks and lone surrogates become spaces; soft hyphens, zero-width spaces and byte
        order marks go.
-    2. Unicode is composed (NFC), as CLIP's tokenizer does. NFKC would rewrite letters and digits (`½`, `m²`).
-    3. Typographic quotes and apostrophes become ASCII: CLIP was trained on text that ftfy had straightened so, and its
+    3. Unicode is composed (NFC), as CLIP's tokenizer does. NFKC would rewrite letters and digits (`½`, `m²`).
+    4. Typographic quotes and apostrophes become ASCII: CLIP was trained on text that ftfy had straightened so, and its
        tokenizer knows the `'s` of `man's`. Dashes and `…` stay, as they do there.
-    4. Runs of white space become one space, and there is none at the ends.
-    5. Around `. , ; : ! ?`: a repeated mark is written once, the space before it goes, and a missing space after it
+    5. Runs of white space become one space, and there is none at the ends.
+    6. Around `. , ; : ! ?`: a repeated mark is written once, the space before it goes, and a missing space after it
        is put in where a letter follows: `shirt ,he` -> `shirt, he`, `shirt.His` -> `shirt. His`.
 
-    Rule 5 leaves alone numbers (`1.80`, `10:30`, ` .5`), dots after a single letter (`e.g.`, `U.S.`, `T.shirt`), and
+    Rule 6 leaves alone numbers (`1.80`, `10:30`, ` .5`), dots after a single letter (`e.g.`, `U.S.`, `T.shirt`), and
     web and mail addresses. Cleaning twice is cleaning once, and a caption with a letter or digit is never emptied.
 
     >>> clean_caption("A man in a red shirt.His shoes are  white ,, he is 1.80 m tall .")
     'A man in a red shirt. His shoes are white, he is 1.80 m tall.'
     """
+    while (unescaped := html.unescape(text)) != text:
+        text = unescaped
     text = _INVISIBLE.sub("", _UNWRITTEN.sub(" ", text))
     text = unicodedata.normalize("NFC", text).translate(_STRAIGHT_QUOTES)
     return _ADDRESS_OR_MARK.sub(_spaced_mark, " ".join(text.split())).strip()

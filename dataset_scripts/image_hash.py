@@ -21,11 +21,11 @@ from importlib.metadata import version
 import datasets
 import numpy as np
 from datasets.utils import tqdm
-from PIL import Image, ImageOps
+from PIL import Image
 
 from dataset_scripts import fingerprint, image_signature
 from dataset_scripts.common import images as image_files
-from dataset_scripts.common.images import DECODING_ERRORS, ImageError, is_rotated, open_image, read_image_file
+from dataset_scripts.common.images import DECODING_ERRORS, ImageError, decode_image, open_image, read_image_file
 from dataset_scripts.image_signature import SIGNATURE_SHAPE, bar_widths, is_distinctive
 
 __all__ = ["HASH_BITS", "ImagePrints", "hash_dataset", "hash_files", "perceptual_hash"]
@@ -197,9 +197,7 @@ def _read_grey(source: str | os.PathLike[str] | bytes) -> Image.Image:
     image = open_image(data, "")
     try:
         image.draft("L", _DRAFT_SIZE)
-        if is_rotated(image, ""):
-            image = ImageOps.exif_transpose(image)
-        return image.convert("L")
+        return decode_image(image, "").convert("L")
     except DECODING_ERRORS as error:
         raise ImageError(f"an image cannot be decoded ({error}).") from error
 

@@ -78,9 +78,12 @@ PROBLEMS = MappingProxyType(
         "not_an_image": _error("file that is no image", "Restore it from the original archive."),
         "truncated_image": _error("image cut short or damaged", "Restore it from the original archive."),
         "huge_image": _error("image of absurd size", "Crop the person, or remove the row."),
-        "deep_image": _error("image of more than 8 bits a channel", "Save it as RGB."),
+        "deep_image": _error(
+            "image without a defined white, or black once its 16 bits are scaled",
+            "Save it as RGB, with 8 bits a channel.",
+        ),
         "odd_mode": _warning(
-            "image that is not RGB", "It is converted; transparency is dropped: look at what comes out."
+            "image that is not RGB", "It is converted, transparency to white: look at what comes out."
         ),
         "rotated_image": _warning("image turned by its EXIF tag", "It is turned upright; other programs may not."),
         "copied_image": _warning("image files with the same bytes", "None, or keep one of them."),

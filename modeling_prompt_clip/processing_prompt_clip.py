@@ -1,8 +1,21 @@
-"""The processor of PromptCLIP: CLIP's tokenizer and image processor at the model's rectangular size."""
+"""The processor of PromptCLIP: CLIP's tokenizer and image processor at the model's rectangular size.
 
+What reads pictures and cleans captions here is a copy of `dataset_scripts.common.images` and
+`dataset_scripts.captions`, which do not travel with a published model; a test keeps them the same.
+"""
+
+import base64
+import html
 import os
+import re
+import unicodedata
+from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
+import httpx
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, CLIPImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
@@ -15,6 +28,17 @@ DEFAULTS = {
     "text_kwargs": {"padding": "longest", "truncation": True, "return_attention_mask": False, **TENSORS},
     "images_kwargs": TENSORS,
 }
+
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # Pillow knows more, some of which start programs
+MOST_PIXELS = 1 << 26
+FIT_OPTIONS = {"do_resize", "size", "resample"}
+_UNWRITTEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]")
+_STRAIGHT_QUOTES = str.maketrans({**dict.fromkeys("‘’‚‛′ʼ", "'"), **dict.fromkeys("“”„‟″", '"')})
+_ADDRESS_OR_MARK = re.compile(
+    r"(?<![\w.+-])(?:(?:https?://|www\.)\S+|[\w.+-]+@\S+)| ?(?P<mark>[.,;:!?])(?: ?(?P=mark))*", re.IGNORECASE
+)
+_CLOSING = frozenset("\"')]}%.,;:!?")
 
 
 def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig, **kwargs: Any) -> Any:
@@ -44,20 +68,25 @@ def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig, **
 class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
     """Turns captions into `input_ids` and images into `pixel_values`.
 
-    Captions are padded to the longest of the batch and cut to the model's context, their end token kept; there is no
-    attention mask, because the pooled end token never sees padding. Images are resized, bicubically and without
+    Captions are cleaned as in training (`clean_caption`), padded to the longest of the batch and cut to the model's
+    context, their end token kept; there is no attention mask, because the pooled end token never sees padding. Images
+    are turned upright, laid on white where they are transparent (`to_rgb`), and resized, bicubically and without
     keeping their aspect, to the model's size by Pillow on every machine, so that scores do not depend on whether
     torchvision is installed.
 
     Args:
         image_processor: one that resizes to `height` and `width`; any other backend's is turned into Pillow's.
         tokenizer: the CLIP tokenizer of the model.
+        clean_captions: False for a model that was trained on captions as they stood.
     """
 
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, image_processor: Any = None, tokenizer: Any = None, clean_captions: bool = True, **kwargs: Any
+    ) -> None:
         if image_processor is not None and not isinstance(image_processor, CLIPImageProcessorPil):
             image_processor = CLIPImageProcessorPil.from_dict(image_processor.to_dict())
         super().__init__(image_processor, tokenizer, **kwargs)
+        self.clean_captions = clean_captions
 
     @classmethod
     def from_clip(
@@ -99,19 +128,165 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
         """Process captions, images, or both.
 
         Args:
-            images: a picture or a list of pictures (PIL images, arrays, tensors, paths).
+            images: a picture or a list of pictures (PIL images, paths, addresses; arrays and tensors are taken to be
+                upright and RGB).
             text: a caption or a list of captions.
             **kwargs: as for any processor; `return_tensors="pt"`, padding to the longest and truncation to the
                 context are the defaults here.
 
         Returns:
             `BatchFeature` with `input_ids` `(captions, tokens)` and `pixel_values` `(images, 3, height, width)`.
+
+        Raises:
+            ValueError: a picture that `to_rgb` refuses, or of more than 67 million pixels in a file.
+            OSError: a picture that cannot be read.
         """
         given = {*kwargs, *kwargs.get("common_kwargs", {})}
         for modality, defaults in DEFAULTS.items():
             left_open = {name: value for name, value in defaults.items() if name not in given}
             kwargs[modality] = left_open | kwargs.get(modality, {})
+        if images is not None:
+            fit = self._fit({*given, *kwargs["images_kwargs"]})
+            images = _each(images, lambda picture: _prepared(picture, *fit))
+        if text is not None and self.clean_captions:
+            text = _each(text, lambda caption: clean_caption(caption) if isinstance(caption, str) else caption)
         return super().__call__(images=images, text=text, **kwargs)
+
+    def _fit(self, given: set[str]) -> tuple[tuple[int, int] | None, int | None]:
+        """Size and filter to which pictures are resized one by one, so that only one is held at full size.
+
+        The image processor leaves them alone then. None where it has to do something else.
+        """
+        settings = self.image_processor
+        height, width = settings.size.get("height"), settings.size.get("width")
+        if given & FIT_OPTIONS or not (settings.do_resize and height and width):
+            return None, None
+        return (width, height), settings.resample
+
+
+def _each(values: Any, change: Callable[[Any], Any]) -> Any:
+    """The same nesting of lists with each value changed."""
+    return [_each(value, change) for value in values] if isinstance(values, list | tuple) else change(values)
+
+
+def _prepared(picture: Any, size: tuple[int, int] | None, resample: int | None) -> Any:
+    """A picture in RGB, at `(width, height)` unless that is None; arrays and tensors as they are."""
+    if isinstance(picture, str | os.PathLike):
+        picture = _opened(picture)
+    if not isinstance(picture, Image.Image):
+        return picture
+    try:
+        picture = to_rgb(picture)
+    except SyntaxError as error:  # what Pillow raises on damaged PNG chunks and EXIF data
+        raise OSError(f"the picture cannot be decoded ({error})") from error
+    return picture.resize(size, resample) if size else picture
+
+
+def _opened(source: str | os.PathLike) -> Image.Image:
+    """A picture from a file, an address, or base64, as transformers takes them.
+
+    Raises:
+        ValueError: more than 67 million pixels.
+        OSError: it cannot be read.
+    """
+    name = os.fspath(source)
+    file = name
+    if name.startswith(("http://", "https://")):
+        file = BytesIO(httpx.get(name, follow_redirects=True).raise_for_status().content)
+    elif name.startswith("data:image/"):
+        file, name = BytesIO(base64.b64decode(name.partition(",")[2])), "data:image/"
+    elif len(name) > 1024 and not os.path.isfile(name):
+        file, name = BytesIO(base64.b64decode(name)), "in base64"
+    picture = Image.open(file, formats=IMAGE_FORMATS)
+    if picture.width * picture.height > MOST_PIXELS:
+        raise ValueError(f"picture {name} has {picture.width} x {picture.height} pixels; crop the person")
+    return picture
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The picture as the eye sees it: upright by its EXIF orientation, on white where it is transparent, in RGB.
+
+    Grey of 16 bits keeps its upper 8, where Pillow makes everything above 255 white. Of an animated file the frame
+    counts at which it stands: the first, where nobody has moved it.
+
+    Raises:
+        TypeError: `image` is no Pillow image.
+        ValueError: there is no white: floating point, whole numbers beyond 16 bits, LAB.
+        OSError: the file cannot be decoded.
+    """
+    if not isinstance(image, Image.Image):
+        raise TypeError(f"image is {type(image).__name__}: it must be a PIL.Image.Image.")
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation) in range(2, 9):
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("the image has mode F, floating point without a defined white: convert it to mode L or RGB.")
+    if image.mode.startswith("I"):
+        image = _upper_byte(image)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data or image.mode == "RGBa":
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _upper_byte(image: Image.Image) -> Image.Image:
+    """16 bits of grey as 8, with the transparent value of a PNG as alpha."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"the image has mode {image.mode} and values from {values.min()} to {values.max()}, beyond 16 bits: scale "
+            "them to 0..255 and save it in mode L."
+        )
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey
+
+
+def clean_caption(text: str) -> str:
+    """The caption with its spaces and punctuation put right; words, capitals and the order of words stay.
+
+    The rules, in order:
+
+    1. HTML entities (`&amp;`, `&#39;`) become characters, as in OpenAI's code; those that only then appear do too.
+    2. Control characters, line breaks and lone surrogates become spaces; soft hyphens, zero-width spaces and byte
+       order marks go.
+    3. Unicode is composed (NFC), as CLIP's tokenizer does. NFKC would rewrite letters and digits (`½`, `m²`).
+    4. Typographic quotes and apostrophes become ASCII: CLIP was trained on text that ftfy had straightened so, and its
+       tokenizer knows the `'s` of `man's`. Dashes and `…` stay, as they do there.
+    5. Runs of white space become one space, and there is none at the ends.
+    6. Around `. , ; : ! ?`: a repeated mark is written once, the space before it goes, and a missing space after it
+       is put in where a letter follows: `shirt ,he` -> `shirt, he`, `shirt.His` -> `shirt. His`.
+
+    Rule 6 leaves alone numbers (`1.80`, `10:30`, ` .5`), dots after a single letter (`e.g.`, `U.S.`, `T.shirt`), and
+    web and mail addresses. Cleaning twice is cleaning once, and a caption with a letter or digit is never emptied.
+
+    >>> clean_caption("A man in a red shirt.His shoes are  white ,, he is 1.80 m tall .")
+    'A man in a red shirt. His shoes are white, he is 1.80 m tall.'
+    """
+    while (unescaped := html.unescape(text)) != text:
+        text = unescaped
+    text = _INVISIBLE.sub("", _UNWRITTEN.sub(" ", text))
+    text = unicodedata.normalize("NFC", text).translate(_STRAIGHT_QUOTES)
+    return _ADDRESS_OR_MARK.sub(_spaced_mark, " ".join(text.split())).strip()
+
+
+def _spaced_mark(match: re.Match[str]) -> str:
+    """What stands for an address (itself) or for a run of one mark with the space before it."""
+    mark = match["mark"]
+    before = match.string[max(0, match.start() - 2) : match.start()]
+    after = match.string[match.end() : match.end() + 1]
+    spaced = match[0].startswith(" ")
+    in_number = after.isdigit() and (before[-1:].isdigit() or (mark == "." and spaced))
+    if mark is None or in_number:
+        return match[0]
+    single_letter = before[-1:].isalpha() and not before[:-1].isalpha()
+    abbreviation = mark == "." and single_letter and not spaced
+    ends_something = before[-1:].isalnum() or before[-1:] in _CLOSING
+    return f"{mark} " if after.isalpha() and ends_something and not abbreviation else mark
 
 
 AutoProcessor.register(PromptCLIPConfig, PromptCLIPProcessor, exist_ok=True)
@@ -122,4 +297,4 @@ AutoImageProcessor.register(
     exist_ok=True,
 )
 
-__all__ = ["PromptCLIPProcessor", "load_tokenizer"]
+__all__ = ["PromptCLIPProcessor", "clean_caption", "load_tokenizer", "to_rgb"]

@@ -5,10 +5,10 @@ from peft import PeftModel, get_peft_model
 
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.configuration_prompt_clip import validate_prompt_settings
+from modeling_prompt_clip.retrieval.image_batches import ImagePreparation
 from modeling_prompt_clip.loading import is_adapter, resolve_model_path
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.streaming import first_rows
-from trainers.transforms import to_rgb
 
 
 def load_base(args: TwoStageTrainingArguments) -> tuple[PromptCLIPModel, PromptCLIPProcessor]:
@@ -78,9 +78,10 @@ def prompted_model(
     """
     prompted = get_peft_model(model, config)
     if args.prompt_init == "activations":
-        images = [to_rgb(image) for image in first_rows(train, 256)["image"]]
-        inputs = processor(text=[args.prompt_init_phrase], images=images).to(model.device)
-        prompted.base_model.initialize_from_activations(inputs["input_ids"], inputs["pixel_values"])
+        input_ids = processor(text=[args.prompt_init_phrase])["input_ids"].to(model.device)
+        preparation = ImagePreparation(processor)
+        images = preparation.resize(row["image"] for row in first_rows(train, 256))
+        prompted.base_model.initialize_from_activations(input_ids, preparation.normalize(images.to(model.device)))
     return prompted
 
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 from torch import Generator, Tensor
 
+from dataset_scripts.common.images import to_rgb
 from trainers.checks import check_integer, check_number
 
 _PAD_HEIGHT = 384  # the image height at which `pad` is given
@@ -161,31 +162,6 @@ class TrainingTransform:
         return top, left, rows, columns
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """The image upright and in RGB, as the eye sees it.
-
-    Turned as its EXIF orientation says; transparency lies on white, as in transformers' CLIP processor; 16-bit grey
-    keeps its high byte, where Pillow's own conversion makes everything above 255 white.
-
-    Raises:
-        TypeError: `image` is no Pillow image.
-        ValueError: mode F, which has no defined white.
-        OSError: the file cannot be decoded.
-    """
-    if not isinstance(image, Image.Image):
-        raise TypeError(f"image is {type(image).__name__}: it must be a PIL.Image.Image.")
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise ValueError("The image has mode F, floating point without a defined white: convert it to mode L or RGB.")
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
-
-
 def shift(tensor: Tensor, down: int, right: int) -> Tensor:
     """Move an image by whole pixels, zeros flowing in: padding, then cropping elsewhere, in one copy.
 
@@ -252,4 +228,4 @@ def _check_lengths(**settings: tuple[Sequence[float], int]) -> None:
             raise ValueError(f"{name} is {value!r}: it must hold {length} numbers.")
 
 
-__all__ = ["TrainingTransform", "jitter_color", "sample_generator", "shift", "to_rgb"]
+__all__ = ["TrainingTransform", "jitter_color", "sample_generator", "shift"]

@@ -11,16 +11,19 @@ import zlib
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 __all__ = [
     "DECODING_ERRORS",
+    "IMAGE_FORMATS",
     "ImageError",
     "decode_image",
     "ends_whole",
     "is_rotated",
     "open_image",
     "read_image_file",
+    "to_rgb",
 ]
 
 DECODING_ERRORS = (
@@ -39,10 +42,12 @@ DECODING_ERRORS = (
 """What Pillow's decoders raise on damaged files."""
 
 # What cameras and data sets write. Pillow knows more, some of which start other programs or are rarely used.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 _FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
 _LAST_BYTES = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
-_EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I", "I;16", "I;16B", "I;16L", "I;16N")
+# A grey image of 16 bits that stays below 1/16 of white holds the 12 bits or fewer of a sensor: scaled, it is black.
+_DARKEST_DEEP = 1 << 12
 # A crop of a person has some 10,000 pixels; this many take a second and 200 MB to decode.
 _MOST_PIXELS = 1 << 26
 _MOST_BYTES = 1 << 28
@@ -99,10 +104,10 @@ def open_image(data: bytes, name: str | Path) -> Image.Image:
 
     Raises:
         ImageError: it is no image in a format that is read (JPEG, PNG, BMP, GIF, PPM, TIFF, WEBP), its header is
-            damaged, it has no pixel or more than 67 million, or more than 8 bits a channel, which Pillow would clip.
+            damaged, it has no pixel or more than 67 million, or its mode has no defined white (floating point, LAB).
     """
     try:
-        image = Image.open(BytesIO(data), formats=_FORMATS)
+        image = Image.open(BytesIO(data), formats=IMAGE_FORMATS)
     except Image.DecompressionBombError as error:
         raise _too_large(name, error) from error
     except UnidentifiedImageError as error:
@@ -121,22 +126,64 @@ def open_image(data: bytes, name: str | Path) -> Image.Image:
 
 
 def decode_image(image: Image.Image, name: str | Path) -> Image.Image:
-    """Returns what training sees of an image from `open_image`: upright, RGB.
+    """Returns an image from `open_image` as all see it, by `to_rgb`.
 
-    Grey, palette and CMYK images are converted; transparency is dropped (the colour stored under it shows); an EXIF
-    rotation is applied. Raises ImageError for an image that is cut short or damaged.
+    Raises ImageError for an image that is cut short or damaged, and for grey of 16 bits that would be black.
     """
     try:
         image.load()
-        if is_rotated(image, name):
-            image = ImageOps.exif_transpose(image)
+        is_rotated(image, name)
         # Some decoders know the mode only now.
         _check_mode(image, name)
-        return image.convert("RGB")
+        _check_depth(image, name)
+        return to_rgb(image)
     except ImageError:
         raise
     except DECODING_ERRORS as error:
         raise _damaged(name, error) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The picture as the eye sees it: upright by its EXIF orientation, on white where it is transparent, in RGB.
+
+    Grey of 16 bits keeps its upper 8, where Pillow makes everything above 255 white. Of an animated file the frame
+    counts at which it stands: the first, where nobody has moved it.
+
+    Raises:
+        TypeError: `image` is no Pillow image.
+        ValueError: there is no white: floating point, whole numbers beyond 16 bits, LAB.
+        OSError: the file cannot be decoded.
+    """
+    if not isinstance(image, Image.Image):
+        raise TypeError(f"image is {type(image).__name__}: it must be a PIL.Image.Image.")
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation) in range(2, 9):
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("the image has mode F, floating point without a defined white: convert it to mode L or RGB.")
+    if image.mode.startswith("I"):
+        image = _upper_byte(image)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data or image.mode == "RGBa":
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _upper_byte(image: Image.Image) -> Image.Image:
+    """16 bits of grey as 8, with the transparent value of a PNG as alpha."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"the image has mode {image.mode} and values from {values.min()} to {values.max()}, beyond 16 bits: scale "
+            "them to 0..255 and save it in mode L."
+        )
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey
 
 
 def is_rotated(image: Image.Image, name: str | Path) -> bool:
@@ -157,10 +204,26 @@ def ends_whole(image: Image.Image, data: bytes) -> bool:
 
 
 def _check_mode(image: Image.Image, name: str | Path) -> None:
-    """Refuses modes that lose much when they become RGB."""
-    if image.mode not in _EIGHT_BIT_MODES:
+    """Refuses modes in which nothing says what is white."""
+    if image.mode not in _MODES:
         fault = f"Pillow mode {image.mode}"
-        raise ImageError(f"image {name} has {fault}, not 8 bits a channel. Save it as RGB.", "deep_image", fault)
+        raise ImageError(f"image {name} has {fault}, which has no defined white. Save it as RGB.", "deep_image", fault)
+
+
+def _check_depth(image: Image.Image, name: str | Path) -> None:
+    """Refuses grey of more than 8 bits that is no picture once it is scaled."""
+    if not image.mode.startswith("I"):
+        return
+    low, high = image.getextrema()
+    if low < 0 or high > 65535:
+        fault = f"values from {low} to {high}, beyond 16 bits"
+    elif high < _DARKEST_DEEP:
+        fault = f"values up to {high} of 65535, nearly black"
+    else:
+        return
+    raise ImageError(
+        f"image {name} has {fault}. Scale its values to 0..255 and save it with 8 bits.", "deep_image", fault
+    )
 
 
 def _damaged(name: str | Path, fault: object) -> ImageError:

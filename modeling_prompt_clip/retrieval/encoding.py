@@ -1,5 +1,6 @@
 """Images and captions to unit embeddings, in batches, by any CLIP: PromptCLIP, plain CLIP, or a PEFT model of one."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import closing, contextmanager
 
@@ -13,7 +14,9 @@ from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, unit_vect
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.retrieval.image_batches import ImagePreparation, image_batches
 
-__all__ = ["encode_captions", "encode_images"]
+__all__ = ["encode_captions", "encode_images", "scores_of"]
+
+_ROWS_AT_ONCE = 1 << 16
 
 
 def encode_images(
@@ -41,7 +44,8 @@ def encode_images(
             workers; anything else is read in this process.
 
     Returns:
-        `[images, projection_dim]` unit vectors, float32, on the CPU.
+        `[images, projection_dim]` unit vectors, float32, on the CPU. Images whose pixels are equal once they are
+        resized are embedded once, because the last bits of an embedding differ with its batch and its place there.
 
     Raises:
         ValueError: no images, a batch size below 1, a negative `num_workers`, or an embedding that is not finite.
@@ -54,16 +58,22 @@ def encode_images(
     on_gpu = model.device.type == "cuda"
     batches = image_batches(preparation, images, batch_size, num_workers=num_workers, pin_memory=on_gpu)
     options = _pooling_options(model)
-    embeds = []
+    places: dict[bytes, int] = {}  # of the embedding of each distinct image, by the hash of its pixels
+    rows, embeds = [], []
     with closing(batches), _inference(model), _bar(total, description, progress) as bar:
         for batch in batches:
-            pixel_values = preparation.normalize(batch.to(model.device, non_blocking=on_gpu)).to(model.dtype)
-            features = model.get_image_features(pixel_values=pixel_values, **options).pooler_output
-            embeds.append(_unit_on_cpu(features))
+            known = len(places)
+            rows += [places.setdefault(_digest(image), len(places)) for image in batch]
+            new = _first_places(rows[-len(batch) :], known)
+            if new:
+                unseen = batch if len(new) == len(batch) else batch[new]
+                pixel_values = preparation.normalize(unseen.to(model.device, non_blocking=on_gpu)).to(model.dtype)
+                features = model.get_image_features(pixel_values=pixel_values, **options).pooler_output
+                embeds.append(_unit_on_cpu(features))
             bar.update(len(batch))
     if not embeds:
         raise ValueError("images is empty; give at least one image")
-    return _joined(embeds, "image")
+    return _joined(embeds, "image")[torch.tensor(rows)]
 
 
 def encode_captions(
@@ -108,6 +118,25 @@ def encode_captions(
             embeds.append(_unit_on_cpu(features))
             bar.update(len(rows))
     return _joined(embeds, "caption")[torch.tensor(by_length).argsort()]
+
+
+def scores_of(query: torch.Tensor, embeds: torch.Tensor) -> torch.Tensor:
+    """Cosines `[rows]` of a unit vector and unit vectors `[rows, dim]`; equal vectors get equal scores.
+
+    They are products in float64, rounded to float32, as in the metrics: the last bit of a product in float32 differs
+    with the row's place.
+    """
+    return torch.cat([(block.double() @ query.double()).float() for block in embeds.split(_ROWS_AT_ONCE)])
+
+
+def _digest(image: torch.Tensor) -> bytes:
+    return hashlib.blake2b(image.numpy(), digest_size=16).digest()
+
+
+def _first_places(rows: Sequence[int], known: int) -> list[int]:
+    """Where in a batch images stand that neither earlier batches (the `known`) nor earlier places of it have."""
+    first = {row: place for place, row in reversed(list(enumerate(rows)))}
+    return [place for row, place in sorted(first.items()) if row >= known]
 
 
 def _pooling_options(model: nn.Module) -> dict[str, bool]:

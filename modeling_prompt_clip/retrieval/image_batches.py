@@ -1,7 +1,7 @@
 """Images to `pixel_values`, a batch at a time: decoded and resized by workers, normalised where the model is."""
 
 from collections.abc import Generator, Iterable, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -9,12 +9,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPImageProcessorPil
 
+from dataset_scripts.common.images import DECODING_ERRORS, to_rgb
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 
 __all__ = ["ImagePreparation", "image_batches"]
-
-# What Pillow's decoders raise on damaged files: most OSError, PNG chunks SyntaxError, some headers the others.
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 class ImagePreparation:
@@ -22,8 +20,7 @@ class ImagePreparation:
 
     The result is that of the processor, bit for bit. Resizing by Pillow comes first; it ends in bytes anyway. In
     between transformers copies each image to NumPy and back, and scales it in float64; that takes half its time and
-    is left out here. A processor set to do more than resize and normalise, or images other than opaque RGB ones,
-    go through the processor itself.
+    is left out here. With a processor that is set to do more than resize and normalise, images go through it instead.
 
     Args:
         processor: its settings are read once.
@@ -46,16 +43,26 @@ class ImagePreparation:
             and bool(settings.size.get("height") and settings.size.get("width"))
         )
 
-    def resize(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """The step for a worker.
+    def resize(self, images: Iterable[Image.Image]) -> torch.Tensor:
+        """The step for a worker. One image at a time is held at full size, where `images` are made as they are read.
 
         Returns:
             `[images, height, width, 3]`, uint8; or `[images, 3, height, width]`, float32, by the processor itself.
         """
-        if not (self.only_resizes and all(map(_is_opaque_rgb, images))):
-            return self.processor(images=list(images))["pixel_values"]
+        resized = [self._resize(image) for image in images]
+        if all(isinstance(image, Image.Image) for image in resized):
+            return torch.from_numpy(np.stack(resized))
+        return torch.cat([image if isinstance(image, torch.Tensor) else self._process(image) for image in resized])
+
+    def _resize(self, image: Image.Image) -> Image.Image | torch.Tensor:
+        """`(height, width)`, RGB; or `[1, 3, height, width]`, by the processor itself."""
+        if not (self.only_resizes and isinstance(image, Image.Image)):
+            return self._process(image)
         height, width = self.processor.image_size
-        return torch.from_numpy(np.stack([image.resize((width, height), self.resample) for image in images]))
+        return to_rgb(image).resize((width, height), self.resample)
+
+    def _process(self, image: Image.Image) -> torch.Tensor:
+        return self.processor(images=image)["pixel_values"]
 
     def normalize(self, resized: torch.Tensor) -> torch.Tensor:
         """The step for the model's device: from what `resize` returns to `[images, 3, height, width]`, float32."""
@@ -97,8 +104,8 @@ def image_batches(
     """
     if not isinstance(images, Sequence):
         images = iter(images)
-        while batch := list(islice(images, batch_size)):
-            yield preparation.resize(batch)
+        for first in images:
+            yield preparation.resize(chain([first], islice(images, batch_size - 1)))
         return
     batches = [range(start, min(start + batch_size, len(images))) for start in range(0, len(images), batch_size)]
     loader = DataLoader(
@@ -126,17 +133,20 @@ class _ResizedRows(Dataset):
         self.images = images
 
     def __getitem__(self, rows: range) -> torch.Tensor | str:
-        images = []
-        for row in rows:
-            try:
-                image = self.images[row]
-                if isinstance(image, Image.Image):
-                    image.load()
-            except _DECODING_ERRORS as error:
-                return f"image {row} (counted from 0) cannot be read: {error}"
-            images.append(image)
-        return self.preparation.resize(images)
+        try:
+            return self.preparation.resize(self._read(row) for row in rows)
+        except _Unreadable as error:
+            return str(error)
+
+    def _read(self, row: int) -> Image.Image:
+        try:
+            image = self.images[row]
+            if isinstance(image, Image.Image):
+                image.load()
+        except DECODING_ERRORS as error:
+            raise _Unreadable(f"image {row} (counted from 0) cannot be read: {error}") from error
+        return image
 
 
-def _is_opaque_rgb(image: object) -> bool:
-    return isinstance(image, Image.Image) and image.mode == "RGB" and image.info.get("transparency") is None
+class _Unreadable(Exception):
+    """An image of a row that cannot be decoded, in words."""

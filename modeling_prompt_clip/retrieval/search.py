@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import nn
 
+from dataset_scripts.common.images import ImageError, decode_image, open_image, read_image_file
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
-from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images
+from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images, scores_of
 
 __all__ = ["FolderSearcher", "SearchHit", "check_query", "list_images", "read_image", "search_folder"]
 
@@ -83,7 +84,7 @@ class FolderSearcher:
         """
         check_query(sentence, top)
         query = encode_captions(self.model, self.processor, [sentence], progress=False)[0]
-        best = (self.embeds @ query).sort(descending=True, stable=True)
+        best = scores_of(query, self.embeds).sort(descending=True, stable=True)
         ranked = zip(best.values[:top].tolist(), best.indices[:top].tolist(), strict=True)
         return [SearchHit(self.paths[row], score, rank) for rank, (score, row) in enumerate(ranked, start=1)]
 
@@ -148,13 +149,12 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def read_image(path: Path) -> Image.Image:
-    """An image file as RGB, upright by its EXIF orientation.
+    """An image file as data sets read it; see `dataset_scripts.common.images`.
 
     Raises:
-        ValueError: it cannot be read whole.
+        ValueError: it cannot be used.
     """
     try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return decode_image(open_image(read_image_file(path), path), path)
+    except ImageError as error:
         raise ValueError(f"image {path} cannot be read ({error}); repair or remove it") from error
