@@ -13,8 +13,8 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
-import httpx
 import numpy as np
+from huggingface_hub.utils import httpx  # whichever of its releases the Hub client brings
 from PIL import ExifTags, Image, ImageOps
 from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, CLIPImageProcessorPil
 from transformers.processing_utils import ProcessorMixin

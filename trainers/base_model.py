@@ -5,8 +5,8 @@ from peft import PeftModel, get_peft_model
 
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.configuration_prompt_clip import validate_prompt_settings
-from modeling_prompt_clip.retrieval.image_batches import ImagePreparation
 from modeling_prompt_clip.loading import is_adapter, resolve_model_path
+from modeling_prompt_clip.retrieval.image_batches import ImagePreparation
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.streaming import first_rows
 

@@ -11,7 +11,8 @@ from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPImageProcessorPil
 
-from trainers.transforms import TrainingTransform, jitter_color, sample_generator, shift, to_rgb
+from dataset_scripts.common.images import to_rgb
+from trainers.transforms import TrainingTransform, jitter_color, sample_generator, shift
 
 torch.set_num_threads(1)
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -45,7 +46,7 @@ def test_without_augmentation_equals_the_clip_processor_exactly(mode: str, size:
     processor = CLIPImageProcessorPil(
         size={"height": 48, "width": 16}, do_center_crop=False, resample=Image.Resampling.BICUBIC
     )
-    expected = torch.as_tensor(processor(image, return_tensors="pt")["pixel_values"][0])
+    expected = torch.as_tensor(processor(to_rgb(image), return_tensors="pt")["pixel_values"][0])
     actual = transform()(image, sample_generator(0, 0, 0))
     assert actual.dtype == torch.float32 and actual.shape == (3, 48, 16) and actual.is_contiguous()
     assert torch.equal(actual, expected)

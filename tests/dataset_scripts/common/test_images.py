@@ -102,12 +102,28 @@ def test_the_largest_size_is_read():
     assert open_image(_png_of_size(8192, 8192), "a").size == (8192, 8192)
 
 
-@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_deep_images_are_refused(mode: str):
-    kind = "PNG" if mode == "I;16" else "TIFF"
-    with pytest.raises(ImageError, match=f"image a has Pillow mode {mode}, not 8 bits") as caught:
-        open_image(_saved(kind, Image.new(mode, (4, 4), 3000)), "a")
-    assert (caught.value.kind, caught.value.fault) == ("deep_image", f"Pillow mode {mode}")
+@pytest.mark.parametrize(
+    ("mode", "value", "fault"),
+    [
+        ("F", 1, "Pillow mode F"),
+        ("LAB", 1, "Pillow mode LAB"),
+        ("I", 70000, "values from 70000 to 70000, beyond 16 bits"),
+        ("I", -1, "values from -1 to -1, beyond 16 bits"),
+        ("I;16", 4095, "values up to 4095 of 65535, nearly black"),
+    ],
+)
+def test_images_without_a_white_and_black_ones_of_16_bits_are_refused(mode: str, value: int, fault: str):
+    data = _saved("PNG" if mode == "I;16" else "TIFF", Image.new(mode, (4, 4), value))
+    with pytest.raises(ImageError, match=f"image a has {fault}") as caught:
+        decode_image(open_image(data, "a"), "a")
+    assert (caught.value.kind, caught.value.fault) == ("deep_image", fault)
+
+
+def test_16_bits_are_scaled():
+    grey = np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16)
+    for kind, image in (("PNG", Image.fromarray(grey)), ("TIFF", Image.fromarray(grey.astype(np.int32)))):
+        decoded = decode_image(open_image(_saved(kind, image), "a"), "a")
+        assert np.asarray(decoded)[0].tolist() == [[value] * 3 for value in (0, 0, 1, 128, 255)]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +170,7 @@ def test_an_error_survives_the_way_from_a_worker():
 
 
 def test_other_formats_are_not_tried():
-    assert "EPS" not in images._FORMATS
+    assert "EPS" not in images.IMAGE_FORMATS
 
 
 @pytest.mark.parametrize("kind", FORMATS)
