@@ -142,7 +142,7 @@ def _look(folder: ImageFolder, decode: bool, image_id: str) -> _Facts | _Fault:
         image = open_image(data, image_id)
         mode, rotated = image.mode, is_rotated(image, image_id)
         prints = b""
-        if decode or not ends_whole(image, data):
+        if decode or mode.startswith("I") or not ends_whole(image, data):  # what 16 bits hold, only decoding tells
             picture = decode_image(image, image_id)
             if decode:
                 prints = perceptual_hash(picture).tobytes() + image_signature(picture).tobytes()

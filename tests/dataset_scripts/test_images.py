@@ -56,7 +56,7 @@ def test_exif_rotation_is_applied():
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
 def test_more_than_eight_bits_are_refused(mode: str):
-    with pytest.raises(OSError, match=f"image a.png has Pillow mode {mode}, not 8 bits"):
+    with pytest.raises(OSError, match=f"image a.png has (Pillow mode {mode}|values up to 3000 of 65535)"):
         _decode(Image.new(mode, (4, 4), 3000), "TIFF")
 
 
