@@ -110,7 +110,8 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
             image_processor = CLIPImageProcessorPil.from_pretrained(name_or_path, **fit, **kwargs)
         except OSError:  # a bare checkpoint without preprocessor_config.json
             image_processor = CLIPImageProcessorPil(**fit)
-        return cls(image_processor=image_processor, tokenizer=tokenizer)
+        saved, _ = cls.get_processor_dict(name_or_path, **kwargs)  # empty where there is none
+        return cls(image_processor, tokenizer, clean_captions=saved.get("clean_captions", True))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings, which name Pillow's image processor: transformers leaves the backend to the machine."""

@@ -92,6 +92,7 @@ class CaptionPairs(Dataset):
         mask_words: of the captions, for the objective `mlm`; `None` makes no masked captions.
         sampling: what a batch holds: `"shuffle"`, `"identity"` or `"length"`.
         num_instances: with `"identity"`, pairs of a person in a batch.
+        clean_captions: see [`tokenized_captions`].
 
     Raises:
         ValueError: no rows, or a blank caption.
@@ -107,8 +108,9 @@ class CaptionPairs(Dataset):
         mask_words: CaptionMasking | None = None,
         sampling: str = "shuffle",
         num_instances: int = 4,
+        clean_captions: bool = True,
     ) -> None:
-        self.tokens = tokenized_captions(dataset, tokenizer)
+        self.tokens = tokenized_captions(dataset, tokenizer, clean_captions)
         captions = _list_lengths(self.tokens)
         if not captions.sum():
             raise ValueError("the training split has no captions; check the data set's train split")

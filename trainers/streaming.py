@@ -10,6 +10,7 @@ import datasets
 from datasets.utils import tqdm
 from torch.utils.data import Dataset, Sampler
 
+from dataset_scripts.captions import clean_caption
 from trainers.batches import check_batch_fits
 from trainers.data import PairAugmenter
 from trainers.objectives import CaptionMasking
@@ -53,6 +54,7 @@ class StreamedPairs(Dataset):
         shuffle_buffer: pairs, 1 or more.
         augment_text: of the captions; `None` leaves them as they are.
         mask_words: of the captions, for the objective `mlm`; `None` makes no masked captions.
+        clean_captions: clean them first, as the processor does.
 
     Raises:
         ValueError: no rows, a blank caption, or a stream that does not know its columns.
@@ -67,6 +69,7 @@ class StreamedPairs(Dataset):
         shuffle_buffer: int,
         augment_text: TextAugmentation | None = None,
         mask_words: CaptionMasking | None = None,
+        clean_captions: bool = True,
     ) -> None:
         if dataset.features is None:
             raise ValueError("the training stream does not know its columns; give it with features")
@@ -76,6 +79,7 @@ class StreamedPairs(Dataset):
         columns = dataset.select_columns(["image", "image_id", "person_id", "captions"])
         self.stream = columns.cast_column("image", datasets.Image(decode=False))
         self.tokenizer = tokenizer
+        self.clean_captions = clean_captions
         self.seed = seed
 
     image_names = None  # a stream is not looked up by row
@@ -94,7 +98,8 @@ class StreamedPairs(Dataset):
         Raises:
             OSError: the image cannot be decoded.
         """
-        token_ids = self.tokenizer(pair.caption, truncation=True)["input_ids"]
+        caption = clean_caption(pair.caption) if self.clean_captions else pair.caption
+        token_ids = self.tokenizer(caption, truncation=True)["input_ids"]
         return {
             **self.augmenter(pair.epoch, pair.row, pair.image_row, pair.record, token_ids),
             "person_id": pair.record["person_id"],

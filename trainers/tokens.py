@@ -6,13 +6,15 @@ from typing import Any
 
 import datasets
 
+from dataset_scripts.captions import clean_caption
+
 __all__ = ["tokenized_captions"]
 
 _FEATURES = datasets.Features({"input_ids": datasets.List(datasets.List(datasets.Value("int32")))})
-_RULES = "tokens 1"  # another number where `_tokenize` changes: what older versions have kept is then not used
+_RULES = "tokens 2"  # another number where `_tokenize` changes: what older versions have kept is then not used
 
 
-def tokenized_captions(dataset: datasets.Dataset, tokenizer: Any) -> datasets.Dataset:
+def tokenized_captions(dataset: datasets.Dataset, tokenizer: Any, clean: bool = True) -> datasets.Dataset:
     """The token ids of all captions, row by row: `input_ids`, one list for each caption of the image.
 
     Captions are cut to the tokenizer's `model_max_length`, their end token kept. Where `datasets` keeps the data set's
@@ -22,6 +24,7 @@ def tokenized_captions(dataset: datasets.Dataset, tokenizer: Any) -> datasets.Da
     Args:
         dataset: rows with `captions`.
         tokenizer: CLIP's.
+        clean: by `clean_caption` first, as the processor does; captions that a builder has cleaned stay the same.
 
     Raises:
         ValueError: a blank caption.
@@ -30,28 +33,29 @@ def tokenized_captions(dataset: datasets.Dataset, tokenizer: Any) -> datasets.Da
         _tokenize,
         batched=True,
         with_indices=True,
-        fn_kwargs={"tokenizer": tokenizer},
+        fn_kwargs={"tokenizer": tokenizer, "clean": clean},
         remove_columns="captions",
         features=_FEATURES,
-        new_fingerprint=_fingerprint(dataset, tokenizer),
+        new_fingerprint=_fingerprint(dataset, tokenizer, clean),
         desc="Tokenizing captions",
     )
 
 
-def _tokenize(rows: dict[str, list[list[str]]], numbers: list[int], tokenizer: Any) -> dict[str, list]:
+def _tokenize(rows: dict[str, list[list[str]]], numbers: list[int], tokenizer: Any, clean: bool) -> dict[str, list]:
     """Token ids of a batch of rows, whose row numbers are given."""
-    for number, captions in zip(numbers, rows["captions"], strict=True):
+    cleaned = [[clean_caption(caption) if clean else caption for caption in captions] for captions in rows["captions"]]
+    for number, captions in zip(numbers, cleaned, strict=True):
         if not all(caption.strip() for caption in captions):
             raise ValueError(f"training row {number} has a blank caption; remove it from the annotation")
-    flat = [caption for captions in rows["captions"] for caption in captions]
+    flat = [caption for captions in cleaned for caption in captions]
     token_ids = iter(tokenizer(flat, truncation=True)["input_ids"] if flat else [])
-    return {"input_ids": [[next(token_ids) for _ in captions] for captions in rows["captions"]]}
+    return {"input_ids": [[next(token_ids) for _ in captions] for captions in cleaned]}
 
 
-def _fingerprint(dataset: datasets.Dataset, tokenizer: Any) -> str:
+def _fingerprint(dataset: datasets.Dataset, tokenizer: Any, clean: bool) -> str:
     """What the tokens hang on: the data set, the tokenizer's rules and vocabulary, its cut, and `_RULES`."""
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     for last_call in ("truncation", "padding"):  # left there by the last call, and set by every call
         rules.pop(last_call)
-    parts = [_RULES, dataset._fingerprint, tokenizer.model_max_length, rules]
+    parts = [_RULES, clean, dataset._fingerprint, tokenizer.model_max_length, rules]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -41,8 +41,17 @@ def training_pairs(
                 f"sampling is {args.sampling!r} and the training split a stream, which can only be shuffled; set "
                 "sampling to shuffle, or give a data set that is not streamed"
             )
-        return StreamedPairs(train, tokenizer, transform, args.seed, args.shuffle_buffer, augment_text, mask_words)
-    options = (args.sampling, args.num_instances)
+        return StreamedPairs(
+            train,
+            tokenizer,
+            transform,
+            args.seed,
+            args.shuffle_buffer,
+            augment_text,
+            mask_words,
+            args.clean_captions,
+        )
+    options = (args.sampling, args.num_instances, args.clean_captions)
     return CaptionPairs(train, tokenizer, transform, args.seed, augment_text, mask_words, *options)
 
 

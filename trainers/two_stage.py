@@ -101,6 +101,7 @@ class TwoStageTrainer:
         self.splits = self.data.splits
         set_seed(args.seed)
         self.model, self.processor = (model, processor) if model is not None else load_base(args)
+        self.processor.clean_captions = args.clean_captions  # evaluated and published as it is trained
         if args.adapter:
             self.model = merged_adapter(self.model, args.adapter)
         self.prompt_config = new_prompt_config(args, self.model)

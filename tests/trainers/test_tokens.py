@@ -1,7 +1,9 @@
 import datasets
 import pytest
+import torch
 from transformers import CLIPTokenizer
 
+from trainers.streaming import StreamedPairs
 from trainers.tokens import tokenized_captions
 
 
@@ -96,3 +98,15 @@ def test_a_blank_caption_is_refused_with_its_row(on_disk, tokenizer):
     for _ in range(2):
         with pytest.raises(ValueError, match="training row 7 has a blank caption"):
             tokenized_captions(blank, tokenizer)
+
+
+def test_captions_are_cleaned_as_the_processor_cleans_them(splits, tokenizer):
+    """Those of a set that was made elsewhere have not been."""
+    tokenizer = tokenizer.tokenizer
+    typed = splits["train"].select([0]).map(lambda row: {"captions": ["the man\u2019s  hat ,black &amp; white"]})
+    for clean, meant in ((True, "the man's hat, black & white"), (False, typed[0]["captions"][0])):
+        token_ids = tokenized_captions(typed, tokenizer, clean)[0]["input_ids"][0]
+        assert token_ids == tokenizer(meant)["input_ids"]
+    stream = StreamedPairs(typed.to_iterable_dataset(), tokenizer, lambda *_: torch.zeros(1), 3, 100)
+    pair = stream[next(stream.shuffled())]
+    assert pair["input_ids"] == tokenizer("the man's hat, black & white")["input_ids"]

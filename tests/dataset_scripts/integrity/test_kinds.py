@@ -188,7 +188,7 @@ CASES = [
     Case("truncated_image", _image(lambda file: file.write_bytes(file.read_bytes()[:-99])), "image file is truncated"),
     Case("huge_image", _image(lambda file: os.truncate(file, (1 << 28) + 1)), "268,435,457 bytes"),
     Case("huge_image", _image(lambda file: Image.new("1", (8193, 8192)).save(file, "PNG")), "8,193 x 8,192 pixels"),
-    Case("deep_image", _save("I;16"), "Pillow mode I;16"),
+    Case("deep_image", _save("I;16"), "of 65535, nearly black"),
     Case("odd_mode", _save("CMYK", "JPEG"), "images/1_1.jpg (CMYK)"),
     Case("odd_mode", _save("RGBA"), "images/1_1.jpg (RGBA)"),
     Case("odd_mode", _save("P"), "images/1_1.jpg (P)"),

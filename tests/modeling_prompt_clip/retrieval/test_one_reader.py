@@ -12,7 +12,7 @@ from PIL import Image
 
 from dataset_scripts import captions
 from dataset_scripts.common import images as reader
-from modeling_prompt_clip import PromptCLIPProcessor, processing_prompt_clip
+from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPProcessor, processing_prompt_clip
 from modeling_prompt_clip.retrieval import FolderSearcher, encode_captions, encode_images
 from trainers.transforms import TrainingTransform, sample_generator
 
@@ -203,12 +203,15 @@ def test_a_sentence_is_cleaned_by_every_route(tiny_model, tiny_processor, typed,
     assert torch.equal(found, expected)
 
 
-def test_a_processor_that_does_not_clean_keeps_that(tiny_processor, tmp_path):
+def test_a_processor_that_does_not_clean_keeps_that(tiny_processor, tmp_path, monkeypatch):
     plain = PromptCLIPProcessor(tiny_processor.image_processor, tiny_processor.tokenizer, clean_captions=False)
     plain.save_pretrained(tmp_path)
     loaded = PromptCLIPProcessor.from_pretrained(tmp_path)
     text = "a red , coat"
     assert loaded.clean_captions is False
+    PromptCLIPConfig().save_pretrained(tmp_path)
+    monkeypatch.setattr(processing_prompt_clip, "load_tokenizer", lambda *_, **__: tiny_processor.tokenizer)
+    assert PromptCLIPProcessor.from_clip(tmp_path).clean_captions is False
     assert loaded(text=text)["input_ids"].tolist() == [tiny_processor.tokenizer(text)["input_ids"]]
     settings = json.loads((tmp_path / "processor_config.json").read_text())
     settings.pop("clean_captions")  # as earlier versions wrote it
