@@ -62,7 +62,7 @@ class ImagePreparation:
         return to_rgb(image).resize((width, height), self.resample)
 
     def _process(self, image: Image.Image) -> torch.Tensor:
-        return self.processor(images=image)["pixel_values"]
+        return self.processor(images=[image])["pixel_values"]
 
     def normalize(self, resized: torch.Tensor) -> torch.Tensor:
         """The step for the model's device: from what `resize` returns to `[images, 3, height, width]`, float32."""
