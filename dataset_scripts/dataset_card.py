@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from datasets import DatasetInfo, Features, Image, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
+from dataset_scripts.common.markdown import as_link, as_text, fenced, is_address, one_line
 from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
 
 if TYPE_CHECKING:
@@ -101,15 +103,15 @@ def dataset_card(manifest: Manifest) -> str:
         raise ValueError(f"shard {unfinished[0]} is not finished. Write the card of a finished conversion.")
     source = manifest.source
     body = _BODY.format(
-        name=source.name,
-        description=source.description or "The source gives no description of itself.",
-        pyarrow=manifest.settings.pyarrow,
+        name=as_text(source.name),
+        description=as_text(source.description) or "The source gives no description of itself.",
+        pyarrow=as_text(manifest.settings.pyarrow),
         terms=_terms(manifest),
         counts="\n".join(_counts(manifest)),
         images="as in the source" if manifest.settings.image_size is None else "resized as said below",
         processing=_processing(manifest),
     )
-    citation = f"\n## Citation\n\n```bibtex\n{source.citation}\n```\n" if source.citation else ""
+    citation = f"\n## Citation\n\n{fenced(source.citation, 'bibtex')}\n" if source.citation else ""
     return f"---\n{_front_matter(manifest).to_yaml()}\n---\n\n{body}{citation}"
 
 
@@ -118,12 +120,12 @@ def _front_matter(manifest: Manifest) -> DatasetCardData:
     source = manifest.source
     licence = {"license": source.open_licence} if source.open_licence else {"license": "other"}
     if not source.open_licence:
-        licence["license_name"] = f"{source.name}-terms".replace("_", "-").lower()
-        if source.homepage:
+        licence["license_name"] = re.sub(r"[^a-z0-9.-]+", "-", f"{source.name}-terms".lower()).strip("-")
+        if is_address(source.homepage):
             licence["license_link"] = source.homepage
     data = DatasetCardData(
         language="en",
-        pretty_name=source.name,
+        pretty_name=one_line(source.name),
         tags=["person-re-identification", "text-based-person-search", "text-to-image-retrieval"],
         configs=[
             {
@@ -150,14 +152,15 @@ def _front_matter(manifest: Manifest) -> DatasetCardData:
 def _terms(manifest: Manifest) -> str:
     source = manifest.source
     if source.open_licence:
-        return _OPEN.format(terms=source.terms)
-    homepage = f" Source: <{source.homepage}>." if source.homepage else ""
-    return _CLOSED.format(terms=source.terms.rstrip(".") or _NO_TERMS, homepage=homepage)
+        return _OPEN.format(terms=as_text(source.terms))
+    homepage = f" Source: {as_link(source.homepage)}." if source.homepage else ""
+    return _CLOSED.format(terms=as_text(source.terms.rstrip(".")) or _NO_TERMS, homepage=homepage)
 
 
 def _counts(manifest: Manifest) -> list[str]:
     return [
-        f"| {name} | {split.persons:,} | {split.images:,} | {split.captions:,} | {split.cameras or 'not told'} "
+        f"| {as_text(name)} | {split.persons:,} | {split.images:,} | {split.captions:,} "
+        f"| {split.cameras or 'not told'} "
         f"| {len(manifest.shards_of(name)):,} |"
         for name, split in manifest.splits.items()
     ]

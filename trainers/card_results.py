@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from dataset_scripts.common.markdown import as_text
 from modeling_prompt_clip.hub.card_facts import Table
 from modeling_prompt_clip.retrieval import PROTOCOL
 from trainers.arguments import TwoStageTrainingArguments
@@ -60,7 +61,7 @@ def _sizes(rows: Sequence[dict[str, Any]]) -> str:
         if row["direction"] == "text_to_image":
             missing = metrics["unanswerable_queries"]
             left_out = f", and {missing:,} left out, whose person is on no image" if missing else ""
-            split = row["split"].capitalize()
+            split = as_text(row["split"].capitalize())
             told = f"{split}: {metrics['queries']:,} captions{left_out}; {metrics['gallery']:,} images."
             sentences[told] = None
     return " ".join(sentences)

@@ -12,6 +12,7 @@ from accelerate import PartialState
 from huggingface_hub import ModelCardData
 
 from dataset_scripts.common.files import write_atomically
+from dataset_scripts.common.markdown import as_code, as_text
 from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.hub.card_facts import ModelCardFacts, Snippet
 from modeling_prompt_clip.hub.model_card import (
@@ -97,8 +98,8 @@ def adapter_facts(
     return replace(
         facts,
         name=f"{run.path.name}, prompts of stage one",
-        summary=f"Deep prompts for `{base_label(args.base_model)}`, whose own weights stay as they are: an adapter "
-        f"for PEFT, trained on {_data_label(args)} in the first stage of {PAPER}.",
+        summary=f"Deep prompts for {as_code(base_label(args.base_model))}, whose own weights stay as they are: an "
+        f"adapter for PEFT, trained on {_data_label(args)} in the first stage of {PAPER}.",
         details=_adapter_details(args),
         loading=adapter_loading("."),
         recipe=recipe_points(args, {"one": result}, PartialState().num_processes),
@@ -117,7 +118,7 @@ def run_loading(has_model: bool) -> tuple[Snippet, ...]:
 
 def summary(args: TwoStageTrainingArguments, stages: Collection[str]) -> str:
     """What was made of which model, in a sentence."""
-    base, data = f"`{base_label(args.base_model)}`", _data_label(args)
+    base, data = as_code(base_label(args.base_model)), _data_label(args)
     if args.direct:
         how = f"{base}, fine-tuned on {data} without new prompts: the baseline of two-stage training after {PAPER}"
     elif "two" not in stages:
@@ -142,7 +143,7 @@ def run_environment() -> str:
 
 def _data_label(args: TwoStageTrainingArguments) -> str:
     """The data sets of a run, in words."""
-    return " and ".join(source.name for source in data_sources(args))
+    return " and ".join(as_text(source.name) for source in data_sources(args))
 
 
 def _model_details(config: PromptCLIPConfig, args: TwoStageTrainingArguments) -> dict[str, str]:
@@ -181,7 +182,7 @@ def _repeat(args: TwoStageTrainingArguments) -> str:
         places += f" --also_train_on {' '.join(told)}"
     once = " --push_to_hub False" if args.push_to_hub else ""
     command = f"prompt-clip train --config config.yaml --output_dir NEW{places}{once}"
-    return f"Every setting is in the run's `config.yaml`; `{command}` repeats the run."
+    return f"Every setting is in the run's `config.yaml`; {as_code(command)} repeats the run."
 
 
 __all__ = ["CARD", "adapter_facts", "run_facts", "run_loading", "summary", "write_run_card"]

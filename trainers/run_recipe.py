@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from dataset_scripts.common.markdown import as_text
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.data_sources import told_options
 from trainers.stage import StageResult
@@ -47,7 +48,7 @@ def _prompts(args: TwoStageTrainingArguments) -> str:
     """How the prompts start."""
     start = {
         "normal": "start as draws from a normal distribution",
-        "activations": f"start from activations (of {args.prompt_init_phrase!r} and of training images)",
+        "activations": f"start from activations (of {as_text(repr(args.prompt_init_phrase))} and of training images)",
     }[args.prompt_init]
     origin = "are those of an earlier run" if args.adapter else start
     coupled = "; those of vision are a learned projection of those of text" if args.coupled_prompts else ""
@@ -118,7 +119,7 @@ def _options(args: TwoStageTrainingArguments, stages: Mapping[str, StageResult])
     if args.layer_lr_decay != 1:
         points.append(f"In stage two, each layer learns at {args.layer_lr_decay:g} of the rate of the one above it.")
     if args.dataset_options:
-        told = ", ".join(f"{name} {value}" for name, value in told_options(args.dataset_options).items())
+        told = ", ".join(as_text(f"{name} {value}") for name, value in told_options(args.dataset_options).items())
         points.append(f"Options of the data set: {told}.")
     return points
 

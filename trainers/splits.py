@@ -13,6 +13,7 @@ from accelerate import Accelerator
 
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search, skipped_images
 from dataset_scripts.common.files import write_json
+from dataset_scripts.common.markdown import as_code, as_text
 from dataset_scripts.formats import FORMATS
 from dataset_scripts.joint import join_training_sets
 from dataset_scripts.leaks import LeakReport, drop_leaks, find_leaks
@@ -47,10 +48,10 @@ class RunSplits:
         """Sentences for the run's card; none for a run on one whole set."""
         notes = []
         if self.joined:
-            notes.append(f"The training split joins those of {', '.join(f'`{name}`' for name in self.joined)}.")
+            notes.append(f"The training split joins those of {', '.join(map(as_code, self.joined))}.")
         if self.skipped:
             counts = Counter(image["split"] for image in self.skipped)
-            listed = ", ".join(f"{count} of {split}" for split, count in counts.items())
+            listed = ", ".join(f"{count} of {as_text(split)}" for split, count in counts.items())
             notes.append(
                 f"Images that could not be used were left out: {listed} (`skipped_images.json` in the run's folder)."
             )

@@ -58,7 +58,9 @@ class Table:
 
 @dataclass(frozen=True)
 class ModelCardFacts:
-    """A model, as its card tells of it. What is empty is told to be not known, or left out.
+    """A model, as its card tells of it: names and cells as they are, sentences in Markdown.
+
+    What is empty is told to be not known, or left out.
 
     Attributes:
         name: title of the card.

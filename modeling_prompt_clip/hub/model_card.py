@@ -9,6 +9,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from dataset_scripts.common.markdown import as_code, as_text, one_line
 from modeling_prompt_clip import __version__
 from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.hub.card_facts import ModelCardFacts, Snippet
@@ -29,6 +30,7 @@ def render_model_card(facts: ModelCardFacts) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["as_text"] = as_text
     template = environment.get_template(TEMPLATE)
     return template.render(facts=facts, loading=render_loading(facts.loading), version=__version__)
 
@@ -48,7 +50,7 @@ def card_of_model(model: PromptCLIPModel, repo_id: str, license: str | None = No
     """
     base_model = hub_name(str(model.name_or_path))
     base_model = None if base_model == repo_id else base_model
-    origin = f", made from `{base_model}`" if base_model else ""
+    origin = f", made from {as_code(base_model)}" if base_model else ""
     facts = ModelCardFacts(
         name=repo_id.partition("/")[2],
         summary=f"A PromptCLIP{origin}, without a record of its training.",
@@ -150,7 +152,7 @@ def card_data(name: str, *, library_name: str = "transformers", **known: Any) ->
         library_name=library_name,
         pipeline_tag="zero-shot-image-classification",
         tags=list(TAGS),
-        model_name=name,
+        model_name=one_line(name),
         **known,
     )
 

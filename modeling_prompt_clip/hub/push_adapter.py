@@ -7,6 +7,7 @@ from huggingface_hub import HfApi, ModelCard
 from peft import PeftModel
 
 from dataset_scripts.common.files import scratch_folder
+from dataset_scripts.common.markdown import as_code
 from modeling_prompt_clip.hub.card_facts import ModelCardFacts
 from modeling_prompt_clip.hub.card_there import CARD, card_there, has_figures
 from modeling_prompt_clip.hub.model_card import adapter_loading, card_data, hub_name, render_model_card
@@ -89,8 +90,8 @@ def _card(model: PeftModel, repo_id: str, license: str | None) -> str:
     height, width = config.image_size
     facts = ModelCardFacts(
         name=repo_id.partition("/")[2],
-        summary=f"Deep prompts for {f'`{base}`' if base else 'a CLIP whose name is not told'}, whose own weights stay "
-        "as they are: an adapter for PEFT, without a record of its training.",
+        summary=f"Deep prompts for {as_code(base) if base else 'a CLIP whose name is not told'}, whose own weights "
+        "stay as they are: an adapter for PEFT, without a record of its training.",
         details={
             "Images": f"{height}x{width} pixels (height x width)",
             "Prompts": f"{config.text_prompt_length} for text, {config.vision_prompt_length} for vision, in {layers}",

@@ -7,6 +7,7 @@ import datasets
 import pytest
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
+from markdown_it import MarkdownIt
 
 from dataset_scripts.dataset_card import dataset_card
 from dataset_scripts.parquet.manifest import DataSource, Manifest, Settings, ShardRecord, SplitRecord
@@ -107,3 +108,32 @@ def test_an_unfinished_conversion_has_no_card(manifest):
     manifest.shards["data/test-00000-of-00001.parquet"] = None
     with pytest.raises(ValueError, match=r"test-00000-of-00001\.parquet is not finished"):
         dataset_card(manifest)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>",
+        "a\n---\nlicense: mit\n---\n# b",
+        "x | y\n|---|",
+        "```\n# out\n```",
+        "# heading",
+        "{0} {name} {{ x }}",
+        "https://x> <b>",
+    ],
+)
+def test_hostile_names_change_neither_structure_nor_metadata(closed, name):
+    def card(told):
+        split = closed.splits["train"]
+        source = DataSource(told, told, told, told, told)
+        return DatasetCard(dataset_card(dataclasses.replace(closed, source=source, splits={told: split})))
+
+    def structure(text):
+        return [token.type for token in MarkdownIt("commonmark").enable("table").parse(text)]
+
+    hostile, plain = card(name), card("plain")
+    assert structure(hostile.text) == structure(plain.text)
+    assert "<script" not in hostile.text.partition("## Citation")[0] and "<b>" not in hostile.text.split("## Cit")[0]
+    assert hostile.data.license == "other" and hostile.data.pretty_name == " ".join(name.split())
+    assert re.fullmatch(r"[a-z0-9.-]+", hostile.data.license_name)
+    assert hostile.data.configs[0]["data_files"][0]["split"] == name

@@ -4,6 +4,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from dataset_scripts.common.markdown import one_line
 from modeling_prompt_clip.hub.card_facts import ModelCardFacts, Snippet
 from modeling_prompt_clip.hub.model_card import (
     adapter_loading,
@@ -108,6 +109,7 @@ def front_matter(
 
 def eval_results(row: dict[str, Any], dataset: str) -> list[EvalResult]:
     """A row of `results.json` in the form of the Hub's `model-index`."""
+    dataset = one_line(dataset)
     return [
         EvalResult(
             task_type="text-to-image-retrieval",
