@@ -25,6 +25,7 @@ from modeling_prompt_clip.retrieval import (
     contact_sheet,
     metrics_table,
 )
+from modeling_prompt_clip.retrieval.report import thumbnail
 from modeling_prompt_clip.retrieval.search import read_image
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.recipes import read_recipe
@@ -175,7 +176,9 @@ def search_gallery(run: RunFolder, dataset: datasets.Dataset, top: int = 8) -> s
     rows, lines = [], []
     for sentence in SENTENCES:
         hits = searcher.search(sentence, top)
-        rows.append(SheetRow(sentence, [Tile(read_image(hit.path), None, f"{hit.score:.2f}") for hit in hits]))
+        rows.append(
+            SheetRow(sentence, [Tile(thumbnail(read_image(hit.path)), None, f"{hit.score:.2f}") for hit in hits])
+        )
         found = ", ".join(f"{hit.path.name} ({hit.score:.2f})" for hit in hits[:3])
         lines.append(f'"{sentence}": {found}, ...\n')
     contact_sheet(rows).save(run.plots / "search.png")

@@ -1,29 +1,128 @@
 """Search a folder of images by a sentence, with onnxruntime, tokenizers, numpy and Pillow alone.
 
+Images are read and sentences cleaned as in training, by code copied from the package.
+
 python search_with_onnxruntime.py EXPORT_FOLDER IMAGE_FOLDER "a woman in a red coat with a black backpack"
 """
 
+import html
 import json
+import re
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from tokenizers import Tokenizer
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 BATCH = 32
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+_UNWRITTEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]")
+_STRAIGHT_QUOTES = str.maketrans({**dict.fromkeys("‘’‚‛′ʼ", "'"), **dict.fromkeys("“”„‟″", '"')})
+_ADDRESS_OR_MARK = re.compile(
+    r"(?<![\w.+-])(?:(?:https?://|www\.)\S+|[\w.+-]+@\S+)| ?(?P<mark>[.,;:!?])(?: ?(?P=mark))*", re.IGNORECASE
+)
+_CLOSING = frozenset("\"')]}%.,;:!?")
 
 
 def pixel_values(path: Path, settings: dict) -> np.ndarray:
     """An image as the model takes it, `(3, height, width)`, float32."""
     size = settings["size"]["width"], settings["size"]["height"]
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB").resize(size, settings["resample"])
-    pixels = np.asarray(upright) * settings["rescale_factor"]
+    with Image.open(path, formats=IMAGE_FORMATS) as image:
+        resized = to_rgb(image).resize(size, settings["resample"])
+    pixels = np.asarray(resized) * settings["rescale_factor"]
     normalized = (pixels - settings["image_mean"]) / settings["image_std"]
     return normalized.transpose(2, 0, 1).astype(np.float32)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The picture as the eye sees it: upright by its EXIF orientation, on white where it is transparent, in RGB.
+
+    Grey of 16 bits keeps its upper 8, where Pillow makes everything above 255 white. Of an animated file the frame
+    counts at which it stands: the first, where nobody has moved it.
+
+    Raises:
+        TypeError: `image` is no Pillow image.
+        ValueError: there is no white: floating point, whole numbers beyond 16 bits, LAB.
+        OSError: the file cannot be decoded.
+    """
+    if not isinstance(image, Image.Image):
+        raise TypeError(f"image is {type(image).__name__}: it must be a PIL.Image.Image.")
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation) in range(2, 9):
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("the image has mode F, floating point without a defined white: convert it to mode L or RGB.")
+    if image.mode.startswith("I"):
+        image = _upper_byte(image)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data or image.mode == "RGBa":
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _upper_byte(image: Image.Image) -> Image.Image:
+    """16 bits of grey as 8, with the transparent value of a PNG as alpha."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"the image has mode {image.mode} and values from {values.min()} to {values.max()}, beyond 16 bits: scale "
+            "them to 0..255 and save it in mode L."
+        )
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey
+
+
+def clean_caption(text: str) -> str:
+    """The caption with its spaces and punctuation put right; words, capitals and the order of words stay.
+
+    The rules, in order:
+
+    1. HTML entities (`&amp;`, `&#39;`) become characters, as in OpenAI's code; those that only then appear do too.
+    2. Control characters, line breaks and lone surrogates become spaces; soft hyphens, zero-width spaces and byte
+       order marks go.
+    3. Unicode is composed (NFC), as CLIP's tokenizer does. NFKC would rewrite letters and digits (`½`, `m²`).
+    4. Typographic quotes and apostrophes become ASCII: CLIP was trained on text that ftfy had straightened so, and its
+       tokenizer knows the `'s` of `man's`. Dashes and `…` stay, as they do there.
+    5. Runs of white space become one space, and there is none at the ends.
+    6. Around `. , ; : ! ?`: a repeated mark is written once, the space before it goes, and a missing space after it
+       is put in where a letter follows: `shirt ,he` -> `shirt, he`, `shirt.His` -> `shirt. His`.
+
+    Rule 6 leaves alone numbers (`1.80`, `10:30`, ` .5`), dots after a single letter (`e.g.`, `U.S.`, `T.shirt`), and
+    web and mail addresses. Cleaning twice is cleaning once, and a caption with a letter or digit is never emptied.
+
+    >>> clean_caption("A man in a red shirt.His shoes are  white ,, he is 1.80 m tall .")
+    'A man in a red shirt. His shoes are white, he is 1.80 m tall.'
+    """
+    while (unescaped := html.unescape(text)) != text:
+        text = unescaped
+    text = _INVISIBLE.sub("", _UNWRITTEN.sub(" ", text))
+    text = unicodedata.normalize("NFC", text).translate(_STRAIGHT_QUOTES)
+    return _ADDRESS_OR_MARK.sub(_spaced_mark, " ".join(text.split())).strip()
+
+
+def _spaced_mark(match: re.Match[str]) -> str:
+    """What stands for an address (itself) or for a run of one mark with the space before it."""
+    mark = match["mark"]
+    before = match.string[max(0, match.start() - 2) : match.start()]
+    after = match.string[match.end() : match.end() + 1]
+    spaced = match[0].startswith(" ")
+    in_number = after.isdigit() and (before[-1:].isdigit() or (mark == "." and spaced))
+    if mark is None or in_number:
+        return match[0]
+    single_letter = before[-1:].isalpha() and not before[:-1].isalpha()
+    abbreviation = mark == "." and single_letter and not spaced
+    ends_something = before[-1:].isalnum() or before[-1:] in _CLOSING
+    return f"{mark} " if after.isalpha() and ends_something and not abbreviation else mark
 
 
 def main(export: Path, folder: Path, sentence: str) -> None:
@@ -31,7 +130,7 @@ def main(export: Path, folder: Path, sentence: str) -> None:
     settings = json.loads((export / "processor_config.json").read_text())["image_processor"]
     tokenizer = Tokenizer.from_file(str(export / "tokenizer.json"))  # pads and cuts as the model wants it
     text_tower, image_tower = (onnxruntime.InferenceSession(export / f"{name}.onnx") for name in ("text", "image"))
-    input_ids = np.array([encoding.ids for encoding in tokenizer.encode_batch([sentence])])
+    input_ids = np.array([encoding.ids for encoding in tokenizer.encode_batch([clean_caption(sentence)])])
     (text,) = text_tower.run(["text_embeds"], {"input_ids": input_ids})[0]
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     scores = []

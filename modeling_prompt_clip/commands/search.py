@@ -10,7 +10,7 @@ from PIL import Image
 
 from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
 from modeling_prompt_clip.loading import load_model
-from modeling_prompt_clip.retrieval.report import SheetRow, Tile, contact_sheet
+from modeling_prompt_clip.retrieval.report import SheetRow, Tile, contact_sheet, thumbnail
 from modeling_prompt_clip.retrieval.search import FolderSearcher, SearchHit, check_query, list_images, read_image
 
 __all__ = ["main"]
@@ -90,7 +90,9 @@ def _check(args: argparse.Namespace, sheet: Path | None) -> None:
 def _picture(answers: Answers) -> Image.Image:
     return contact_sheet(
         [
-            SheetRow(sentence, [Tile(read_image(hit.path), None, f"{hit.rank}: {hit.score:.3f}") for hit in hits])
+            SheetRow(
+                sentence, [Tile(thumbnail(read_image(hit.path)), None, f"{hit.rank}: {hit.score:.3f}") for hit in hits]
+            )
             for sentence, hits in answers
         ]
     )

@@ -1,17 +1,18 @@
 """Pictures for people, by Pillow alone: ranked answers to captions, and what a data set looks like."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from dataset_scripts.common.images import to_rgb
 from modeling_prompt_clip.retrieval.evaluator import EncodedSplit
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["SheetRow", "Tile", "contact_sheet", "dataset_sheet", "ranked_strips"]
+__all__ = ["SheetRow", "Tile", "contact_sheet", "dataset_sheet", "ranked_strips", "thumbnail"]
 
 RELEVANT = (34, 150, 72)
 IRRELEVANT = (205, 50, 47)
@@ -22,6 +23,7 @@ RULE = (222, 225, 230)
 MARGIN = 20
 GAP = 10
 FRAME = 4
+TILE_HEIGHT = 200
 TEXT_SIZE = 16
 LINE_HEIGHT = 21
 PARAGRAPH_GAP = 7
@@ -45,7 +47,7 @@ class SheetRow(NamedTuple):
 
 
 def contact_sheet(
-    rows: Sequence[SheetRow], *, title: str = "", text_width: int = 270, tile_height: int = 200
+    rows: Sequence[SheetRow], *, title: str = "", text_width: int = 270, tile_height: int = TILE_HEIGHT
 ) -> Image.Image:
     """Rows of a wrapped text on the left and framed, labelled pictures on the right.
 
@@ -66,7 +68,7 @@ def contact_sheet(
     rows = [SheetRow(text, [Tile(*tile) for tile in tiles]) for text, tiles in rows]
     if not any(row.tiles for row in rows):
         raise ValueError("a contact sheet needs at least one row with a picture")
-    scaled = [[tile._replace(image=_fit(tile.image, tile_height)) for tile in row.tiles] for row in rows]
+    scaled = [[tile._replace(image=thumbnail(tile.image, tile_height)) for tile in row.tiles] for row in rows]
     tile_width = max(tile.image.width for tiles in scaled for tile in tiles)
     row_height = tile_height + 2 * FRAME + LABEL_SIZE + 8
     head = MARGIN + (TITLE_SIZE + 16 if title else 0)
@@ -115,12 +117,12 @@ def ranked_strips(
     for query, values, images in zip(chosen, best.values[:, :top], best.indices, strict=True):
         same = encoded.image_person_ids[images] == encoded.text_person_ids[query]
         tiles = [
-            Tile(dataset[image]["image"], RELEVANT if right else IRRELEVANT, f"{score:.3f}")
+            Tile(thumbnail(dataset[image]["image"]), RELEVANT if right else IRRELEVANT, f"{score:.3f}")
             for image, right, score in zip(images[:top].tolist(), same[:top].tolist(), values.tolist(), strict=True)
         ]
         if same.any() and not same[:top].any():
             place = int(same.nonzero()[0])
-            tiles.append(Tile(dataset[int(images[place])]["image"], RELEVANT, f"place {place + 1:,}"))
+            tiles.append(Tile(thumbnail(dataset[int(images[place])]["image"]), RELEVANT, f"place {place + 1:,}"))
         rows.append(SheetRow(encoded.captions[query], tiles))
     title = title or f"Best {top} images for {len(rows)} captions: green = the person described"
     return contact_sheet(rows, title=title)
@@ -138,12 +140,16 @@ def dataset_sheet(dataset: "Dataset", identities: int = 8, seed: int = 0) -> Ima
     people = np.unique(person_ids)
     rows = []
     for person_id in np.sort(people[_draw_from(len(people), identities, seed)]):
-        records = [dataset[int(row)] for row in np.flatnonzero(person_ids == person_id)]
+        records = [_small(dataset[int(row)]) for row in np.flatnonzero(person_ids == person_id)]
         captions = dict.fromkeys(caption for record in records for caption in record["captions"])
         tiles = [Tile(record["image"], None, record["camera"] or "") for record in records]
         rows.append(SheetRow("\n".join([f"person {person_id}", *captions]), tiles))
     title = f"{len(rows)} of {len(people)} identities, {len(dataset)} images in all"
     return contact_sheet(rows, title=title, text_width=440)
+
+
+def _small(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "image": thumbnail(record["image"])}
 
 
 def _draw_from(population: int, size: int, seed: int) -> np.ndarray:
@@ -154,10 +160,11 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size=size)
 
 
-def _fit(image: Image.Image, side: int) -> Image.Image:
+def thumbnail(image: Image.Image, side: int = TILE_HEIGHT) -> Image.Image:
+    """The image in RGB, its longer side `side` pixels: as it is shown, so that a sheet holds none at full size."""
     scale = side / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    return to_rgb(image).resize(size, Image.Resampling.LANCZOS)
 
 
 def _draw_tile(

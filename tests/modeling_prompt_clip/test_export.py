@@ -162,9 +162,9 @@ def test_the_example_finds_what_the_search_finds(adapter, exported, photos, tmp_
     np.testing.assert_allclose([float(score) for score, _ in found], [hit.score for hit in expected], atol=1e-4)
 
 
-def test_the_example_is_short_and_says_what_it_needs():
+def test_the_example_fits_a_page_beside_the_rules_that_it_copies_and_says_what_it_needs():
     text = EXAMPLE.read_text()
-    assert len(text.splitlines()) < 50
+    assert len(text.splitlines()) < 150
     assert "torch" not in text and "transformers" not in text
 
 

@@ -3,6 +3,7 @@
 import inspect
 import json
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPProcessor, processi
 from modeling_prompt_clip.retrieval import FolderSearcher, encode_captions, encode_images
 from trainers.transforms import TrainingTransform, sample_generator
 
+EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "search_with_onnxruntime.py"
 SIZE = (12, 30)  # width and height
 COLOURS = np.random.default_rng(0).integers(0, 256, (*SIZE[::-1], 3), dtype=np.uint8)
 GREY = COLOURS[..., 0]
@@ -171,6 +173,12 @@ def test_postscript_is_opened_nowhere(tiny_model, tiny_processor, tmp_path, monk
 
 
 COPIES = [
+    (EXAMPLE, processing_prompt_clip, ("to_rgb", "_upper_byte", "clean_caption", "_spaced_mark", "IMAGE_FORMATS")),
+    (
+        EXAMPLE,
+        processing_prompt_clip,
+        ("_UNWRITTEN", "_INVISIBLE", "_STRAIGHT_QUOTES", "_ADDRESS_OR_MARK", "_CLOSING"),
+    ),
     (processing_prompt_clip, reader, ("to_rgb", "_upper_byte", "IMAGE_FORMATS")),
     (processing_prompt_clip, captions, ("clean_caption", "_spaced_mark", "_UNWRITTEN", "_INVISIBLE", "_CLOSING")),
     (processing_prompt_clip, captions, ("_STRAIGHT_QUOTES", "_ADDRESS_OR_MARK")),
@@ -179,6 +187,11 @@ COPIES = [
 
 @pytest.mark.parametrize(("copy", "origin", "names"), COPIES)
 def test_published_code_has_the_same_rules(copy, origin, names):
+    if isinstance(copy, Path):
+        pytest.importorskip("onnxruntime")
+        specification = spec_from_file_location("search_with_onnxruntime", copy)
+        copy = module_from_spec(specification)
+        specification.loader.exec_module(copy)
     for name in names:
         mine, theirs = getattr(copy, name), getattr(origin, name)
         assert inspect.getsource(mine) == inspect.getsource(theirs) if inspect.isfunction(mine) else mine == theirs
