@@ -88,6 +88,22 @@ class PromptCLIPTextConfig(PrivateUploads, CLIPTextConfig):
         """Part of `@strict`-powered validation: see [`validate_prompt_settings`]."""
         validate_prompt_settings("text", self.prompt_length, self.prompt_layers, self.num_hidden_layers)
 
+    def validate_end_token(self) -> None:
+        """Part of `@strict`-powered validation: captions end with one token."""
+        if isinstance(self.eos_token_id, list) and len(self.eos_token_id) > 1:
+            raise ValueError(f"eos_token_id of text_config is {self.eos_token_id}; give the one that ends captions")
+
+    @property
+    def end_token_id(self) -> int | None:
+        """Id of the token that ends captions; `None` where captions end at their largest id, as OpenAI's CLIP has it.
+
+        That is so where `eos_token_id` is left out, 1 or 2, as old configurations have it, or is no token at all.
+        """
+        given = self.eos_token_id
+        if isinstance(given, list):
+            given = given[0] if given else None
+        return given if given not in (None, 1, 2) and 0 <= given < self.vocab_size else None
+
 
 @strict
 class PromptCLIPVisionConfig(PrivateUploads, CLIPVisionConfig):
@@ -166,6 +182,7 @@ class PromptCLIPConfig(PrivateUploads, CLIPConfig):
         adopted = CLIPConfig.from_dict(clip).to_dict()
         for name, tower in cls.sub_configs.items():
             adopted[name]["model_type"] = tower.model_type
+        adopted.pop("auto_map", None)  # no code of the base model's repository
         return {**adopted, "model_type": cls.model_type, "architectures": None}
 
 

@@ -3,13 +3,16 @@
 import logging
 import os
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from peft import PeftConfig, PeftModel
+from peft.utils.save_and_load import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
+from safetensors import SafetensorError
 from transformers.utils import find_adapter_config_file
 
 from modeling_prompt_clip.configuration_clip_prompt import ClipPromptConfig
-from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, raise_on_incomplete_checkpoint
+from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 
 logger = logging.getLogger(__name__)
@@ -19,6 +22,7 @@ STAND_IN = "stand-in"
 
 STAND_IN_FOLDER = Path(__file__).parent / "assets" / "stand_in_clip"
 ADAPTER_FILE = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def resolve_model_path(name_or_path: str | os.PathLike) -> str:
@@ -121,10 +125,70 @@ def load_at_own_size(path: str) -> tuple[PromptCLIPModel, str]:
         raise OSError(
             f"base_model_name_or_path in {ADAPTER_FILE} of {path!r} cannot be loaded; correct it there: {error}"
         ) from error
-    adapted = PeftModel(model.resized(config.image_size) if config.image_size else model, config)
-    loaded = adapted.load_adapter(path, adapter_name="default")
-    raise_on_incomplete_checkpoint(path, loaded.missing_keys, loaded.unexpected_keys)
-    return adapted.merge_and_unload(), source
+    adapted = with_adapter(model.resized(config.image_size) if config.image_size else model, path)
+    return adapted.merge_and_unload(safe_merge=True), source
+
+
+def with_adapter(model: PromptCLIPModel, path: str) -> PeftModel:
+    """A model, wrapped in place, with a saved adapter whose tensors are all there.
+
+    Raises:
+        OSError: the adapter has no weights, or its files are damaged.
+        ValueError: its tensors are not the ones that its configuration asks for, or it names a library to import.
+    """
+    config = PeftConfig.from_pretrained(path)
+    if getattr(config, "megatron_config", None):
+        raise ValueError(f"{ADAPTER_FILE} of {path!r} has megatron_config, by which PEFT imports a library; remove it")
+    tensors = read_adapter(path)
+    adapted = PeftModel(model, config)
+    put_adapter(adapted, tensors, path)
+    return adapted
+
+
+def read_adapter(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    """The tensors of a saved adapter, on the CPU.
+
+    Raises:
+        OSError: there are none, or their file is damaged.
+    """
+    path, names = os.fspath(path), (ADAPTER_WEIGHTS, "adapter_model.bin")
+    if Path(path).is_dir() and not any(Path(path, name).is_file() for name in names):
+        raise FileNotFoundError(f"adapter {path!r} has no {ADAPTER_WEIGHTS}; copy or download it again")
+    try:
+        return load_peft_weights(path, device="cpu")
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+        raise OSError(f"{ADAPTER_WEIGHTS} of {path!r} is damaged ({error}); copy or download it again") from error
+    except ValueError as error:
+        raise FileNotFoundError(f"adapter {path!r} has no {ADAPTER_WEIGHTS} ({error})") from error
+
+
+def put_adapter(model: PeftModel, tensors: dict[str, torch.Tensor], path: str | os.PathLike) -> None:
+    """Put an adapter's tensors into a PEFT model that has the same adapter.
+
+    Raises:
+        ValueError: a tensor is missing, unknown, of another shape or not finite; the message names file and tensor.
+    """
+    file = f"{ADAPTER_WEIGHTS} of {os.fspath(path)!r}"
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{file} holds NaN or infinity in {name}; take weights of an earlier step")
+    wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
+    for problem, names in (
+        ("lacks", wanted.keys() - tensors.keys()),
+        ("holds, beyond the adapter's own,", tensors.keys() - wanted.keys()),
+    ):
+        if names:
+            raise ValueError(
+                f"{file} {problem} {len(names)} tensors, such as {min(names)!r}; copy or download the adapter again, "
+                f"and give the base model that it was trained on"
+            )
+    for name, tensor in wanted.items():
+        if tensor.shape != tensors[name].shape:
+            raise ValueError(
+                f"{file} has {name} of shape {tuple(tensors[name].shape)}, {ADAPTER_FILE} asks for "
+                f"{tuple(tensor.shape)}; copy or download the adapter again"
+            )
+    set_peft_model_state_dict(model, tensors)
 
 
 def _base_of(path: str) -> str:
@@ -142,4 +206,14 @@ def _base_of(path: str) -> str:
     return base
 
 
-__all__ = ["ADAPTER_FILE", "STAND_IN", "is_adapter", "load_model", "processor_path", "resolve_model_path"]
+__all__ = [
+    "ADAPTER_FILE",
+    "STAND_IN",
+    "is_adapter",
+    "load_model",
+    "processor_path",
+    "put_adapter",
+    "read_adapter",
+    "resolve_model_path",
+    "with_adapter",
+]

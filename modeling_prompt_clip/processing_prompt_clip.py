@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from huggingface_hub.utils import httpx  # whichever of its releases the Hub client brings
 from PIL import ExifTags, Image, ImageOps
-from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, CLIPImageProcessorPil
+from transformers import AutoImageProcessor, AutoProcessor, CLIPImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
 from .configuration_prompt_clip import PromptCLIPConfig
 from .private_uploads import PrivateUploads
+from .processor_files import PROCESSOR_FILE, load_image_processor, load_tokenizer, read_json_file
 
 TENSORS = {"return_tensors": "pt"}
 # what holds where the caller says nothing, neither plainly nor for one modality
@@ -39,30 +40,6 @@ _ADDRESS_OR_MARK = re.compile(
     r"(?<![\w.+-])(?:(?:https?://|www\.)\S+|[\w.+-]+@\S+)| ?(?P<mark>[.,;:!?])(?: ?(?P=mark))*", re.IGNORECASE
 )
 _CLOSING = frozenset("\"')]}%.,;:!?")
-
-
-def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig, **kwargs: Any) -> Any:
-    """The tokenizer under a name, checked against the model that it is for and cut to its context.
-
-    Raises:
-        OSError: there is no readable tokenizer.
-        ValueError: the tokenizer is of another model.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path, **kwargs)
-    except (OSError, ValueError) as error:
-        raise OSError(
-            f"model {str(name_or_path)!r} has no readable tokenizer; put CLIP's tokenizer.json, or vocab.json and "
-            f"merges.txt, beside its config.json ({error})"
-        ) from error
-    vocabulary = config.text_config.vocab_size
-    if not vocabulary <= 2 * len(tokenizer) <= 2 * vocabulary:  # transformers makes an empty one of missing files
-        raise ValueError(
-            f"the tokenizer of model {str(name_or_path)!r} has {len(tokenizer)} tokens, its text tower takes "
-            f"{vocabulary} (text_config.vocab_size); put the tokenizer files that belong to it beside config.json"
-        )
-    tokenizer.model_max_length = min(tokenizer.model_max_length, config.text_config.max_position_embeddings)
-    return tokenizer
 
 
 class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
@@ -85,6 +62,8 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
     ) -> None:
         if image_processor is not None and not isinstance(image_processor, CLIPImageProcessorPil):
             image_processor = CLIPImageProcessorPil.from_dict(image_processor.to_dict())
+        if tokenizer is not None:  # an older cut, of tokenizer.json, would win over model_max_length
+            getattr(tokenizer, "init_kwargs", {}).pop("max_length", None)
         super().__init__(image_processor, tokenizer, **kwargs)
         self.clean_captions = clean_captions
 
@@ -98,7 +77,7 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
         otherwise it is CLIP's.
 
         Raises:
-            OSError: the checkpoint has no tokenizer or no configuration.
+            OSError: the checkpoint has no tokenizer or no configuration, or one of its files is damaged.
             ValueError: the checkpoint is of no CLIP, or the tokenizer is of another.
         """
         config = PromptCLIPConfig.from_pretrained(name_or_path, **kwargs)
@@ -106,12 +85,19 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
         tokenizer = load_tokenizer(name_or_path, config, **kwargs)
         size = {"height": height, "width": width}
         fit = {"size": size, "crop_size": size, "do_center_crop": False}
-        try:
-            image_processor = CLIPImageProcessorPil.from_pretrained(name_or_path, **fit, **kwargs)
-        except OSError:  # a bare checkpoint without preprocessor_config.json
-            image_processor = CLIPImageProcessorPil(**fit)
-        saved, _ = cls.get_processor_dict(name_or_path, **kwargs)  # empty where there is none
+        image_processor = load_image_processor(name_or_path, fit, **kwargs)
+        saved = read_json_file(name_or_path, PROCESSOR_FILE, **kwargs) or {}
         return cls(image_processor, tokenizer, clean_captions=saved.get("clean_captions", True))
+
+    @classmethod
+    def _get_arguments_from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike, processor_dict: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        """Image processor and tokenizer, by our readers in place of the Auto classes, which can run code."""
+        name = pretrained_model_name_or_path
+        has_model = read_json_file(name, "config.json", **kwargs) is not None
+        config = PromptCLIPConfig.from_pretrained(name, **kwargs) if has_model else None
+        return [load_image_processor(name, **kwargs), load_tokenizer(name, config, **kwargs)]
 
     def to_dict(self) -> dict[str, Any]:
         """The settings, which name Pillow's image processor: transformers leaves the backend to the machine."""

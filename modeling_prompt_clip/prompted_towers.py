@@ -15,6 +15,7 @@ from transformers.models.clip.modeling_clip import (
     CLIPVisionEmbeddings,
     CLIPVisionModel,
 )
+from transformers.utils.generic import can_return_tuple
 
 from .configuration_prompt_clip import PromptCLIPConfig, PromptCLIPTextConfig, PromptCLIPVisionConfig
 from .private_uploads import PrivateUploads
@@ -179,12 +180,16 @@ class PromptCLIPEncoder(CLIPEncoder):
 
 
 def end_positions(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
-    """Where the captions of `(batch, tokens)` end, `(batch,)`: at the pooled token, as CLIP's text tower finds it.
+    """Where the captions of `(batch, tokens)` end, `(batch,)`: at the pooled token.
 
-    That is the first `eos_token_id`, or under OpenAI's wrong 2 the largest id.
+    That is the first `eos_token_id`; a caption without it, and each under OpenAI's wrong 2, ends at its largest id.
     """
-    is_end = input_ids if eos_token_id == 2 else input_ids == eos_token_id
-    return is_end.int().argmax(dim=-1)  # ONNX has no argmax of int64
+    ids = input_ids.int()  # ONNX has no argmax of int64
+    largest = ids.argmax(dim=-1)
+    if eos_token_id == 2:
+        return largest
+    is_end = ids == eos_token_id
+    return torch.where(is_end.any(dim=-1), is_end.int().argmax(dim=-1), largest)
 
 
 def refuse_captured(kwargs: dict[str, Any]) -> None:
@@ -203,8 +208,10 @@ class PromptCLIPTextModel(PromptCLIPPreTrainedModel, CLIPTextModel):
     def __init__(self, config: PromptCLIPTextConfig) -> None:
         super().__init__(config)
         self.encoder = PromptCLIPEncoder(config)
+        self.eos_token_id = 2 if config.end_token_id is None else config.end_token_id
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -213,15 +220,20 @@ class PromptCLIPTextModel(PromptCLIPPreTrainedModel, CLIPTextModel):
         pooled_only: bool = False,
         **kwargs: Any,
     ) -> BaseModelOutputWithPooling:
-        """As [`CLIPTextModel`]; with `pooled_only` the last layer computes the pooled EOS alone.
+        """As [`CLIPTextModel`]; with `pooled_only` the last layer computes the pooled end token alone.
 
+        The pooled token is where [`end_positions`] finds it, also where the configuration has no usable end token.
         `last_hidden_state` is `(batch, 1, hidden_size)` then; `pooler_output` stays the same, up to rounding.
 
         Raises:
             ValueError: `pooled_only` beside outputs of every layer.
         """
         if not pooled_only:
-            return super().forward(input_ids, attention_mask, position_ids, **kwargs)
+            output = super().forward(input_ids, attention_mask, position_ids, return_dict=True, **kwargs)
+            ends = end_positions(input_ids, self.eos_token_id).to(output.last_hidden_state.device)
+            rows = torch.arange(ends.shape[0], device=ends.device)
+            output.pooler_output = output.last_hidden_state[rows, ends]
+            return output
         refuse_captured(kwargs)
         states = self.embeddings(input_ids=input_ids, position_ids=position_ids)
         mask = create_causal_mask(

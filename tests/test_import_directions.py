@@ -23,6 +23,7 @@ FLAT = [
     "prompted_layers",
     "prompted_towers",
     "modeling_prompt_clip",
+    "processor_files",
     "processing_prompt_clip",
     "configuration_clip_prompt",
     "prompt_tuning",

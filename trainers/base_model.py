@@ -5,7 +5,7 @@ from peft import PeftModel, get_peft_model
 
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.configuration_prompt_clip import validate_prompt_settings
-from modeling_prompt_clip.loading import is_adapter, resolve_model_path
+from modeling_prompt_clip.loading import is_adapter, resolve_model_path, with_adapter
 from modeling_prompt_clip.retrieval.image_batches import ImagePreparation
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.streaming import first_rows
@@ -33,10 +33,10 @@ def merged_adapter(model: PromptCLIPModel, folder: str) -> PromptCLIPModel:
     """The base model with the prompts of a saved stage-one adapter as its fixed ones.
 
     Raises:
-        OSError: there is no adapter.
-        ValueError: it was trained for other images or another model.
+        OSError: there is no adapter, or its files are damaged.
+        ValueError: it was trained for other images or another model, or its tensors are not all there.
     """
-    return PeftModel.from_pretrained(model, folder).merge_and_unload(safe_merge=True)
+    return with_adapter(model, folder).merge_and_unload(safe_merge=True)
 
 
 def new_prompt_config(args: TwoStageTrainingArguments, model: PromptCLIPModel) -> ClipPromptConfig | None:

@@ -9,10 +9,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from peft import PeftModel
-from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from modeling_prompt_clip.loading import put_adapter, read_adapter
 from trainers.checkpoint_store import Checkpoint, CheckpointStore
 from trainers.publishing.uploads import HubUploads
 from trainers.random_state import random_state, restore_random_state
@@ -126,22 +127,29 @@ def load_adapter_weights(model: PeftModel, folder: Path) -> None:
     """Put saved adapter weights into a PEFT model that has the same adapter.
 
     Raises:
+        OSError: the folder has no weights, or they are damaged.
         ValueError: the folder holds other tensors than the adapter.
     """
-    outcome = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
-    prefix = model.base_model.prefix  # how the method's tensors are called: clip_prompt_, lora_
-    lacking = [key for key in outcome.missing_keys if model.active_adapter in key and prefix in key]
-    if lacking or outcome.unexpected_keys:
-        odd = (lacking or outcome.unexpected_keys)[0]
-        raise ValueError(f"adapter {folder} does not fit the model: {odd} is missing or unknown; was it trained here?")
+    put_adapter(model, read_adapter(folder), folder)
 
 
 def load_model_weights(model: nn.Module, folder: Path) -> None:
-    """Put the weights of a saved model, in one or several safetensors files, into a model of the same shape."""
+    """Put the weights of a saved model, in one or several safetensors files, into a model of the same shape.
+
+    Raises:
+        OSError: a file is damaged.
+        ValueError: a tensor is missing, unknown or of another shape.
+    """
     weights: dict[str, torch.Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
-        weights.update(load_file(path))
-    model.load_state_dict(weights, strict=True)
+        try:
+            weights.update(load_file(path))
+        except SafetensorError as error:
+            raise OSError(f"{path} is damaged ({error}); copy it again, or remove its checkpoint") from error
+    try:
+        model.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"the weights in {folder} are not those of this model: {error}") from error
 
 
 __all__ = ["StageCheckpoints", "load_adapter_weights", "load_model_weights", "save_adapter"]

@@ -107,4 +107,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def _load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(name)
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises Exception itself
+        raise OSError(
+            f"--tokenizer {name} has no readable tokenizer; give a folder or Hub id with CLIP's; those with code of "
+            f"their own are not loaded ({error})"
+        ) from error

@@ -25,7 +25,8 @@ from modeling_prompt_clip.conversion.tokenizer_file import (
     with_caption_rule,
 )
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
-from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor, load_tokenizer
+from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+from modeling_prompt_clip.processor_files import load_tokenizer
 
 __all__ = ["OPENAI_TOKENIZER", "RESAMPLES", "ConvertedCheckpoint", "convert_checkpoint"]
 

@@ -27,6 +27,7 @@ REMOTE_FILES = tuple(
         "prompted_layers",
         "prompted_towers",
         "modeling_prompt_clip",
+        "processor_files",
         "processing_prompt_clip",
     )
 )

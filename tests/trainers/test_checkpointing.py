@@ -28,5 +28,5 @@ def test_adapters_come_back_and_others_are_refused(adapted, tiny_folder, tmp_pat
     weights = load_file(tmp_path / "adapter_model.safetensors")
     for wrong in (dict(list(weights.items())[1:]), weights | {"base_model.model.odd": torch.zeros(1)}):
         save_file(wrong, tmp_path / "adapter_model.safetensors")
-        with pytest.raises(ValueError, match="does not fit the model: .* is missing or unknown"):
+        with pytest.raises(ValueError, match=r"adapter_model.safetensors of .* (lacks|holds, .* own,) 1 tensors"):
             load_adapter_weights(other, tmp_path)

@@ -70,7 +70,7 @@ def test_whoever_has_it_from_the_hub_pushes_it_on(hub, parts, tmp_path):
     run_elsewhere(PUSHER, REPO, "alice/further", folder=tmp_path, environment=environment)
     assert hub.repository("model", "alice/further").private
     found, expected = (hub.files("model", name) for name in ("alice/further", REPO))
-    assert set(REMOTE_FILES) - {"processing_prompt_clip.py"} <= set(found)
+    assert set(REMOTE_FILES) - {"processor_files.py", "processing_prompt_clip.py"} <= set(found)
     assert found["model.safetensors"] == expected["model.safetensors"]
 
 
