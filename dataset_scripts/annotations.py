@@ -10,12 +10,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-__all__ = ["AnnotationError", "AnnotationRow"]
+__all__ = ["AnnotationError", "AnnotationRow", "names_a_person", "stands_for_nothing"]
 
 _LARGEST_INT64 = 2**63 - 1
 # Paths as nearly all are, which need no second look: looking at a million paths part by part takes half a minute.
 _PLAIN_PATH = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
 _VISIBLE = re.compile(r"\w")
+# What programs write where there is nothing.
+_NOTHING = frozenset(
+    "nan none null nil n/a na #n/a n.a. <na> <nan> <null> <none> nat undefined inf -inf missing unknown #ref! #value! "
+    "#name? #div/0! #null! #num!".split()
+)
+# 202301010001 in a spreadsheet is 2.02E+11, and 1 with a gap in its column 1.0 in pandas: many persons become one.
+_SPOILT_NUMBER = re.compile(r"[+-]\d+|[+-]?(\d+[.,]\d*|[.,]\d+)(e[+-]?\d+)?|[+-]?\d+e[+-]\d+", re.IGNORECASE)
+
+
+def stands_for_nothing(text: str) -> bool:
+    """Says whether a text is what a program writes for a missing value: nan, None, NULL, N/A, ?, - ..."""
+    text = text.strip()
+    return text.lower() in _NOTHING or not _VISIBLE.search(text)
+
+
+def names_a_person(text: str) -> bool:
+    """Says whether a text can be somebody's id: no missing value, and no number that lost digits or has a sign."""
+    return not stands_for_nothing(text) and not _SPOILT_NUMBER.fullmatch(text.strip())
 
 
 class AnnotationError(ValueError):
@@ -77,7 +95,10 @@ class AnnotationRow:
         value = self.value(field)
         # bool is an int for Python; a true in the file is a slip, not the person 1.
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_INT64:
-            rule = "a person id is a whole number, 0 or greater. Write it without quotes, sign or fraction."
+            rule = (
+                "a person id is a whole number, 0 or greater. Write it in full, without quotes, sign, fraction or "
+                "exponent; remove rows of nobody."
+            )
             raise self.error("bad_person_id", field, rule)
         return value
 
@@ -131,11 +152,11 @@ class AnnotationRow:
         return path.as_posix()
 
     def _check_caption(self, field: str, caption: object) -> None:
-        """Refuses what is no text, or a text without a letter or digit: cleaning may leave nothing of it."""
+        """Refuses what is no text, has no letter or digit, or stands for a missing value."""
         if isinstance(caption, str):
             self._check_encodable(field, caption)
-        if not isinstance(caption, str) or not _VISIBLE.search(caption):
-            rule = f"a caption is a text with a letter or digit, and {reprlib.repr(caption)} is not. Remove it."
+        if not isinstance(caption, str) or stands_for_nothing(caption):
+            rule = f"a caption is a text with a letter or digit, no nan; {reprlib.repr(caption)} is none. Remove it."
             raise self.error(
                 "empty_caption" if caption is None or isinstance(caption, str) else "bad_field", field, rule
             )

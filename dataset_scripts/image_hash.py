@@ -27,6 +27,7 @@ from dataset_scripts import fingerprint, image_signature
 from dataset_scripts.common import images as image_files
 from dataset_scripts.common.images import DECODING_ERRORS, ImageError, decode_image, open_image, read_image_file
 from dataset_scripts.image_signature import SIGNATURE_SHAPE, bar_widths, is_distinctive
+from dataset_scripts.images import check_images_inside
 
 __all__ = ["HASH_BITS", "ImagePrints", "hash_dataset", "hash_files", "perceptual_hash"]
 
@@ -148,6 +149,7 @@ def hash_dataset(dataset: datasets.Dataset, num_proc: int | None = None) -> Imag
     _check_processes(num_proc)
     if not len(dataset):
         return _empty_prints(0)
+    check_images_inside(dataset)
     images = dataset.select_columns(["image"]).cast_column("image", datasets.Image(decode=False))
     table = images.map(
         _hash_batch,

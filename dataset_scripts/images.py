@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets.utils import tqdm
-from datasets.utils.file_utils import is_local_path
 from PIL import Image
 
-from dataset_scripts.common.images import DECODING_ERRORS, ImageError, decode_image, open_image, read_image_file
+from dataset_scripts.common.images import ImageError, decode_image, open_image, read_image_file
 from dataset_scripts.records import PersonSearchRecord
 
 __all__ = [
     "BadImage",
+    "EmbeddedImage",
     "ImageFolder",
     "PersonImage",
     "check_image_links",
     "check_images_exist",
+    "check_images_inside",
+    "check_stored_images",
     "find_bad_images",
     "refuse_bad_images",
 ]
@@ -45,14 +49,87 @@ class PersonImage(datasets.Image):
         """Decodes `{"path": ..., "bytes": ...}` to an RGB image. Raises OSError that names the image and the fault."""
         path, data = value["path"], value["bytes"]
         name = path or "in the table"
-        if data is None and not is_local_path(path):
-            try:
-                return datasets.Image(mode="RGB").decode_example(value, token_per_repo_id)
-            except DECODING_ERRORS as error:
-                raise ImageError(f"image {name} cannot be read ({error}).") from error
         if data is None:
-            data = read_image_file(path)
+            data = self._read(path)
         return decode_image(open_image(data, name), name)
+
+    def _read(self, path: str | None) -> bytes:
+        """Reads the file of an image that is not in the table. No address is ever asked."""
+        if path is None:
+            raise ImageError("a row of the table has no image. Remove the row.", "missing_image")
+        return read_image_file(path)
+
+
+@dataclass(eq=False)
+class EmbeddedImage(PersonImage):
+    """A `PersonImage` of a set whose images are inside: bytes are decoded, and no path is opened.
+
+    Whoever made a Parquet or Hub set would choose those paths: files of the reader's machine, or addresses.
+
+    Attributes:
+        parts: names of the shards that a table was built from, and their numbers of rows.
+    """
+
+    def __post_init__(self):
+        super().__post_init__()
+        # No field: `datasets` would store it with the features, and plain readers would stumble over it.
+        self.parts: list[tuple[str, int]] = []
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PersonImage) and (self.mode, self.decode) == (other.mode, other.decode)
+
+    def _read(self, path: str | None) -> bytes:
+        raise ImageError(
+            f"image {path or 'in the table'} is not inside the set, and what its row names is not opened. Embed the "
+            "images where the files are, with prompt-clip data convert.",
+            "missing_image",
+        )
+
+
+def check_images_inside(rows: datasets.Dataset | datasets.IterableDataset) -> None:
+    """Refuses a Parquet or Hub table of which an image is not inside; a stream is checked as it is read.
+
+    Whatever uses the images of a set calls this first; sets in folders name their images, and pass.
+
+    Raises:
+        ValueError: a row has no bytes; it names the shard and the row.
+    """
+    feature = (rows.features or {}).get("image")
+    if not isinstance(feature, EmbeddedImage) or not isinstance(rows, datasets.Dataset):
+        return
+    images = rows.data.column("image").combine_chunks()
+    if not feature.parts or sum(count for _, count in feature.parts) != len(images):
+        check_stored_images(images, "the set")
+        return
+    first = 0
+    for name, count in feature.parts:
+        check_stored_images(images.slice(first, count), name)
+        first += count
+
+
+def check_stored_images(images: pa.Array | pa.ChunkedArray, where: str, first_row: int = 0) -> None:
+    """Refuses a column of images, as `datasets.Image` stores them or as bytes, of which one has no bytes.
+
+    Args:
+        images: the column.
+        where: the shard or split, for the message.
+        first_row: number of the first of these rows there.
+
+    Raises:
+        ValueError: a row has no bytes; it names the shard and the row.
+    """
+    for chunk in images.chunks if isinstance(images, pa.ChunkedArray) else [images]:
+        missing = pc.is_null(chunk)
+        if pa.types.is_struct(chunk.type):
+            missing = pc.or_(missing, pc.is_null(chunk.field("bytes")))
+        row = pc.index(missing, True).as_py()
+        if row >= 0:
+            raise ValueError(
+                f"{where}, row {first_row + row}: 'image' holds no bytes. A Parquet or Hub set holds its images, and "
+                "no path or address in a row is opened. Convert the folder of the images with prompt-clip data "
+                "convert, which puts them inside."
+            )
+        first_row += len(chunk)
 
 
 class ImageFolder:

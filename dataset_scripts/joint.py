@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import datasets
 import numpy as np
 
-from dataset_scripts.images import PersonImage
+from dataset_scripts.images import PersonImage, check_images_inside
 from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
 
 __all__ = ["join_training_sets"]
@@ -50,6 +50,7 @@ def _check_part(name: str, dataset: datasets.Dataset) -> None:
             raise ValueError(
                 f"the captions of the data set {name} are {dataset.features[column]}; cast the column to {feature}"
             )
+    check_images_inside(dataset)
     if not len(dataset):
         raise ValueError(f"the data set {name} has no rows; leave it out")
 

@@ -13,6 +13,7 @@ from datasets.utils import tqdm
 
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search
 from dataset_scripts.common.files import write_json
+from dataset_scripts.images import check_images_inside
 from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import (
@@ -84,7 +85,9 @@ def main(argv: list[str] | None = None) -> int:
 def _load_split(args: argparse.Namespace, split: str) -> datasets.Dataset:
     data, data_dir = resolve_source(args.data, args.data_dir)
     options = parse_json_dict("dataset_options", args.dataset_options)
-    return load_person_search(data, data_dir=data_dir, split=split, **options)
+    rows = load_person_search(data, data_dir=data_dir, split=split, **options)
+    check_images_inside(rows)
+    return rows
 
 
 def _encode(

@@ -15,6 +15,7 @@ from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search, skipped_
 from dataset_scripts.common.files import write_json
 from dataset_scripts.common.markdown import as_code, as_text
 from dataset_scripts.formats import FORMATS
+from dataset_scripts.images import check_images_inside
 from dataset_scripts.joint import join_training_sets
 from dataset_scripts.leaks import LeakReport, drop_leaks, find_leaks
 from modeling_prompt_clip import PromptCLIPProcessor
@@ -91,6 +92,8 @@ def prepare_splits(args: TwoStageTrainingArguments, splits: Mapping[str, Rows] |
             images among the training images, where `args.on_leak` is "error".
     """
     run = RunSplits(dict(splits) if splits is not None else load_splits(args))
+    for rows in run.splits.values():
+        check_images_inside(rows)
     if "train" not in run.splits:
         raise ValueError(f"the data set has no train split, only {sorted(run.splits)}; name one that has")
     if args.on_bad_image == "skip" and isinstance(run.splits["train"], datasets.Dataset):

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from dataset_scripts.formats import FORMATS, detect_format, get_format
 from dataset_scripts.integrity.checker import check_folder
 from dataset_scripts.integrity.table import report_text
 from dataset_scripts.parquet import is_parquet_folder
+from dataset_scripts.parquet.check import check_parquet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,15 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     """Checks a folder and answers with a report or JSON. Returns 0 where it is usable, else 1.
 
     Raises:
-        ValueError: the folder has none of the known formats, or holds Parquet.
+        ValueError: the folder has none of the known formats; it holds Parquet in which something is wrong.
         OSError: the folder, its annotation or the tokenizer cannot be read.
     """
     args = _arguments(argv)
     if args.format == "auto" and is_parquet_folder(args.dir):
-        raise ValueError(
-            f"{args.dir} holds Parquet, whose files are verified when they are written and loaded. Check the folder "
-            "that it was converted from."
-        )
+        return _check_parquet(args)
     layout = detect_format(args.dir) if args.format == "auto" else get_format(args.format)
     report = check_folder(
         args.dir,
@@ -60,6 +59,27 @@ def main(argv: list[str] | None = None) -> int:
     else:
         sys.stdout.write(report_text(report, args.strict))
     return 0 if passed else 1
+
+
+def _check_parquet(args: argparse.Namespace) -> int:
+    """Checks a folder of Parquet, of which the first problem is an error, and answers with the sizes of its splits."""
+    if args.against or args.tokenizer:
+        raise ValueError(
+            f"{args.dir} holds Parquet, which --against and --tokenizer do not read: check the folder that it was "
+            "converted from."
+        )
+    sizes = check_parquet(args.dir, decode=args.decode, look_at_images=not args.annotation_only)
+    if args.json:
+        splits = {name: asdict(size) for name, size in sizes.items()}
+        answer = {"folder": str(args.dir), "format": "parquet", "splits": splits, "passed": True}
+        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+    else:
+        lines = [
+            f"{name:<10} {size.persons:>8,} persons {size.images:>10,} images {size.captions:>10,} captions"
+            for name, size in sizes.items()
+        ]
+        sys.stdout.write("\n".join([f"{args.dir}: Parquet, nothing wrong found", *lines]) + "\n")
+    return 0
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -1,21 +1,18 @@
 """A user's own data: JSON lines or CSV, or a Hugging Face imagefolder."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from dataset_scripts.annotations import AnnotationRow
+from dataset_scripts.annotations import AnnotationRow, names_a_person
 from dataset_scripts.formats.base import AnnotationFormat
 from dataset_scripts.row_files import BrokenRow, read_csv, read_json_lines
 
 __all__ = ["Custom"]
 
 _LONGEST_NUMBER = 19
-# Such an id is no name, be it right or wrong: spreadsheets write 1 as 1.0, and -1 stands for nobody in some sets.
-_NUMBER = re.compile(r"[+-]?\d*\.?\d*")
 
 
 class _Survey(NamedTuple):
@@ -33,7 +30,8 @@ class Custom(AnnotationFormat):
 
     - `image` (or `file_name`): path of the image, relative to the folder of the file that names it;
     - `person_id`: a whole number of 0 or more, or a name ("track_0031"). Where one row has a name, all persons of the
-      set are numbered from 0 in the order of their names as text;
+      set are numbered from 0 in the order of their names as text. What stands for nobody (nan, None, N/A, -1), or is
+      what a spreadsheet made of a number (1.0, 2.02E+11), is refused;
     - `caption`, or in JSON lines `captions`, a list. Rows of the same image are put together;
     - `camera`: optional, any text or number;
     - `split`: optional; train, val (valid, validation, dev) or test. A file or folder of such a name gives its rows
@@ -119,10 +117,11 @@ class Custom(AnnotationFormat):
         for row in super().rows(folder):
             if isinstance(row.fields, BrokenRow):
                 continue
-            ids.add(_text_of(row.fields.get("person_id")))
+            text = _text_of(row.fields.get("person_id"))
+            if names_a_person(text):
+                ids.add(text)
             has_splits = has_splits or bool(self._split_of(row, folder))
-        ids.discard("")
-        names = sorted(ids) if any(not _NUMBER.fullmatch(text) for text in ids) else []
+        names = sorted(ids) if any(not text.isdecimal() for text in ids) else []
         return _Survey({name: number for number, name in enumerate(names)}, has_splits)
 
     def _split_of(self, row: AnnotationRow, folder: Path) -> object:

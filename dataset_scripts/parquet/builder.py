@@ -6,18 +6,30 @@ import pyarrow as pa
 from datasets.builder import Key
 from datasets.packaged_modules.parquet.parquet import Parquet
 
+from dataset_scripts.images import check_stored_images
+
 __all__ = ["PersonSearchParquet"]
 
 
 class PersonSearchParquet(Parquet):
-    """Reads shards as `datasets.packaged_modules.parquet.Parquet` does, and says which one is damaged."""
+    """Reads shards as `datasets.packaged_modules.parquet.Parquet` does, and says which one is damaged.
+
+    Attributes:
+        refuse_outside: refuse a row whose image is not in its shard, by shard and row, as it is read.
+    """
+
+    refuse_outside = False
 
     def _generate_tables(
         self, files: list[str], row_groups_list: list[tuple[int, ...] | None]
     ) -> Iterator[tuple[Key, pa.Table]]:
         for number, (file, row_groups) in enumerate(zip(files, row_groups_list, strict=True)):
+            row = 0
             try:
                 for key, table in super()._generate_tables([file], [row_groups]):
+                    if self.refuse_outside and "image" in table.column_names:
+                        check_stored_images(table.column("image"), f"shard {file}", row)
+                    row += table.num_rows
                     yield Key(number, key.item_or_batch_id), table
             except (OSError, pa.ArrowInvalid) as error:
                 raise OSError(

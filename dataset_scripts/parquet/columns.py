@@ -1,8 +1,11 @@
 """The columns that a person-search set must have, whoever made its files."""
 
+from collections.abc import Sequence
+
 import datasets
 import pyarrow as pa
 
+from dataset_scripts.images import EmbeddedImage
 from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
 
 __all__ = ["Rows", "Splits", "check_schema", "with_features"]
@@ -50,16 +53,24 @@ _COLUMN_TYPES = {
 }
 
 
-def with_features(rows: Rows, where: str) -> Rows:
+def with_features(rows: Rows, where: str, parts: Sequence[tuple[str, int]] = ()) -> Rows:
     """Gives rows the features of this package: images come out as RGB, and an error names the image.
 
-    Raises ValueError where a column is missing or cannot be what it must be.
+    Images are those inside; see `EmbeddedImage`, which `parts` are for. Raises ValueError where a column is missing or
+    cannot be what it must be.
     """
     check_schema(rows.features.arrow_schema, where)
     if rows.column_names != list(PERSON_SEARCH_FEATURES):
         rows = rows.select_columns(list(PERSON_SEARCH_FEATURES))
     if rows.features.type != PERSON_SEARCH_FEATURES.type:
-        return rows.cast(PERSON_SEARCH_FEATURES.copy())
+        rows = rows.cast(_features(parts))
     # What comes from Parquet or the cache knows its images as plain `datasets.Image`.
-    rows.info.features = PERSON_SEARCH_FEATURES.copy()
+    rows.info.features = _features(parts)
     return rows
+
+
+def _features(parts: Sequence[tuple[str, int]]) -> datasets.Features:
+    """Returns the schema, of images that are inside."""
+    image = EmbeddedImage()
+    image.parts = list(parts)
+    return datasets.Features({**PERSON_SEARCH_FEATURES, "image": image})

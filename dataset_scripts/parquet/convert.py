@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from dataset_scripts.common.files import remove_leftovers, replacing
 from dataset_scripts.dataset_card import CARD, dataset_card
+from dataset_scripts.images import check_images_inside
 from dataset_scripts.parquet.manifest import MANIFEST, DataSource, Manifest, Settings, ShardRecord, SplitRecord
 from dataset_scripts.parquet.processes import run_jobs
 from dataset_scripts.parquet.shards import RowHash, source_batches, verify_shard, write_shard
@@ -64,6 +65,8 @@ def convert_to_parquet(
         OSError: an image or file cannot be read or written, or what was read back is not what was written.
     """
     _check_settings(image_size, quality, rows_per_shard, num_proc)
+    for rows in splits.values():
+        check_images_inside(rows)
     pieces = _pieces(splits, rows_per_shard)
     settings = Settings(
         image_size=tuple(image_size) if image_size else None,
@@ -134,6 +137,8 @@ def _begin_or_resume(folder: Path, wanted: Manifest) -> Manifest:
             f"folder {folder} holds another conversion: {'; '.join(different)}. Convert into a new folder, or delete "
             "this one first."
         )
+    if found.shards.keys() != wanted.shards.keys():
+        raise ValueError(f"{folder / MANIFEST} lists other shards than its rows make. Convert into a new folder.")
     data.mkdir(exist_ok=True)
     remove_leftovers(data)
     for name in found.shards:

@@ -12,6 +12,8 @@ from huggingface_hub import HfApi, is_offline_mode
 from dataset_scripts.hub_errors import hub_errors_in_words
 from dataset_scripts.parquet.builder import PersonSearchParquet
 from dataset_scripts.parquet.columns import Rows, Splits, with_features
+from dataset_scripts.parquet.rows import check_annotation, loaded_rows
+from dataset_scripts.parquet.shard_names import SPLIT_NAMES
 
 __all__ = ["load_from_hub"]
 
@@ -38,7 +40,8 @@ def load_from_hub(
         As `load_parquet`.
 
     Raises:
-        ValueError: no such split, or a missing or wrong column.
+        ValueError: no such split, a split under another name, a missing or wrong column, a wrong row, or an image that
+            is not inside the set: no path or address in a row is ever opened.
         OSError: the repository does not exist, may not be read or cannot be reached; the message says what to do.
     """
     if Path(repo_id).is_dir():
@@ -56,9 +59,21 @@ def load_from_hub(
             loaded = builder.as_streaming_dataset(split) if streaming else builder.as_dataset(split)
         except DatasetsError as error:
             raise OSError(f"{repo_id} cannot be loaded: {error.__cause__ or error}") from error
-    if isinstance(loaded, Mapping):
-        return type(loaded)({name: with_features(rows, f"{repo_id}, {name}") for name, rows in loaded.items()})
-    return with_features(loaded, f"{repo_id}, {split}")
+    whole = isinstance(loaded, Mapping)
+    named = {_split_name(name, repo_id): rows for name, rows in (loaded.items() if whole else [(split, loaded)])}
+    parts = {name: with_features(rows, f"{repo_id}, {name}") for name, rows in named.items()}
+    check_annotation({name: loaded_rows(rows, f"{repo_id}, {name}") for name, rows in parts.items()})
+    return type(loaded)(parts) if whole else next(iter(parts.values()))
+
+
+def _split_name(name: str, repo_id: str) -> str:
+    """Returns what a split of a Hub set is called here. Raises ValueError for one that is left out otherwise."""
+    if name.lower() not in SPLIT_NAMES:
+        raise ValueError(
+            f"{repo_id} has the split {name!r}, but splits are train, validation and test. Rename it in the card's "
+            "data_files, or pass the folder of a copy as data_dir of 'parquet'."
+        )
+    return SPLIT_NAMES[name.lower()]
 
 
 def _for_one_split(

@@ -1,6 +1,5 @@
 """Loading a converted set from its folder, as a table or streamed."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,20 +13,24 @@ from datasets.exceptions import DatasetsError
 from dataset_scripts.parquet.builder import PersonSearchParquet
 from dataset_scripts.parquet.columns import Rows, Splits, check_schema, with_features
 from dataset_scripts.parquet.manifest import MANIFEST, Manifest
+from dataset_scripts.parquet.rows import check_annotation, shard_rows
+from dataset_scripts.parquet.shard_names import named_shards
 from dataset_scripts.parquet.shards import check_file
-from dataset_scripts.person_search import PERSON_SEARCH_FEATURES, PERSON_SEARCH_SPLITS
+from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
 from dataset_scripts.suggest import did_you_mean
 
-__all__ = ["is_parquet_folder", "load_parquet"]
+__all__ = ["checked_shards", "is_parquet_folder", "load_parquet"]
 
 _AGAIN = "Run prompt-clip data convert again, or copy the folder anew."
-_SHARD_NAME = re.compile(rf"({'|'.join(PERSON_SEARCH_SPLITS)})(-(\d+)-of-(\d+))?\.parquet")
 
 
 def is_parquet_folder(folder: str | Path) -> bool:
     """Says whether `folder` holds a conversion, finished or not, or Parquet files named by split."""
     folder = Path(folder).expanduser()
-    return (folder / MANIFEST).is_file() or bool(_named_shards(folder))
+    try:
+        return (folder / MANIFEST).is_file() or bool(named_shards(folder))
+    except ValueError:
+        return True  # of others, with a name that loading refuses in words
 
 
 def load_parquet(
@@ -39,7 +42,10 @@ def load_parquet(
 ) -> Rows | Splits:
     """Loads a folder made by `prompt-clip data convert`, or by others with the same columns.
 
-    Others' files are called `train-00000-of-00002.parquet` or `train.parquet`, in the folder or in its `data/`.
+    Others' files are called `train-00000-of-00002.parquet` or `train.parquet`, or lie in a folder of such a name;
+    `val`, `valid` and `dev` are `validation`. Their rows are checked as those of a folder are: ids, captions, that no
+    person is in two splits and no image under two persons. Images are those inside the shards: no path or address in
+    a row is ever opened, and `dataset_scripts.images.check_images_inside` names a row without bytes.
     Whatever is loaded was checked: a table is built once from shards that agree with their SHA-256, and never served
     once one of them has been touched; a stream checks sizes and numbers of rows at once, and each page's checksum as
     it is read.
@@ -54,20 +60,10 @@ def load_parquet(
         A `Dataset`, or an `IterableDataset` where streamed, of `PERSON_SEARCH_FEATURES`; for `split=None` a dict.
 
     Raises:
-        ValueError: no such split, a missing or wrong column, an unfinished conversion.
+        ValueError: no such split, a missing or wrong column, a wrong row, an unfinished conversion.
         OSError: the folder or a shard is missing, damaged, or changed since it was written.
     """
-    if folder is None:
-        raise ValueError("parquet needs data_dir, but it is None. Pass the folder that prompt-clip data convert made.")
-    folder = Path(folder).expanduser().absolute()
-    if not folder.is_dir():
-        raise FileNotFoundError(f"data_dir {folder} is no folder. Pass the one that prompt-clip data convert made.")
-    manifest = Manifest.read(folder)
-    shards = _named_shards(folder) if manifest is None else _recorded_shards(folder, manifest)
-    if not shards:
-        raise FileNotFoundError(
-            f"{folder} has no Parquet file of a split, such as data/train-00000-of-00001.parquet. {_AGAIN}"
-        )
+    folder, manifest, shards = _checked(folder)
     if split is not None and split not in shards:
         raise ValueError(f"{folder} has no split {split!r}, but {', '.join(shards)}.{did_you_mean(split, shards)}")
     loaded = {
@@ -78,6 +74,40 @@ def load_parquet(
     if split is not None:
         return loaded[split]
     return datasets.IterableDatasetDict(loaded) if streaming else datasets.DatasetDict(loaded)
+
+
+def checked_shards(folder: str | Path) -> dict[str, list[Path]]:
+    """Returns the shards of a folder by split, after everything that loading checks.
+
+    Raises:
+        ValueError, OSError: as `load_parquet`.
+    """
+    _, manifest, shards = _checked(folder)
+    if manifest is not None:
+        for split, files in shards.items():
+            for file, record in zip(files, manifest.shards_of(split).values(), strict=True):
+                check_file(file, record)
+    return shards
+
+
+def _checked(folder: str | Path | None) -> tuple[Path, Manifest | None, dict[str, list[Path]]]:
+    """Returns a folder, its record and its shards by split, names, columns and rows checked."""
+    if folder is None:
+        raise ValueError("parquet needs data_dir, but it is None. Pass the folder that prompt-clip data convert made.")
+    folder = Path(folder).expanduser().absolute()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"data_dir {folder} is no folder. Pass the one that prompt-clip data convert made.")
+    manifest = Manifest.read(folder)
+    shards = named_shards(folder) if manifest is None else _recorded_shards(folder, manifest)
+    if not shards:
+        raise FileNotFoundError(
+            f"{folder} has no Parquet file of a split, such as data/train-00000-of-00001.parquet. {_AGAIN}"
+        )
+    if manifest is None:  # what this package converted was checked at its source
+        for file in (file for files in shards.values() for file in files):
+            check_schema(_metadata(file).schema.to_arrow_schema(), str(file))
+        check_annotation({name: shard_rows(files) for name, files in shards.items()})
+    return folder, manifest, shards
 
 
 def _recorded_shards(folder: Path, manifest: Manifest) -> dict[str, list[Path]]:
@@ -100,22 +130,6 @@ def _recorded_shards(folder: Path, manifest: Manifest) -> dict[str, list[Path]]:
     return {split: [folder / name for name in manifest.shards_of(split)] for split in manifest.splits}
 
 
-def _named_shards(folder: Path) -> dict[str, list[Path]]:
-    """Returns the Parquet files whose name begins with a split, by split. Raises ValueError where some are missing."""
-    home = folder / "data" if (folder / "data").is_dir() else folder
-    found: dict[str, list[Path]] = {}
-    for split in PERSON_SEARCH_SPLITS:
-        names = [
-            match for path in sorted(home.glob(f"{split}*.parquet")) if (match := _SHARD_NAME.fullmatch(path.name))
-        ]
-        if names:
-            found[split] = [home / match[0] for match in names]
-            expected = int(names[0][4] or len(names))
-            if len(names) != expected:
-                raise ValueError(f"{home} has {len(names)} of {expected} {split} shards. Copy the folder anew.")
-    return found
-
-
 def _load_split(
     name: str, files: Sequence[Path], manifest: Manifest | None, streaming: bool, cache_dir: str | Path | None
 ) -> Rows:
@@ -131,6 +145,7 @@ def _load_split(
         features=PERSON_SEARCH_FEATURES.copy(),
         fragment_scan_options=pds.ParquetFragmentScanOptions(page_checksum_verification=True),
     )
+    builder.refuse_outside = streaming
     if streaming:
         return _with_source(with_features(builder.as_streaming_dataset(name), name), manifest)
     if manifest is not None and not Path(builder.cache_dir).exists():
@@ -140,7 +155,8 @@ def _load_split(
         builder.download_and_prepare()
     except DatasetsError as error:
         raise OSError(f"the table of {files[0].parent} cannot be built: {error.__cause__ or error}") from error
-    return _with_source(with_features(builder.as_dataset(name), name), manifest)
+    parts = [(f"shard {file}", _metadata(file).num_rows) for file in files]
+    return _with_source(with_features(builder.as_dataset(name), name, parts), manifest)
 
 
 def _with_source(rows: Rows, manifest: Manifest | None) -> Rows:

@@ -7,6 +7,7 @@ a folder that was edited or copied in part is noticed when it is loaded.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -22,6 +23,7 @@ MANIFEST = "conversion.json"
 """Name of the file in the folder of a conversion."""
 
 _FORMAT_VERSION = 1
+_SHARD = re.compile(r"data/[\w.-]+\.parquet", re.ASCII)
 # Terms of use, as the sets state them, that let anybody publish a copy -> the Hub's name of the licence.
 _OPEN_LICENCES = {"Apache-2.0": "apache-2.0"}
 
@@ -153,6 +155,8 @@ class Manifest:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["format_version"] != _FORMAT_VERSION:
                 raise ValueError(f"its format_version is {content['format_version']!r}, not {_FORMAT_VERSION}")
+            if odd := [name for name in content["shards"] if not _SHARD.fullmatch(name)]:
+                raise ValueError(f"it names the shard {odd[0]!r}; shards lie in data/ and end in .parquet")
             return cls(
                 source=DataSource(**content["source"]),
                 settings=_settings(content["settings"]),

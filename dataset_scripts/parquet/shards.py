@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from dataset_scripts.common.files import replacing
-from dataset_scripts.common.images import read_image_file
+from dataset_scripts.common.images import decode_image, open_image, read_image_file
 from dataset_scripts.images import PersonImage
 from dataset_scripts.parquet.manifest import ShardRecord
 from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
@@ -55,7 +55,7 @@ def source_batches(dataset: datasets.Dataset, images: bool = True) -> Iterator[l
 
     Raises:
         ValueError: a row without an image.
-        OSError: an image file cannot be read.
+        OSError: an image file cannot be read or decoded.
     """
     columns = [*_ANNOTATION_COLUMNS, "image"] if images else list(_ANNOTATION_COLUMNS)
     for batch in dataset.select_columns(columns).with_format("arrow").iter(batch_size=_ROWS_PER_GROUP):
@@ -154,6 +154,8 @@ def _embedded(row: dict[str, Any]) -> dict[str, Any]:
     if image is None:
         raise ValueError(f"the row of image_id {row['image_id']!r} has no image. Remove the row from the source.")
     content = read_image_file(image["path"]) if image["bytes"] is None else image["bytes"]
+    # Nothing that is no picture goes into a set, and from there to the Hub.
+    decode_image(open_image(content, row["image_id"]), row["image_id"])
     return {"bytes": content, "path": row["image_id"]}
 
 

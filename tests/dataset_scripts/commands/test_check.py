@@ -111,11 +111,13 @@ def test_a_tokenizer_counts_exactly(custom: Path, tiny_clip_folder: Path, capsys
     assert not problem["examples"][0]["text"].startswith("at least")
 
 
-def test_a_folder_of_parquet_is_told_apart(custom: Path, tmp_path: Path):
+def test_a_folder_of_parquet_is_told_apart(custom: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     splits = load_person_search("custom", custom, None, cache_dir=tmp_path / "cache")
     convert_to_parquet(splits, tmp_path / "parquet", source="custom")
-    with pytest.raises(ValueError, match="holds Parquet, whose files are verified"):
-        main([str(tmp_path / "parquet")])
+    assert main([str(tmp_path / "parquet")]) == 0
+    assert "Parquet, nothing wrong found" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--tokenizer do not read"):
+        main([str(tmp_path / "parquet"), "--tokenizer", "stand-in"])
 
 
 @pytest.mark.parametrize(

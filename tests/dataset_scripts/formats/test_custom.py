@@ -41,13 +41,31 @@ def row(**changes: object) -> dict:
         (["track_10", "track_9"], [0, 1]),
         (["0001_02", "0001_01"], [1, 0]),
         ([7, "p7", "6"], [1, 2, 0]),
-        (["-1", "x"], [0, 1]),
         ([0, 2**63 - 1], [0, 2**63 - 1]),
     ],
 )
 def test_person_ids(read: Callable, given: list, expected: list[int]):
     records = read(*(row(image=f"{number}.jpg", person_id=value) for number, value in enumerate(given)))
     assert [record.person_id for record in records] == expected
+
+
+@pytest.mark.parametrize(
+    "junk",
+    ["nan", "NaN", "None", "NULL", "N/A", "#N/A", "?", "-", "-1", "1.0", "2.02E+11", "2,02E+11", "1e+16"],
+)
+@pytest.mark.parametrize("others", [["track_1", "track_2"], ["1", "2"]])
+def test_nobody_is_no_person_beside_names_and_numbers(read: Callable, junk: str, others: list[str]):
+    rows = [row(image=f"{number}.jpg", person_id=value) for number, value in enumerate([*others, junk])]
+    with pytest.raises(AnnotationError, match="row 2: 'person_id' is ") as caught:
+        read(*rows)
+    assert caught.value.kind == "bad_person_id"
+
+
+@pytest.mark.parametrize("caption", ["nan", "None", " N/A ", "null", "#REF!"])
+def test_a_missing_value_is_no_caption(read: Callable, caption: str):
+    with pytest.raises(AnnotationError, match="row 1: 'caption' is ") as caught:
+        read(row(), row(image="b.jpg", caption=caption))
+    assert caught.value.kind == "empty_caption"
 
 
 @pytest.mark.parametrize("value", ["-1", "1.0", "", " ", -1, 1.0, True, None, [1], 2**63, "9" * 25, "9" * 5000])

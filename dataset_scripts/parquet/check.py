@@ -1,0 +1,67 @@
+"""The check of Parquet shards: what loading asks of them, and that every image is inside and decodes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from datasets.utils import tqdm
+
+from dataset_scripts.common.images import decode_image, open_image
+from dataset_scripts.images import check_stored_images
+from dataset_scripts.parquet.load import checked_shards
+from dataset_scripts.parquet.rows import shard_rows
+
+__all__ = ["SplitSize", "check_parquet"]
+
+_ROWS_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """Persons, images and captions of a split."""
+
+    persons: int
+    images: int
+    captions: int
+
+
+def check_parquet(folder: str | Path, *, decode: bool = False, look_at_images: bool = True) -> dict[str, SplitSize]:
+    """Checks a folder of Parquet against everything that loading it would; stops at the first problem.
+
+    Args:
+        folder: made by `prompt-clip data convert`, or others' shards.
+        decode: read every image whole, not only its header.
+        look_at_images: False reads only the other columns.
+
+    Returns:
+        split -> its size.
+
+    Raises:
+        ValueError, OSError: as `load_parquet`; an image that is missing or cannot be used. It names shard and row.
+    """
+    sizes = {}
+    for split, files in checked_shards(folder).items():
+        persons, captions, images = set(), 0, 0
+        for row in shard_rows(files):
+            persons.add(row.fields["person_id"])
+            captions += len(row.captions("captions"))
+            images += 1
+        sizes[split] = SplitSize(len(persons), images, captions)
+        if look_at_images:
+            for file in tqdm(files, desc=f"Checking images of {split}", unit=" shards", delay=2):
+                _check_images(file, decode)
+    return sizes
+
+
+def _check_images(file: Path, decode: bool) -> None:
+    """Looks at every image of a shard."""
+    row = 0
+    with pq.ParquetFile(file) as shard:
+        for batch in shard.iter_batches(batch_size=_ROWS_AT_ONCE, columns=["image"]):
+            check_stored_images(batch.column("image"), f"shard {file}", row)
+            for image in batch.column("image").to_pylist():
+                name = f"in shard {file}, row {row}"
+                opened = open_image(image["bytes"] if isinstance(image, dict) else image, name)
+                if decode:
+                    decode_image(opened, name)
+                row += 1

@@ -1,0 +1,65 @@
+"""Rules that rows of Parquet and Hub sets obey, whoever made them: those of a set in a folder."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets.utils import tqdm
+
+from dataset_scripts.annotations import AnnotationRow
+from dataset_scripts.records import PersonSearchRecord, check_identities, merge_rows
+
+__all__ = ["check_annotation", "loaded_rows", "shard_rows"]
+
+COLUMNS = ("image_id", "person_id", "captions", "camera")
+_ROWS_AT_ONCE = 1000
+
+
+def check_annotation(splits: Mapping[str, Iterable[AnnotationRow]]) -> None:
+    """Checks ids, captions and cameras of all rows, and that no person is in two splits.
+
+    Args:
+        splits: `train`, `validation` and `test`, as far as there are, and their rows.
+
+    Raises:
+        AnnotationError: names the file, the row, the field, the value, the rule and the remedy.
+    """
+    rows = (_record(row, split) for split, found in splits.items() for row in found)
+    check_identities(merge_rows(tqdm(rows, desc="Checking rows", unit=" rows", delay=2)))
+
+
+def shard_rows(files: Iterable[Path]) -> Iterator[AnnotationRow]:
+    """Yields the rows of shards without their images. Raises OSError for a damaged shard."""
+    for file in files:
+        number = 0
+        try:
+            with pq.ParquetFile(file, page_checksum_verification=True) as shard:
+                for batch in shard.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(COLUMNS)):
+                    for fields in batch.to_pylist():
+                        yield AnnotationRow(file, number, fields, number)
+                        number += 1
+        except (OSError, pa.ArrowInvalid) as error:
+            raise OSError(f"shard {file} is damaged ({error}). Copy it again from its source.") from error
+
+
+def loaded_rows(rows: datasets.Dataset | datasets.IterableDataset, where: str) -> Iterator[AnnotationRow]:
+    """Yields the rows of a loaded split without their images."""
+    number = 0
+    for batch in rows.select_columns(list(COLUMNS)).iter(batch_size=_ROWS_AT_ONCE):
+        for values in zip(*(batch[column] for column in COLUMNS), strict=True):
+            fields: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
+            yield AnnotationRow(Path(where), number, fields, number)
+            number += 1
+
+
+def _record(row: AnnotationRow, split: str) -> PersonSearchRecord:
+    image_id = row.text("image_id")
+    if image_id is None:
+        raise row.error("bad_field", "image_id", "it must name the image. Give each image a name of its own.")
+    captions = row.captions("captions")
+    return PersonSearchRecord(
+        row.file, row.index, split, image_id, row.person_id("person_id"), captions, row.text("camera")
+    )
