@@ -156,7 +156,8 @@ class AnnotationRow:
         if isinstance(caption, str):
             self._check_encodable(field, caption)
         if not isinstance(caption, str) or stands_for_nothing(caption):
-            rule = f"a caption is a text with a letter or digit, no nan; {reprlib.repr(caption)} is none. Remove it."
+            shown = reprlib.repr(caption)
+            rule = f"a caption is a text with a letter or digit, no nan or None, and {shown} is not. Remove it."
             raise self.error(
                 "empty_caption" if caption is None or isinstance(caption, str) else "bad_field", field, rule
             )

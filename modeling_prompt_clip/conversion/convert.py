@@ -129,11 +129,7 @@ def convert_checkpoint(
         open_clip.check(widths)
     family = find_family(layout, file, open_clip, widths["vision"])
     size = _image_size(state, image_size, file.tensors, layout, open_clip)
-    given_widths = {"vision": head_width, "text": text_head_width}
-    heads = {
-        tower: choose_head_width(tower, width, given_widths[tower], family, open_clip and open_clip.head_width(tower))
-        for tower, width in widths.items()
-    }
+    heads = _heads(widths, {"vision": head_width, "text": text_head_width}, family, open_clip)
     choices = {
         "family": Choice(family.name, "by the names of its tensors"),
         "activation": choose_activation(activation, family, file, open_clip),
@@ -160,6 +156,16 @@ def convert_checkpoint(
         choices=choices,
         other_image_sizes=size.others,
     )
+
+
+def _heads(
+    widths: dict[str, int], given: dict[str, int | None], family: Family, open_clip: OpenClipConfig | None
+) -> dict[str, Choice]:
+    """The width of each tower's attention heads."""
+    return {
+        tower: choose_head_width(tower, width, given[tower], family, open_clip and open_clip.head_width(tower))
+        for tower, width in widths.items()
+    }
 
 
 def _check(name: str, value: str | None, known: tuple[str, ...]) -> None:
