@@ -228,7 +228,7 @@ def _image_size(
     stated = tensors.get(f"{layout.start}input_resolution")
     if open_clip is not None and open_clip.image_size:
         known = (open_clip.image_size, f"as {open_clip.path.name} says")
-    elif stated is not None and stated.numel() == 1:
+    elif stated is not None and stated.numel() == 1 and float(stated).is_integer():
         known = ((int(stated), int(stated)), "as input_resolution in the checkpoint says")
     positions = len(state["vision_model.embeddings.position_embedding.weight"]) - 1
     patch_size = state["vision_model.embeddings.patch_embedding.weight"].shape[-1]

@@ -58,6 +58,12 @@ def test_views_and_shared_memory_are_weights_like_others(source, convert):
     assert converted.dropped == ["input_resolution"]
 
 
+@pytest.mark.parametrize("resolution", [float("nan"), float("inf"), 0.5, 0, -3, [1, 2]])
+def test_a_resolution_that_is_none_is_passed_over(source, convert, resolution):
+    converted, _ = convert({**source.state(), "input_resolution": torch.tensor(resolution)})
+    assert converted.config.vision_config.image_height_width == (96, 32)
+
+
 def test_a_temperature_of_several_numbers(source, convert):
     with pytest.raises(ValueError, match=r"logit_scale in the checkpoint has the shape \(2,\)"):
         convert({**source.state(), "logit_scale": torch.ones(2)})
