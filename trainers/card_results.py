@@ -22,6 +22,8 @@ def results_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def figure(row: dict[str, Any], name: str) -> str:
     """A figure in percent, with its interval where it has one."""
+    if row["metrics"][name] is None:  # not finite, which JSON does not have
+        return "none"
     value = f"{row['metrics'][name]:.2f}"
     if name not in row.get("intervals", {}):
         return value

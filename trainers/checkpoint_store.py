@@ -3,17 +3,15 @@
 ```
 checkpoints/
     stage_one-step_120/        all it takes to go on: weights, optimizer, schedule, random numbers, place in the data
-        checkpoint.json        written last: the facts, and size and hash of every other file
+        checkpoint.json        written last: the facts, and the hash of every other file and of the best weights
     stage_one-step_120-best/   weights only, in the form in which they are published
 ```
 """
 
-import hashlib
-import json
 import logging
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,8 @@ from typing import Any
 from safetensors import SafetensorError
 
 from dataset_scripts.common.files import new_folder, write_json
+from trainers.file_hashes import check_hashes, file_hashes, is_hashes
+from trainers.run_files import read_json
 
 FACTS = "checkpoint.json"
 
@@ -62,6 +62,7 @@ class CheckpointStore:
         self.folder = folder
         self.writer = writer
         self.keep = keep
+        self._best_hashes: dict[Path, dict[str, str]] = {}
 
     def save(self, stage: str, step: int, write: Callable[[Path], None], facts: Mapping[str, Any]) -> None:
         """Write the state of `step`, then remove states beyond the newest `keep`, and weights that none refers to.
@@ -80,16 +81,58 @@ class CheckpointStore:
 
         def write_all(folder: Path) -> None:
             write(folder)
-            files = {str(path.relative_to(folder)): _fingerprint(path) for path in _files(folder)}
-            write_json(folder / FACTS, {"stage": stage, "step": step, "facts": dict(facts), "files": files})
+            content = {"stage": stage, "step": step, "facts": dict(facts), "files": file_hashes(folder)}
+            if facts["best_step"]:
+                content["best"] = self.best_hashes(stage, facts["best_step"])
+            write_json(folder / FACTS, content)
 
         self._write(self.state(stage, step), write_all)
         self._prune(stage, facts["best_step"])
 
     def save_best(self, stage: str, step: int, write: Callable[[Path], None]) -> None:
         """Write the best weights so far; those before stay until no state refers to them."""
-        if self.writer:
-            self._write(self.best(stage, step), write)
+        if not self.writer:
+            return
+        path = self.best(stage, step)
+
+        def write_all(folder: Path) -> None:
+            write(folder)
+            self._best_hashes[path] = file_hashes(folder)
+
+        self._write(path, write_all)
+
+    def best_hashes(self, stage: str, step: int) -> dict[str, str]:
+        """Hashes of the best weights of a step, as they were written; of the writer.
+
+        Raises:
+            OSError: an earlier version wrote them without hashes, and they cannot be read.
+        """
+        path = self.best(stage, step)
+        if path not in self._best_hashes:
+            self._best_hashes[path] = file_hashes(path)
+        return self._best_hashes[path]
+
+    def check_best(self, stage: str, step: int, hashes: Mapping[str, str] | None) -> None:
+        """Compare the best weights of a step with their hashes.
+
+        Args:
+            stage: `"one"` or `"two"`.
+            step: that the weights are of.
+            hashes: None where an earlier version kept none: then a warning says that nothing was compared.
+
+        Raises:
+            OSError, ValueError: they are missing, or are not what was written.
+        """
+        path = self.best(stage, step)
+        if hashes is None:
+            if not path.is_dir():
+                raise FileNotFoundError(f"{path} is missing")
+            logger.warning(
+                "%s was written without hashes by an earlier version: whether it is whole is not known", path
+            )
+            return
+        check_hashes(path, hashes)
+        self._best_hashes[path] = dict(hashes)
 
     def state(self, stage: str, step: int) -> Path:
         """Where the state of a step is."""
@@ -99,14 +142,40 @@ class CheckpointStore:
         """Where the best weights of a step are."""
         return self.folder / f"stage_{stage}-step_{step}-best"
 
-    def newest(self) -> Checkpoint | None:
-        """The newest state that is whole, None where there is none; damaged ones are named in a warning."""
+    def newest(self, without: Collection[str] = ()) -> Checkpoint | None:
+        """The newest state that is whole, with the best weights that it names; None where there is none.
+
+        Damaged ones are named in a warning.
+
+        Args:
+            without: stages whose states are passed over.
+        """
         for path, stage, step in reversed(self._states()):
+            if stage in without:
+                continue
             try:
-                return Checkpoint(path, stage, step, _checked_facts(path))
+                return self._checked(path, stage, step)
             except (OSError, ValueError) as error:
-                logger.warning("%s; the checkpoint before it is used", error)
+                logger.warning("checkpoint %s is damaged: %s; the checkpoint before it is used", path, error)
         return None
+
+    def has_states(self, without: Collection[str] = ()) -> bool:
+        """Whether there are states, whole or not, of other stages than `without`."""
+        return any(stage not in without for _, stage, _ in self._states())
+
+    def _checked(self, path: Path, stage: str, step: int) -> Checkpoint:
+        """A state, after comparing every file with its hash, and those of the best weights that it names.
+
+        Raises:
+            OSError, ValueError: something is missing or was changed.
+        """
+        saved = _read_facts(path)
+        if (saved["stage"], saved["step"]) != (stage, step):
+            raise ValueError(f"{path / FACTS} is of step {saved['step']!r} of stage {saved['stage']!r}")
+        check_hashes(path, saved["files"])
+        if best_step := saved["facts"]["best_step"]:
+            self.check_best(stage, best_step, saved.get("best"))
+        return Checkpoint(path, stage, step, saved["facts"])
 
     def clear(self) -> None:
         """Remove all that is left, half-written folders of a killed run among it."""
@@ -122,10 +191,8 @@ class CheckpointStore:
                 write(folder)
         except (OSError, RuntimeError, SafetensorError) as error:  # the last two are what a full disk is to torch
             newest = self.newest()
-            remedy = (
-                f"{newest.path} is whole: mend this, then go on from it with --resume auto" if newest else "mend this"
-            )
-            raise OSError(f"checkpoint {path} cannot be written ({error}); {remedy}") from error
+            whole = f"{newest.path} is whole: mend this, then go on from it" if newest else "mend this, then go on"
+            raise OSError(f"checkpoint {path} cannot be written ({error}); {whole} with --resume auto") from error
 
     def _states(self) -> list[tuple[Path, str, int]]:
         """Folder, stage and step of every state, oldest first."""
@@ -145,7 +212,7 @@ class CheckpointStore:
         for path, of_stage, _ in states[-self.keep :]:
             try:
                 wanted.add(self.best(of_stage, _read_facts(path)["facts"]["best_step"]))
-            except (OSError, ValueError, KeyError):
+            except (OSError, ValueError):
                 continue  # damaged: it will be passed over, and refers to nothing
         half_written = self.folder.glob(".stage_*")  # by a process that was killed
         for path in (*self.folder.glob("stage_*-best"), *half_written):
@@ -153,36 +220,27 @@ class CheckpointStore:
                 shutil.rmtree(path)
 
 
-def _files(folder: Path) -> list[Path]:
-    """All files below a folder, sorted."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _fingerprint(path: Path) -> str:
-    """Hash of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read_facts(path: Path) -> dict[str, Any]:
-    return json.loads((path / FACTS).read_text(encoding="utf-8"))
-
-
-def _checked_facts(path: Path) -> dict[str, Any]:
-    """The facts of a state, after comparing every file with its hash.
+    """The content of a state's `checkpoint.json`.
 
     Raises:
-        OSError, ValueError: something is missing or was changed.
+        OSError, ValueError: it is missing or damaged.
     """
-    try:
-        saved = _read_facts(path)
-        files, facts = saved["files"], saved["facts"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"checkpoint {path} is damaged: {FACTS} cannot be read ({error})") from error
-    for name, expected in files.items():
-        if _fingerprint(path / name) != expected:
-            raise ValueError(f"checkpoint {path} is damaged: {name} is not what was written")
-    return facts
+    file = path / FACTS
+    saved = read_json(file, "it is passed over")
+    facts = saved.get("facts") if isinstance(saved, dict) else None
+    best_step = facts.get("best_step") if isinstance(facts, dict) else None
+    whole = (
+        isinstance(best_step, int)
+        and best_step >= 0
+        and "stage" in saved
+        and "step" in saved
+        and is_hashes(saved.get("files"))
+        and is_hashes(saved.get("best", {}))
+    )
+    if not whole:
+        raise ValueError(f"{file} is not what a run writes")
+    return saved
 
 
 __all__ = ["Checkpoint", "CheckpointStore"]

@@ -79,6 +79,8 @@ class StageCheckpoints:
             ValueError: the data or the processes are others than those that the checkpoint was made with.
         """
         for name, value in self.facts.items():
+            if name in ("data", "finished"):  # not what must be equal, or compared before, with more to say
+                continue
             if (before := checkpoint.facts.get(name)) != value:
                 raise ValueError(
                     f"checkpoint {checkpoint.path} was made with {name} {before}, this run has {value}: go on with "
@@ -141,15 +143,23 @@ def load_model_weights(model: nn.Module, folder: Path) -> None:
         ValueError: a tensor is missing, unknown or of another shape.
     """
     weights: dict[str, torch.Tensor] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob("[!.]*.safetensors")):
         try:
             weights.update(load_file(path))
         except SafetensorError as error:
             raise OSError(f"{path} is damaged ({error}); copy it again, or remove its checkpoint") from error
-    try:
-        model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise ValueError(f"the weights in {folder} are not those of this model: {error}") from error
+    wanted = model.state_dict()
+    for what, names in (
+        ("lacks", wanted.keys() - weights.keys()),
+        ("has the unknown", weights.keys() - wanted.keys()),
+    ):
+        if names:
+            raise ValueError(f"{folder} {what} tensor {min(names)} ({len(names)} in all): it is not of this model")
+    for name, value in wanted.items():
+        if weights[name].shape != value.shape:
+            shapes = f"{tuple(weights[name].shape)} there and {tuple(value.shape)} here"
+            raise ValueError(f"{folder} is not of this model: tensor {name} is {shapes}")
+    model.load_state_dict(weights, strict=True)
 
 
 __all__ = ["StageCheckpoints", "load_adapter_weights", "load_model_weights", "save_adapter"]

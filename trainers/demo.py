@@ -30,6 +30,7 @@ from modeling_prompt_clip.retrieval.search import read_image
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.recipes import read_recipe
 from trainers.run_folder import RunFolder
+from trainers.run_lock import only_writer
 from trainers.two_stage import TwoStageTrainer
 
 logger = logging.getLogger(__name__)
@@ -66,11 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     leave_a_core_to_the_loader()
     run = RunFolder(options.output_dir)
     run.check_free(options.overwrite_output_dir)
-    logger.info("drawing the synthetic set (kept for the next time)")
-    splits = load_person_search(RECIPE, None, None, **recipe.get("dataset_options", {}))
-    results = compare(recipe, splits)
-    logger.info("searching the test images by sentence")
-    answers = search_gallery(run, splits["test"])
+    with only_writer(run.path):
+        logger.info("drawing the synthetic set (kept for the next time)")
+        splits = load_person_search(RECIPE, None, None, **recipe.get("dataset_options", {}))
+        results = compare(recipe, splits)
+        logger.info("searching the test images by sentence")
+        answers = search_gallery(run, splits["test"])
     sys.stdout.write(f"{metrics_table(results)}\n\n{answers}")
     logger.info("done in %.0f s; look into %s", time.monotonic() - started, run.plots)
     return 0

@@ -1,7 +1,14 @@
 """What a loss needs from other processes: their embeddings, with gradients, and their ids."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+Result = TypeVar("Result")
 
 
 def world_size() -> int:
@@ -12,6 +19,29 @@ def world_size() -> int:
 def process_index() -> int:
     """Rank of this process in its run; 0 where nothing is distributed."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def from_main_process(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
+    """What `work` returns on the first process, on all of them; all must call it, and only the first does the work.
+
+    Raises:
+        OSError, ValueError: what `work` raises; all processes raise it, in the same words.
+    """
+    if accelerator.num_processes == 1:
+        return work()
+    outcome: list[Any] = [None, None]
+    failure: Exception | None = None
+    if accelerator.is_main_process:
+        try:
+            outcome[0] = work()
+        except (OSError, ValueError, TypeError) as error:
+            failure = error
+            outcome[1] = (isinstance(error, OSError), str(error))
+    broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        is_os_error, words = outcome[1]
+        raise (OSError if is_os_error else ValueError)(words) from failure
+    return outcome[0]
 
 
 class _GatherWithGradient(torch.autograd.Function):
@@ -57,4 +87,4 @@ def gather_ids(ids: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts)
 
 
-__all__ = ["gather_ids", "gather_with_gradient", "process_index", "world_size"]
+__all__ = ["from_main_process", "gather_ids", "gather_with_gradient", "process_index", "world_size"]

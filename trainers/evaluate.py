@@ -30,6 +30,8 @@ from modeling_prompt_clip.retrieval import (
 from trainers.argument_values import parse_json_dict
 from trainers.evaluation_pages import draw_pages
 from trainers.evaluation_report import TEXT_TO_IMAGE, Evaluation, Reranked, grouped_metrics
+from trainers.run_files import read_results
+from trainers.run_lock import check_unused, only_writer
 from trainers.splits import resolve_source
 
 __all__ = ["main"]
@@ -48,7 +50,9 @@ def main(argv: list[str] | None = None) -> int:
         ValueError, OSError: the model, the data set or an existing `results.json` cannot be used.
     """
     args = _parser().parse_args(argv)
-    earlier = _earlier_rows(args.output) if args.output else []
+    if args.output:
+        check_unused(args.output)
+        _earlier_rows(args.output)
     dataset = _load_split(args, args.split)
     evaluator, encoded = _encode(args, args.model, dataset)
     evaluation = Evaluation(
@@ -73,12 +77,13 @@ def main(argv: list[str] | None = None) -> int:
         evaluation.compared_with = args.compare
         for direction, values in other.query_values(other_encoded, args.ties).items():
             evaluation.comparisons[direction] = compare_models(values, evaluation.values[direction])
-    if args.output:
-        write_json(args.output / RESULTS, [*earlier, *evaluation.rows()])
-        threshold = evaluation.open_set.threshold if evaluation.open_set else None
-        draw_pages(encoded, evaluation.values[TEXT_TO_IMAGE], dataset, args.output, threshold)
-        logger.info("wrote %s and pages to look at to %s", RESULTS, args.output)
     sys.stdout.write(json.dumps(evaluation.rows(), indent=2) + "\n" if args.json else evaluation.text())
+    if args.output:
+        with only_writer(args.output, wait=60):
+            write_json(args.output / RESULTS, [*_earlier_rows(args.output), *evaluation.rows()])
+            threshold = evaluation.open_set.threshold if evaluation.open_set else None
+            draw_pages(encoded, evaluation.values[TEXT_TO_IMAGE], dataset, args.output, threshold)
+        logger.info("wrote %s and pages to look at to %s", RESULTS, args.output)
     return 0
 
 
@@ -189,13 +194,4 @@ def _add_questions(parser: argparse.ArgumentParser) -> None:
 
 def _earlier_rows(folder: Path) -> list[dict[str, Any]]:
     """What `results.json` holds already, so that it is added to and never lost."""
-    path = folder / RESULTS
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); choose another --output or remove it") from error
-    if not isinstance(rows, list):
-        raise ValueError(f"{path} is not a list of evaluations; choose another --output or remove it")
-    return rows
+    return read_results(folder / RESULTS)

@@ -1,10 +1,10 @@
 """The folder that a run leaves: settings, logs, results, weights, pictures and a card."""
 
-import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from dataset_scripts.common.files import write_atomically, write_json
 from modeling_prompt_clip.retrieval import Interval
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.curves import plot_curves
+from trainers.given import is_place
+from trainers.run_files import read_config, read_progress, read_results, shown
 from trainers.stage import StageResult
 from trainers.tracking import MetricsLog, read_metrics
 
@@ -28,6 +30,16 @@ MAY_DIFFER = frozenset(
     | {"data_dir", "eval_batch_size", "log_steps"}
     | {"push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo"}
 )
+
+
+logger = logging.getLogger(__name__)
+
+DATA = ("dataset", "also_train_on")  # compared by content where they name folders
+
+_DEFAULTS = {
+    entry.name: entry.default_factory() if entry.default is MISSING else entry.default
+    for entry in fields(TwoStageTrainingArguments)
+}
 
 
 class RunFolder:
@@ -66,6 +78,17 @@ class RunFolder:
                 "auto to go on with it, or overwrite_output_dir to replace it"
             )
 
+    def take(self, args: TwoStageTrainingArguments) -> bool:
+        """Whether there is a run to go on with; where there is none, see that one may be written.
+
+        Raises:
+            OSError, ValueError: see `can_go_on` and `check_free`.
+        """
+        goes_on = self.can_go_on(args)
+        if not goes_on:
+            self.check_free(args.overwrite_output_dir)
+        return goes_on
+
     def can_go_on(self, args: TwoStageTrainingArguments) -> bool:
         """Whether there is a run here that these settings go on with.
 
@@ -73,16 +96,13 @@ class RunFolder:
             ValueError: there is one, of other settings; the message names them.
             OSError: its settings cannot be read.
         """
-        if args.resume == "no" or not self.config.is_file():
+        if args.resume == "no" or not self.config.exists():
             return False
-        try:
-            earlier = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ValueError(f"{self.config} is not valid YAML: {error}") from error
+        earlier = _DEFAULTS | read_config(self.config)
         different = [
-            f"{name} {earlier.get(name)!r} there and {value!r} here"
+            f"{name} {shown(earlier[name])} there and {shown(value)} here"
             for name, value in yaml.safe_load(_as_yaml(args)).items()
-            if name not in MAY_DIFFER and earlier.get(name) != value
+            if name not in MAY_DIFFER and not _is_same(name, earlier[name], value)
         ]
         if different:
             raise ValueError(
@@ -107,29 +127,73 @@ class RunFolder:
         write_json(self.results, [])
         return MetricsLog(self.metrics)
 
+    def reopen(self) -> MetricsLog:
+        """Make removed folders again, see that the files can be read, and open the metrics of a run to go on.
+
+        Raises:
+            OSError, ValueError: `results.json` or `metrics.jsonl` is damaged.
+        """
+        for folder in (self.checkpoints, self.plots):
+            folder.mkdir(parents=True, exist_ok=True)
+        for path in (self.results, self.metrics):
+            if not path.exists():
+                logger.warning("%s is missing: the figures of the run so far are lost", path)
+        write_json(self.results, self.recorded())
+        log = MetricsLog(self.metrics)
+        read_metrics(self.metrics)
+        return log
+
     def record(self, entries: list[dict[str, Any]]) -> None:
-        """Add evaluations to `results.json`, in place of those of the same method, split and direction."""
-        entries = {_key(entry): entry for entry in (*self.recorded(), *entries)}
-        write_json(self.results, list(entries.values()))
+        """Add evaluations of the run to `results.json`, each in place of that of the same model, split and direction.
+
+        What `prompt-clip evaluate --output` added stays.
+
+        Raises:
+            OSError, ValueError: the file is damaged, see [`read_results`], or cannot be written.
+        """
+        new = {_key(entry): entry for entry in entries}
+        kept = [new.pop(_key(row), row) if "stage" in row else row for row in self.recorded()]
+        write_json(self.results, [*kept, *new.values()])
 
     def recorded(self) -> list[dict[str, Any]]:
-        """The evaluations in `results.json`."""
-        return json.loads(self.results.read_text(encoding="utf-8")) if self.results.is_file() else []
+        """The evaluations in `results.json`; see [`read_results`] for errors."""
+        return read_results(self.results)
 
-    def finish_stage(self, name: str, result: StageResult) -> None:
-        """Take note, for a run that goes on, that a stage is done."""
-        write_json(self.progress, {**self._finished(), name: asdict(result)})
+    def weights_of(self, stage: str) -> Path:
+        """Where the weights of a finished stage are."""
+        return {"one": self.adapter, "two": self.model}[stage]
 
-    def finished_stages(self) -> dict[str, StageResult]:
-        """The stages that are done, and how they ended."""
-        return {name: StageResult(**result) for name, result in self._finished().items()}
+    def finish_stage(self, name: str, result: StageResult, **facts: Any) -> None:
+        """Take note, for a run that goes on, that a stage is done.
 
-    def _finished(self) -> dict[str, dict[str, Any]]:
-        return json.loads(self.progress.read_text(encoding="utf-8")) if self.progress.is_file() else {}
+        Args:
+            name: of the stage.
+            result: how it ended.
+            facts: JSON values to compare then: hashes of its weights, a fingerprint of its data.
+        """
+        write_json(self.progress, {**self.finished(), name: asdict(result) | facts})
+
+    def note(self, name: str, **facts: Any) -> None:
+        """Add facts to a stage that is done."""
+        done = self.finished()
+        write_json(self.progress, done | {name: done[name] | facts})
+
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """By stage, what `finish_stage` was told; see [`read_progress`] for errors."""
+        return read_progress(self.progress)
+
+    def forget_stage(self, name: str) -> None:
+        """Let a stage that was done be run again from its checkpoints."""
+        write_json(self.progress, {stage: entry for stage, entry in self.finished().items() if stage != name})
 
     def draw_curves(self) -> list[Path]:
         """Plot losses, learning rates and validation scores into `plots`."""
         return plot_curves(read_metrics(self.metrics), self.plots)
+
+
+def stage_result(entry: Mapping[str, Any]) -> StageResult:
+    """How a stage ended, from its entry in `progress.json`."""
+    return StageResult(**{each.name: entry[each.name] for each in fields(StageResult)})
 
 
 def result_rows(
@@ -164,6 +228,23 @@ def result_rows(
     return rows
 
 
+def _is_same(name: str, earlier: Any, now: Any) -> bool:
+    """Whether two values of a setting mean the same: a folder may be spelled in several ways."""
+    if earlier == now or (name in DATA and _without_folders(earlier) == _without_folders(now)):
+        return True
+    if not (isinstance(earlier, str) and isinstance(now, str) and is_place(earlier) and is_place(now)):
+        return False
+    return os.path.realpath(Path(earlier).expanduser()) == os.path.realpath(Path(now).expanduser())
+
+
+def _without_folders(value: Any) -> Any:
+    """A setting that names data, without the places of folders, whose content has a fingerprint."""
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    name, mark, _ = value.partition("=") if isinstance(value, str) else (value, "", "")
+    return mark if isinstance(name, str) and is_place(name) else (name, mark)
+
+
 def _as_yaml(args: TwoStageTrainingArguments) -> str:
     return yaml.safe_dump(asdict(args), sort_keys=False, allow_unicode=True)
 
@@ -173,4 +254,4 @@ def _key(entry: dict[str, Any]) -> tuple[str, ...]:
     return tuple(entry[name] for name in ("stage", "method", "split", "direction"))
 
 
-__all__ = ["RunFolder", "result_rows"]
+__all__ = ["RunFolder", "result_rows", "stage_result"]

@@ -1,5 +1,6 @@
 """Where a stage's best weights go once it is done: from the checkpoints into the run folder."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dataset_scripts.common.files import new_folder
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from trainers.base_model import merged_adapter
 from trainers.checkpoint_store import CheckpointStore
+from trainers.file_hashes import check_hashes, file_hashes
 from trainers.run_folder import RunFolder
 
 
@@ -53,12 +55,23 @@ class RunWeights:
         """
         if low_rank_of is not None and self.accelerator.is_main_process and not self.run.model.exists():
             whole = self.run.checkpoints / "merged"  # where a kill leaves nothing that is not cleared
+            if whole.exists() and not self._is_noted("two", whole):
+                shutil.rmtree(whole)
             if not whole.exists():
                 merged = merged_adapter(low_rank_of, str(self.store.best("two", best_step)))
                 with new_folder(whole) as folder:
                     self.save_model(merged, folder)
+                self.run.note("two", weights=file_hashes(whole))
             whole.rename(self.run.model)
         self._place("two", best_step, self.run.model)
+
+    def _is_noted(self, stage: str, folder: Path) -> bool:
+        """Whether a folder is what `progress.json` says of a stage's weights."""
+        try:
+            check_hashes(folder, self.run.finished()[stage]["weights"])
+        except (OSError, ValueError, KeyError):
+            return False
+        return True
 
     def _place(self, stage: str, best_step: int, target: Path) -> None:
         """Move a stage's best weights, where that has not been done yet."""

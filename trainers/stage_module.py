@@ -6,7 +6,9 @@ import torch
 from peft import PeftModel
 from torch import nn
 
+from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.prompted_towers import end_positions
+from trainers.arguments import TwoStageTrainingArguments
 from trainers.distributed import gather_ids, gather_with_gradient
 from trainers.objectives import CombinedObjective, mlm_loss
 from trainers.objectives.mlm import IGNORED
@@ -158,4 +160,18 @@ def after_end(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
     return torch.arange(input_ids.shape[1], device=input_ids.device) > end_positions(input_ids, eos_token_id)[:, None]
 
 
-__all__ = ["Encoded", "Part", "StageModule", "after_end"]
+def new_objective(
+    args: TwoStageTrainingArguments, stage: str, config: PromptCLIPConfig, num_identities: int
+) -> CombinedObjective:
+    """The losses of a stage with fresh heads, for a model of this configuration and that many training persons."""
+    return CombinedObjective(
+        args.stage(stage).objectives,
+        args.objective_options(),
+        embedding_dim=config.projection_dim,
+        num_identities=num_identities,
+        vocab_size=config.text_config.vocab_size,
+        learn_temperature=args.learn_temperature,
+    )
+
+
+__all__ = ["Encoded", "Part", "StageModule", "after_end", "new_objective"]

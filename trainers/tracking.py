@@ -11,6 +11,9 @@ from typing import Any
 from dataset_scripts.common.files import without_non_finite, write_atomically
 from trainers.checks import check_integer
 from trainers.curves import plot_curves
+from trainers.run_files import is_number, parsed_json
+
+DRAWN = ("loss", "learning_rate", "R@1", "mAP")
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ class MetricsLog:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_dir():
+            raise IsADirectoryError(f"{self.path} is a folder; remove it: the figures so far are lost then")
         _cut_torn_line(self.path)
         self._file = open(self.path, "ab")
 
@@ -96,18 +101,30 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
         OSError: the file cannot be read.
         ValueError: a line is not a record; the message names the file and the line.
     """
-    whole_lines = Path(path).read_bytes().split(b"\n")[:-1]
+    try:
+        whole_lines = Path(path).read_bytes().split(b"\n")[:-1]
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be read ({error.strerror or error}); put it back from a copy, or remove it: its figures "
+            "are lost then"
+        ) from error
     return [_parsed(line, f"{path}, line {number}") for number, line in enumerate(whole_lines, start=1)]
 
 
 def _parsed(line: bytes, place: str) -> dict[str, Any]:
     """One line's record."""
+    record = parsed_json(line, place, "remove the line: its figures are lost")
+    if not isinstance(record, dict) or not isinstance(record.get("stage"), str) or "step" not in record:
+        raise ValueError(
+            f"{place} is {line.decode()[:80]!r}: it must be an object with stage and step; remove the line."
+        )
     try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{place} is not JSON ({error}): remove the line.") from error
-    if not isinstance(record, dict) or "stage" not in record or "step" not in record:
-        raise ValueError(f"{place} is {line.decode()!r}: it must be an object with stage and step; remove the line.")
+        check_integer(f"step in {place},", record["step"], least=0)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{error} Remove the line.") from error
+    for name in DRAWN:
+        if not (record.get(name) is None or is_number(record[name])):
+            raise ValueError(f"{place}: {name} is {str(record[name])[:80]!r}, but must be a number; remove the line.")
     return record
 
 

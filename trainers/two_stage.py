@@ -4,11 +4,13 @@ Runs as `accelerate launch -m trainers.two_stage --config NAME_OR_FILE [--any_fi
 `prompt-clip train ...`. After "Prompt Decoupling" (arXiv 2401.02173); losses, schedules and prompt layout are ours.
 """
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
@@ -30,20 +32,23 @@ from trainers.base_model import load_base, merged_adapter, new_prompt_config, pr
 from trainers.checkpoint_store import Checkpoint, CheckpointStore
 from trainers.checkpointing import StageCheckpoints, load_adapter_weights, load_model_weights, save_adapter
 from trainers.data import pair_loader
+from trainers.data_fingerprint import data_fingerprint
+from trainers.distributed import from_main_process
 from trainers.given import settled
 from trainers.launch_check import check_launch, check_sharding
 from trainers.layer_modes import check_compiler
 from trainers.lora import lora_model
-from trainers.objectives import CombinedObjective
 from trainers.preemption import Preempted, StopRequest
 from trainers.publishing import HubUploads, push_run
+from trainers.resume_point import resume_point
 from trainers.run_card import write_run_card
 from trainers.run_folder import RunFolder, result_rows
+from trainers.run_lock import check_unused, only_writer
 from trainers.run_weights import RunWeights
 from trainers.sharding import is_cut, model_to_train, weights_kind
 from trainers.splits import prepare_splits, split_evaluator
 from trainers.stage import StageLoop, StageResult
-from trainers.stage_module import StageModule
+from trainers.stage_module import StageModule, new_objective
 from trainers.streaming import first_rows
 from trainers.tracking import MetricsLog
 from trainers.training_pairs import training_pairs
@@ -82,9 +87,8 @@ class TwoStageTrainer:
             raise ValueError("model and processor belong together; pass both, or neither and set args.base_model")
         self.args = args = settled(args, model, splits)
         self.run = RunFolder(args.output_dir)
-        self.goes_on = self.run.can_go_on(args)
-        if not self.goes_on:
-            self.run.check_free(args.overwrite_output_dir)
+        self.goes_on = self.run.take(args)
+        check_unused(self.run.path)
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),  # without it several processes would not find each other there
             mixed_precision=args.mixed_precision,
@@ -110,6 +114,7 @@ class TwoStageTrainer:
         self.batches_per_epoch = self.pairs.batches_per_epoch(args.batch_size, self.accelerator.num_processes)
         self.validation = split_evaluator(args, self.accelerator, self.processor, self.splits, "validation")
         self.log: MetricsLog | None = None
+        self.fingerprint: dict[str, Any] | None = None  # of the data, on the first process
         self.stop = StopRequest(self.accelerator)
         self.store = CheckpointStore(
             self.run.checkpoints, writer=self.accelerator.is_main_process, keep=args.save_total_limit
@@ -130,10 +135,14 @@ class TwoStageTrainer:
             Preempted: SIGTERM or SIGUSR1 asked the run to stop; it has saved what `resume: auto` goes on from.
             ValueError, OSError: the run cannot go on from its checkpoint, or diverges, or cannot write.
         """
-        with self.stop:
-            metrics = self._train()
-        if self.uploads is not None:  # what is left may be stopped like any program: the run is on disk
-            self._push_at_the_end(self.uploads)
+        with contextlib.ExitStack() as held:
+            from_main_process(self.accelerator, lambda: held.enter_context(only_writer(self.run.path)))
+            # the folder may have changed since it was looked at without the lock
+            self.goes_on = from_main_process(self.accelerator, lambda: self.run.take(self.args))
+            with self.stop:
+                metrics = self._train()
+            if self.uploads is not None:  # what is left may be stopped like any program: the run is on disk
+                self.uploads.finish(self.push_to_hub)
         return metrics
 
     def _train(self) -> dict[str, RetrievalMetrics]:
@@ -162,17 +171,6 @@ class TwoStageTrainer:
             write_run_card(self.run, self.args, stages, self.data.notes())
         self.accelerator.end_training()
         return metrics
-
-    def _push_at_the_end(self, uploads: HubUploads) -> None:
-        """Upload the run; where that fails, say that nothing is lost."""
-        uploads.wait()
-        try:
-            self.push_to_hub()
-        except (OSError, ValueError) as error:
-            raise OSError(
-                f"{error} The run itself is finished, its figures are in {self.run.path / 'README.md'}; to try again: "
-                f"{uploads.command()}"
-            ) from error
 
     def push_to_hub(
         self, repo_id: str | None = None, *, private: bool | None = None, license: str | None = None
@@ -204,14 +202,10 @@ class TwoStageTrainer:
 
     def _open_run(self) -> dict[str, StageResult]:
         """Make the run folder, or find out how far the run in it has come; returns the stages that are done."""
-        finished = self.run.finished_stages() if self.goes_on else {}
-        self.checkpoint = self.store.newest() if self.goes_on else None
-        if self.checkpoint is not None and self.checkpoint.stage in finished:
-            self.checkpoint = None
-        self.accelerator.wait_for_everyone()
+        finished, self.checkpoint = from_main_process(self.accelerator, self._resume_point)
         self.goes_on = bool(finished or self.checkpoint)
         if self.accelerator.is_main_process:
-            self.log = MetricsLog(self.run.metrics) if self.goes_on else self.run.create(self.args)
+            self.log = self.run.reopen() if self.goes_on else self.run.create(self.args)
             if self.checkpoint is not None:
                 self.log.truncate_after(self.checkpoint.stage, self.checkpoint.step)
             elif finished:
@@ -223,6 +217,11 @@ class TwoStageTrainer:
             logger.info("going on with the run in %s, from %s", self.run.path, where)
         self.accelerator.wait_for_everyone()
         return finished
+
+    def _resume_point(self) -> tuple[dict[str, StageResult], Checkpoint | None]:
+        """What is done and where to go on; work of the first process, which alone looks at the data's fingerprint."""
+        self.fingerprint = data_fingerprint(self.splits, self.args)
+        return resume_point(self.run, self.store, self.fingerprint) if self.goes_on else ({}, None)
 
     def _look_at_training_set(self) -> None:
         """Draw a sheet of the training set: what is wrong with data is seen sooner than read."""
@@ -303,6 +302,8 @@ class TwoStageTrainer:
             "weights": weights_kind(self.accelerator),
             "caption-image pairs": len(self.pairs),
             "persons": self.pairs.num_identities,
+            "data": self.fingerprint,
+            "finished": self.run.finished() if self.accelerator.is_main_process else {},
         }
         checkpoints = StageCheckpoints(self.accelerator, self.store, name, model, save, load, facts, self.uploads)
         if checkpoint is not None:
@@ -317,7 +318,8 @@ class TwoStageTrainer:
             if result.best_metrics:
                 best = {"text_to_image": result.best_metrics}
                 self.run.record(result_rows(self.args, name, "validation", result.best_step, best))
-            self.run.finish_stage(name, result)
+            hashes = self.store.best_hashes(name, result.best_step)
+            self.run.finish_stage(name, result, weights=hashes, data=self.fingerprint)
         return result
 
     def _stage_loop(
@@ -325,14 +327,7 @@ class TwoStageTrainer:
     ) -> StageLoop:
         """The loop of a stage, whose loader starts after `done` steps."""
         stage = self.args.stage(name)
-        objective = CombinedObjective(
-            stage.objectives,
-            self.args.objective_options(),
-            embedding_dim=self.model.config.projection_dim,
-            num_identities=self.pairs.num_identities,
-            vocab_size=self.model.config.text_config.vocab_size,
-            learn_temperature=self.args.learn_temperature,
-        )
+        objective = new_objective(self.args, name, self.model.config, self.pairs.num_identities)
         accumulation = self.args.gradient_accumulation_steps
         steps_per_epoch = self.batches_per_epoch / accumulation
         total_steps = stage.total_steps(steps_per_epoch)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from modeling_prompt_clip.cli import main as prompt_clip
 from trainers import TwoStageTrainer, TwoStageTrainingArguments
 from trainers import train as train_command
+from trainers.file_hashes import file_hashes
 from trainers.preemption import Preempted
 from trainers.run_weights import RunWeights
 from trainers.stage import StageLoop
@@ -269,7 +271,7 @@ def test_other_settings_are_named(train, tmp_path, monkeypatch):
 def test_another_training_set_is_noticed(train, tmp_path, monkeypatch, splits):
     interrupted(train, tmp_path / "run", monkeypatch)
     monkeypatch.setitem(splits, "train", splits["train"].select(range(8)))
-    with pytest.raises(ValueError, match="made with caption-image pairs 24, this run has 16"):
+    with pytest.raises(ValueError, match=r"other data .* annotations of the train split \(rows, image_id"):
         train(tmp_path / "run")
 
 
@@ -313,10 +315,97 @@ def test_the_command_ends_with_status_1_where_the_disk_is_full(make_args, monkey
     assert "prompt-clip train: error: checkpoint" in said and "--resume auto" in said and "Traceback" not in said
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "missing"])
+def test_damaged_best_weights_are_made_again_from_an_earlier_state(
+    train, undisturbed, tmp_path, monkeypatch, caplog, damage
+):
+    interrupted(train, tmp_path / "run", monkeypatch)
+    best = tmp_path / "run" / "checkpoints" / "stage_two-step_3-best" / "model.safetensors"
+    flip_a_bit(best) if damage == "flipped bit" else shutil.rmtree(best.parent)
+    train(tmp_path / "run")
+    assert f"stage_two-step_4 is damaged: {best if damage == 'flipped bit' else best.parent}" in caplog.text
+    assert_same(ending(tmp_path / "run"), undisturbed)
+
+
+@pytest.mark.parametrize("place", ["adapter/adapter_model.safetensors", "model/model.safetensors"])
+def test_damaged_weights_of_a_finished_stage_are_refused_before_anything_runs(
+    train, undisturbed, tmp_path, monkeypatch, place
+):
+    train(tmp_path / "run")
+    flip_a_bit(tmp_path / "run" / place)
+    with pytest.raises(ValueError, match=f"{place} is not what was written: put it back .* overwrite_output_dir"):
+        train(tmp_path / "run")
+    (tmp_path / "run" / place).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{place} is missing: put it back"):
+        train(tmp_path / "run")
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_warnings(train, undisturbed, tmp_path, monkeypatch, caplog):
+    interrupted(train, tmp_path / "run", monkeypatch)
+    for path in (tmp_path / "run" / "checkpoints").glob("*/checkpoint.json"):
+        content = json.loads(path.read_text())
+        content.pop("best", None)
+        del content["facts"]["data"], content["facts"]["finished"]
+        path.write_text(json.dumps(content))
+    progress = tmp_path / "run" / "progress.json"
+    content = json.loads(progress.read_text())
+    del content["one"]["data"], content["one"]["weights"]
+    progress.write_text(json.dumps(content))
+    train(tmp_path / "run")
+    assert "written without hashes by an earlier version" in caplog.text
+    assert "no fingerprint of the data" in caplog.text
+    assert_same(ending(tmp_path / "run"), undisturbed)
+
+
+@pytest.mark.parametrize("lost", ["progress.json", "plots", "results.json", "metrics.jsonl"])
+def test_what_was_removed_is_made_again_or_said_to_be_lost(train, tmp_path, monkeypatch, caplog, lost):
+    interrupted(train, tmp_path / "run", monkeypatch)
+    path = tmp_path / "run" / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    train(tmp_path / "run")
+    assert (tmp_path / "run" / "README.md").is_file() and path.exists()
+    if lost != "plots":
+        assert f"{path} is missing" in caplog.text
+
+
+def test_rows_that_evaluate_added_stay_and_do_no_harm(train, tmp_path, monkeypatch):
+    interrupted(train, tmp_path / "run", monkeypatch)
+    results = tmp_path / "run" / "results.json"
+    added = {"method": "runs/x", "split": "test", "direction": "text_to_image", "metrics": {"R@1": 1.0}}
+    results.write_text(json.dumps([*json.loads(results.read_text()), added]))
+    train(tmp_path / "run")
+    rows = json.loads(results.read_text())
+    assert (
+        added in rows
+        and [row["stage"] for row in rows if row.get("split") == "test" and "stage" in row] == ["two"] * 2
+    )
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_refused_by_its_name(train, tmp_path, monkeypatch):
+    interrupted(train, tmp_path / "run", monkeypatch)
+    for state in (tmp_path / "run" / "checkpoints").glob("stage_two-step_[0-9]"):
+        weights = load_file(state / "weights" / "model.safetensors")
+        del weights["visual_projection.weight"]
+        save_file(weights, state / "weights" / "model.safetensors")
+        content = json.loads((state / "checkpoint.json").read_text())
+        content["files"] = file_hashes(state)
+        del content["files"]["checkpoint.json"]
+        (state / "checkpoint.json").write_text(json.dumps(content))
+    monkeypatch.setattr(StageLoop, "_step", lambda *args: pytest.fail("a step was taken"))
+    with pytest.raises(ValueError, match=r"weights lacks tensor visual_projection\.weight"):
+        train(tmp_path / "run")
+
+
 def test_a_damaged_checkpoint_is_passed_over(train, undisturbed, tmp_path, monkeypatch, caplog):
     interrupted(train, tmp_path / "run", monkeypatch)
     newest = tmp_path / "run" / "checkpoints" / "stage_two-step_4"
     os.truncate(newest / "state.pt", 100)
     train(tmp_path / "run")
-    assert "stage_two-step_4 is damaged: state.pt" in caplog.text
+    assert f"stage_two-step_4 is damaged: {newest / 'state.pt'}" in caplog.text
     assert_same(ending(tmp_path / "run"), undisturbed)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from trainers.data_sources import base_label, sources_of, told_options
 from trainers.given import is_place, nobody_has
 from trainers.publishing.hub_card import hub_card
 from trainers.run_card import CARD
+from trainers.run_files import read_arguments
 from trainers.run_folder import RunFolder
 from trainers.splits import source_label
 
@@ -63,8 +65,8 @@ def write_content(
     curves = [run.plots / name for name in CURVES if (run.plots / name).exists()]
     for path in (run.config, card, run.results, run.plots, *curves):
         check_link(path, run.path, listed=path.name.__eq__)
-    settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    args = TwoStageTrainingArguments(**settings)
+    args = read_arguments(run.config)
+    settings = asdict(args)
     if adapter_only and nobody_has(args.base_model):
         raise ValueError(
             f"the adapter's base_model is {args.base_model!r}, which nobody else has; push the whole model, or train "
@@ -114,7 +116,7 @@ def copy_weights(source: Path, target: Path, run: Path, adapter_only: bool) -> S
 
 def _why_absent(run: RunFolder, adapter_only: bool) -> str:
     """Why a run has no prompts, or no model, and what to do."""
-    stages = yaml.safe_load(run.config.read_text(encoding="utf-8"))["stages"] if run.config.is_file() else []
+    stages = read_arguments(run.config).stages if run.config.exists() else []
     if ("one" if adapter_only else "two") in stages:
         return NOT_FINISHED
     return "it has no stage one: leave adapter_only out" if adapter_only else "it has no stage two: set adapter_only"

@@ -122,6 +122,7 @@ def eval_results(row: dict[str, Any], dataset: str) -> list[EvalResult]:
             metric_value=round(row["metrics"][name], 2),
         )
         for name in METRICS
+        if row["metrics"][name] is not None
     ]
 
 

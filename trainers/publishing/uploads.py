@@ -3,9 +3,10 @@
 import logging
 import shutil
 import threading
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-import yaml
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from dataset_scripts.hub_push import open_repository, push_folder
@@ -103,6 +104,21 @@ class HubUploads:
         if self._thread is not None:
             self._thread.join()
 
+    def finish(self, push: Callable[[], object]) -> None:
+        """Upload the finished run by `push`; where that fails, say that nothing is lost.
+
+        Raises:
+            OSError: it fails; the message says how to try again.
+        """
+        self.wait()
+        try:
+            push()
+        except (OSError, ValueError) as error:
+            raise OSError(
+                f"{error} The run itself is finished, its figures are in {self.run.path / 'README.md'}; to try again: "
+                f"{self.command()}"
+            ) from error
+
     def _cannot_be_sent(self, stage: str) -> bool:
         """Whether nobody else could use the stage's weights before its end; says so once."""
         if stage == "one" and nobody_has(self.args.base_model):
@@ -122,8 +138,7 @@ class HubUploads:
             add_remote_code(content)
         else:
             name_base_model(content, self.args.base_model)
-        settings = yaml.safe_load(self.run.config.read_text(encoding="utf-8"))
-        (content / "config.yaml").write_text(without_places(settings), encoding="utf-8")
+        (content / "config.yaml").write_text(without_places(asdict(self.args)), encoding="utf-8")
         (content / "README.md").write_text(card_in_progress(self.args, stage, step), encoding="utf-8")
 
     def _upload(self, content: Path, message: str) -> None:
