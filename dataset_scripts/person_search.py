@@ -18,7 +18,7 @@ import datasets
 from datasets.utils import tqdm
 
 from dataset_scripts.captions import clean_caption
-from dataset_scripts.carving import carve_splits
+from dataset_scripts.carving import SplitDraw, carve_splits, check_split_rule, write_draw
 from dataset_scripts.fingerprint import hash_files, python_sources
 from dataset_scripts.formats import AnnotationFormat, get_format
 from dataset_scripts.images import (
@@ -115,6 +115,8 @@ class PersonSearchConfig(datasets.BuilderConfig):
             [0, 1); None for the set's own default.
         test_share: likewise for the test split.
         split_seed: 0 or greater; draws those persons.
+        split_rule: "names" draws each person by its own name; "numbers" draws as earlier versions did, for runs of
+            then (`dataset_scripts.carving`).
 
     Raises:
         ValueError: an option is no such value.
@@ -126,6 +128,7 @@ class PersonSearchConfig(datasets.BuilderConfig):
     validation_share: float | None = None
     test_share: float | None = None
     split_seed: int = 0
+    split_rule: str = "names"
 
     def __post_init__(self):
         super().__post_init__()
@@ -133,6 +136,7 @@ class PersonSearchConfig(datasets.BuilderConfig):
             raise ValueError(f"on_bad_image is {self.on_bad_image!r}, but must be 'error' or 'skip'.")
         if not isinstance(self.clean_captions, bool):
             raise ValueError(f"clean_captions is {self.clean_captions!r}, but must be true or false.")
+        check_split_rule(self.split_rule)
 
 
 class PersonSearchBuilder(PersonSearchTable):
@@ -153,7 +157,7 @@ class PersonSearchBuilder(PersonSearchTable):
     """
 
     BUILDER_CONFIG_CLASS = PersonSearchConfig
-    option_names = ("clean_captions", "on_bad_image", "validation_share", "test_share", "split_seed")
+    option_names = ("clean_captions", "on_bad_image", "validation_share", "test_share", "split_seed", "split_rule")
 
     def __init__(
         self,
@@ -206,9 +210,16 @@ class PersonSearchBuilder(PersonSearchTable):
                 (self.config.validation_share, self.config.test_share), self.layout.shares(self._folder), strict=True
             )
         )
+        draw = SplitDraw(validation_share, test_share, self.config.split_seed, self.config.split_rule)
         records = carve_splits(
-            records, validation_share=validation_share, test_share=test_share, seed=self.config.split_seed
+            records,
+            validation_share=validation_share,
+            test_share=test_share,
+            seed=draw.split_seed,
+            rule=draw.split_rule,
         )
+        if draw.drew("train"):
+            write_draw(self._output_dir, draw)
         check_identities(records)
         return records
 

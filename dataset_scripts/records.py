@@ -21,6 +21,7 @@ class PersonSearchRecord:
         person_id: identity as the file gives it, 0 or greater.
         captions: the sentences, at least one, none empty.
         camera: name of the camera, or None where the set does not tell.
+        own_name: what the person is called in the file, where that is not the number `person_id`.
     """
 
     file: Path
@@ -30,6 +31,12 @@ class PersonSearchRecord:
     person_id: int
     captions: tuple[str, ...]
     camera: str | None
+    own_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the person is called, whoever else is in the set: splits are drawn by it."""
+        return self.own_name or str(self.person_id)
 
 
 def merge_rows(records: Iterable[PersonSearchRecord], identity_per_image: bool = False) -> list[PersonSearchRecord]:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
+from dataset_scripts.carving import SPLIT_RULES
 from dataset_scripts.hub_push import check_repo_id
 from trainers.argument_ranges import check_ranges
 from trainers.argument_values import parse_json_dict, parse_numbers, parse_objectives
@@ -18,6 +19,7 @@ CHOICES = MappingProxyType(
         "optimizer": ("adamw", "adam"),
         "prompt_init": ("normal", "activations"),
         "on_bad_image": ("error", "skip"),
+        "split_rule": SPLIT_RULES,
         "on_leak": ("error", "drop", "allow"),
         "resume": ("no", "auto"),
         "sampling": ("shuffle", "identity", "length"),
@@ -106,6 +108,10 @@ class TwoStageTrainingArguments:
     )
     clean_captions: bool = field(
         default=True, metadata={"help": "Put spaces and punctuation of captions right (sets in folders)."}
+    )
+    split_rule: str = field(
+        default="names",
+        metadata={"help": "How splits are drawn that a set in a folder lacks: by 'names', or 'numbers' as once."},
     )
     on_bad_image: str = field(
         default="error", metadata={"help": "'error', or 'skip' to list bad images and train on the rest (folders)."}

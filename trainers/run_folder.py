@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from trainers.arguments import TwoStageTrainingArguments
 from trainers.curves import plot_curves
 from trainers.given import is_place
 from trainers.run_files import read_config, read_progress, read_results, shown
+from trainers.run_settings import complete_settings
 from trainers.stage import StageResult
 from trainers.tracking import MetricsLog, read_metrics
 
@@ -31,15 +32,9 @@ MAY_DIFFER = frozenset(
     | {"push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo"}
 )
 
-
 logger = logging.getLogger(__name__)
 
 DATA = ("dataset", "also_train_on")  # compared by content where they name folders
-
-_DEFAULTS = {
-    entry.name: entry.default_factory() if entry.default is MISSING else entry.default
-    for entry in fields(TwoStageTrainingArguments)
-}
 
 
 class RunFolder:
@@ -98,7 +93,7 @@ class RunFolder:
         """
         if args.resume == "no" or not self.config.exists():
             return False
-        earlier = _DEFAULTS | read_config(self.config)
+        earlier = complete_settings(read_config(self.config))
         different = [
             f"{name} {shown(earlier[name])} there and {shown(value)} here"
             for name, value in yaml.safe_load(_as_yaml(args)).items()
@@ -110,6 +105,13 @@ class RunFolder:
                 f"{self.config}, or name another output_dir"
             )
         return True
+
+    def drawn_as_before(self, args: TwoStageTrainingArguments) -> TwoStageTrainingArguments:
+        """The settings, with the earlier rule of drawing splits where the run to go on with began under it."""
+        if args.resume == "no" or not self.config.is_file() or "split_rule" in read_config(self.config):
+            return args
+        logger.info("%s has no split_rule: the run goes on with splits drawn by numbers, as it began", self.config)
+        return replace(args, split_rule="numbers")
 
     def create(self, args: TwoStageTrainingArguments) -> MetricsLog:
         """Make the folder, clear what an earlier run left, and write the settings; `check_free` comes before.

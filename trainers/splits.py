@@ -18,6 +18,7 @@ from dataset_scripts.formats import FORMATS
 from dataset_scripts.images import check_images_inside
 from dataset_scripts.joint import join_training_sets
 from dataset_scripts.leaks import LeakReport, drop_leaks, find_leaks
+from dataset_scripts.parquet import is_parquet_folder
 from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from trainers.arguments import TwoStageTrainingArguments
@@ -110,7 +111,7 @@ def prepare_splits(args: TwoStageTrainingArguments, splits: Mapping[str, Rows] |
 def load_splits(args: TwoStageTrainingArguments) -> dict[str, Rows]:
     """All splits of the run's own data set; with `args.streaming`, the train split as a stream."""
     name, folder = resolve_source(args.dataset, args.data_dir)
-    options = {**args.dataset_options, **_folder_options(args, name)}
+    options = source_options(args, name, folder)
     if not args.streaming:
         return dict(load_person_search(name, folder, None, **options))
     streams = load_person_search(name, folder, None, streaming=True, **options)
@@ -118,6 +119,11 @@ def load_splits(args: TwoStageTrainingArguments) -> dict[str, Rows]:
         split: stream if split == "train" else load_person_search(name, folder, split, **options)
         for split, stream in streams.items()
     }
+
+
+def source_options(args: TwoStageTrainingArguments, name: str, folder: str | Path | None = None) -> dict[str, Any]:
+    """What the builder of the run's own data set is given, beside the folder."""
+    return {**_folder_options(args, name, folder), **args.dataset_options}
 
 
 def resolve_source(name: str, folder: str | Path | None = None) -> tuple[str, str | Path | None]:
@@ -138,11 +144,13 @@ def source_label(name: str, folder: str | Path | None) -> str:
     return name
 
 
-def _folder_options(args: TwoStageTrainingArguments, name: str) -> dict[str, Any]:
+def _folder_options(args: TwoStageTrainingArguments, name: str, folder: str | Path | None) -> dict[str, Any]:
     """The settings that sets in folders take, where they are not the usual ones."""
-    if name not in FORMATS and name != "auto":
+    if name not in FORMATS and (name != "auto" or is_parquet_folder(folder)):
         return {}
     options = {} if args.clean_captions else {"clean_captions": False}
+    if args.split_rule != "names":
+        options["split_rule"] = args.split_rule
     return options if args.on_bad_image == "error" else {**options, "on_bad_image": args.on_bad_image}
 
 
@@ -154,7 +162,7 @@ def _join(args: TwoStageTrainingArguments, run: RunSplits) -> None:
     for source in args.also_train_on:
         name, _, folder = source.partition("=")
         name, folder = resolve_source(name, folder or None)
-        part = load_person_search(name, folder, "train", **_folder_options(args, name))
+        part = load_person_search(name, folder, "train", **_folder_options(args, name, folder))
         label = _free(source_label(name, folder), parts)
         parts[label] = part
         if args.on_bad_image == "skip":
@@ -217,4 +225,12 @@ def split_evaluator(
     )
 
 
-__all__ = ["RunSplits", "load_splits", "prepare_splits", "resolve_source", "source_label", "split_evaluator"]
+__all__ = [
+    "RunSplits",
+    "load_splits",
+    "prepare_splits",
+    "resolve_source",
+    "source_label",
+    "source_options",
+    "split_evaluator",
+]

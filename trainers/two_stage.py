@@ -85,8 +85,8 @@ class TwoStageTrainer:
     ) -> None:
         if (model is None) != (processor is None):
             raise ValueError("model and processor belong together; pass both, or neither and set args.base_model")
-        self.args = args = settled(args, model, splits)
         self.run = RunFolder(args.output_dir)
+        self.args = args = self.run.drawn_as_before(settled(args, model, splits))
         self.goes_on = self.run.take(args)
         check_unused(self.run.path)
         self.accelerator = Accelerator(

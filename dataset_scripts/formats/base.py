@@ -132,6 +132,10 @@ class AnnotationFormat:
         """Returns the person's id. Raises AnnotationError for a wrong one."""
         return row.number if self.identity_per_image else row.person_id(self.person_field)
 
+    def own_name(self, row: AnnotationRow) -> str:
+        """Returns what the person is called in the file, "" where that is the id itself, however many are there."""
+        return self.image_id(row) if self.identity_per_image else ""
+
     def captions(self, row: AnnotationRow) -> tuple[str, ...]:
         """Returns the captions of a row, at least one. Raises AnnotationError for wrong ones."""
         return row.captions(self.captions_field)
@@ -150,4 +154,5 @@ class AnnotationFormat:
             person_id=self.person_id(row),
             captions=self.captions(row),
             camera=self.camera(row),
+            own_name=self.own_name(row),
         )

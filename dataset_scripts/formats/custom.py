@@ -13,6 +13,7 @@ from dataset_scripts.row_files import BrokenRow, read_csv, read_json_lines
 __all__ = ["Custom"]
 
 _LONGEST_NUMBER = 19
+_NAME = "name of the person"  # a field that the reader adds
 
 
 class _Survey(NamedTuple):
@@ -102,6 +103,11 @@ class Custom(AnnotationFormat):
         """Returns the split, None where no row has one. Raises AnnotationError for a missing or unknown one."""
         return row.choice("split", self.split_values) if "split" in row.fields else None
 
+    def own_name(self, row: AnnotationRow) -> str:
+        """Returns the id as text where persons are numbered; zeros before digits do not count, as in a number."""
+        text = str(row.fields.get(_NAME, ""))
+        return (text.lstrip("0") or "0") if text.isdecimal() else text
+
     def captions(self, row: AnnotationRow) -> tuple[str, ...]:
         """Returns `captions`, or else the one `caption` of a row. Raises AnnotationError for wrong ones."""
         return row.captions("captions") if "captions" in row.fields else (row.caption("caption"),)
@@ -141,6 +147,8 @@ class Custom(AnnotationFormat):
         if isinstance(path, str):
             fields["image"] = path if row.file.parent == folder else f"{row.file.parent.name}/{path}"
         if "person_id" in fields:
+            if survey.numbers:
+                fields[_NAME] = _text_of(fields["person_id"])
             fields["person_id"] = _as_number(fields["person_id"], survey.numbers)
         if "camera" in fields:
             fields["camera"] = _text_of(fields["camera"]) or fields["camera"]

@@ -58,7 +58,9 @@ def _head(report: FolderReport) -> str:
         lines.append(f"person ids  {report.person_ids[0]} to {report.person_ids[1]}")
     if any(report.shares):
         validation, test = (f"{share:.0%}" for share in report.shares)
-        lines.append(f"splits      none; loading draws {validation} of the persons for validation, {test} for test")
+        lines.append(
+            f"splits      none; loading draws about {validation} of the persons for validation, {test} for test"
+        )
     if report.against:
         lines.append(f"against     {', '.join(report.against)}")
     return "\n".join(lines)

@@ -199,9 +199,9 @@ def test_broken_rows_wait_until_they_are_read(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "options", "splits"),
     [
-        ("custom_names", {}, {"train": 8, "validation": 1, "test": 1}),
-        ("custom_names", {"validation_share": 0}, {"train": 9, "test": 1}),
-        ("custom_names", {"validation_share": 0.3, "test_share": 0.4}, {"train": 3, "validation": 3, "test": 4}),
+        ("custom_names", {}, {"train": 7, "validation": 1, "test": 2}),
+        ("custom_names", {"validation_share": 0}, {"train": 8, "test": 2}),
+        ("custom_names", {"validation_share": 0.3, "test_share": 0.4}, {"train": 2, "validation": 3, "test": 5}),
         ("custom_names", {"validation_share": 0, "test_share": 0}, {"train": 10}),
         ("custom", {"validation_share": 0, "test_share": 0}, {"train": 4, "validation": 2, "test": 2}),
     ],

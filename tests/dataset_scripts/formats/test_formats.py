@@ -52,7 +52,7 @@ EXPECTED = {
         {"train": (8, 4, 16), "validation": (4, 2, 8), "test": (4, 2, 8)}, "images/0_0.jpg", 0, "gate 0", RED
     ),
     "custom_names": Expected(
-        {"train": (16, 8, 16), "validation": (2, 1, 2), "test": (2, 1, 3)}, "images/1_0.jpg", 2, None, GREEN
+        {"train": (14, 7, 15), "validation": (2, 1, 2), "test": (4, 2, 4)}, "images/0_0.jpg", 0, None, RED
     ),
     "custom_csv": Expected(OWN_SPLITS, "images/0_0.jpg", 0, "gate 0", RED.replace(" and", ", and")),
     "custom_excel": Expected(

@@ -101,7 +101,7 @@ def test_a_total_has_its_own_line(data_folder: Make):
 
 def test_splits_that_loading_draws_are_told(data_folder: Make):
     text = report_text(data_folder("custom_names").check())
-    assert "\nsplits      none; loading draws 10% of the persons for validation, 10% for test\n" in text
+    assert "\nsplits      none; loading draws about 10% of the persons for validation, 10% for test\n" in text
 
 
 def test_rows_of_several_files_name_theirs(data_folder: Make):
