@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search
 from dataset_scripts.common.files import write_json
 from dataset_scripts.images import check_images_inside
 from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
-from modeling_prompt_clip.loading import load_model
+from modeling_prompt_clip.loading import STAND_IN, load_model
 from modeling_prompt_clip.retrieval import (
     PROTOCOL,
     RERANKINGS,
@@ -28,11 +29,14 @@ from modeling_prompt_clip.retrieval import (
     open_set_scores,
 )
 from trainers.argument_values import parse_json_dict
+from trainers.evaluated_data import EvaluatedData, evaluated_data
 from trainers.evaluation_pages import draw_pages
 from trainers.evaluation_report import TEXT_TO_IMAGE, Evaluation, Reranked, grouped_metrics
 from trainers.run_files import read_results
 from trainers.run_lock import check_unused, only_writer
-from trainers.splits import resolve_source
+from trainers.run_settings import settings_of_model
+from trainers.split_facts import SplitFacts, size_text, split_facts
+from trainers.splits import source_label
 
 __all__ = ["main"]
 
@@ -49,32 +53,40 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         ValueError, OSError: the model, the data set or an existing `results.json` cannot be used.
     """
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.data is None and (args.data_dir or settings_of_model(args.model) is None):
+        parser.error("--data is needed: MODEL is no run, whose data set could be taken")
     if args.output:
         check_unused(args.output)
         _earlier_rows(args.output)
-    dataset = _load_split(args, args.split)
+    options = parse_json_dict("dataset_options", args.dataset_options)
+    models = [name for name in (args.model, args.compare) if name]
+    data = evaluated_data(models, args.data, args.data_dir, options)
+    dataset = _load_split(data, args.split)
+    facts = split_facts(dataset, args.split, data.options)
+    _warn_of_unknown(models, facts)
     evaluator, encoded = _encode(args, args.model, dataset)
     evaluation = Evaluation(
         args.model,
-        args.data,
+        args.data or source_label(data.name, data.data_dir),
         args.split,
         evaluator.processor.image_size,
         PROTOCOL.replace("pessimistically", f"{args.ties}ally" if args.ties != "expected" else "in expectation"),
-        f"{len(encoded.image_embeds):,} images, {len(encoded.captions):,} captions",
+        facts,
         evaluator.query_values(encoded, args.ties),
     )
     if args.by:
         evaluation.groups = grouped_metrics(evaluation.values[TEXT_TO_IMAGE], encoded, dataset, args.by)
     if args.false_alarm_rate is not None:
-        evaluation.open_set = _open_set(args, encoded)
+        evaluation.open_set = _open_set(args, data, encoded)
     for name in tqdm(args.rerank, desc="re-ranking", delay=2):
         rerank = RERANKINGS[name]()
         values = evaluator.query_values(encoded, args.ties, rerank)
         evaluation.reranked[name] = Reranked(asdict(rerank), values)
     if args.compare:
-        other, other_encoded = _encode(args, args.compare, dataset)
-        evaluation.compared_with = args.compare
+        other, other_encoded, own_size = _encode_at(args, args.compare, dataset, evaluator.processor.image_size)
+        evaluation.compared_with, evaluation.compared_size = args.compare, own_size
         for direction, values in other.query_values(other_encoded, args.ties).items():
             evaluation.comparisons[direction] = compare_models(values, evaluation.values[direction])
     sys.stdout.write(json.dumps(evaluation.rows(), indent=2) + "\n" if args.json else evaluation.text())
@@ -82,17 +94,29 @@ def main(argv: list[str] | None = None) -> int:
         with only_writer(args.output, wait=60):
             write_json(args.output / RESULTS, [*_earlier_rows(args.output), *evaluation.rows()])
             threshold = evaluation.open_set.threshold if evaluation.open_set else None
-            draw_pages(encoded, evaluation.values[TEXT_TO_IMAGE], dataset, args.output, threshold)
+            draw_pages(
+                encoded, evaluation.values[TEXT_TO_IMAGE], dataset, args.output, threshold, evaluation.headline()
+            )
         logger.info("wrote %s and pages to look at to %s", RESULTS, args.output)
     return 0
 
 
-def _load_split(args: argparse.Namespace, split: str) -> datasets.Dataset:
-    data, data_dir = resolve_source(args.data, args.data_dir)
-    options = parse_json_dict("dataset_options", args.dataset_options)
-    rows = load_person_search(data, data_dir=data_dir, split=split, **options)
+def _load_split(data: EvaluatedData, split: str) -> datasets.Dataset:
+    rows = load_person_search(data.name, data_dir=data.data_dir, split=split, **data.options)
     check_images_inside(rows)
     return rows
+
+
+def _warn_of_unknown(models: Sequence[str], facts: SplitFacts) -> None:
+    """Say it where nobody can tell whether a model was trained on persons of a split that was drawn."""
+    unknown = [name for name in models if facts.drawn and name != STAND_IN and settings_of_model(name) is None]
+    for name in unknown:
+        logger.warning(
+            "%s has no config.yaml of a run beside it: nobody can tell whether it was trained on persons of this split, "
+            "which was drawn by %s",
+            name,
+            facts.drawn,
+        )
 
 
 def _encode(
@@ -105,11 +129,28 @@ def _encode(
     return evaluator, evaluator.encode(model)
 
 
-def _open_set(args: argparse.Namespace, encoded: EncodedSplit) -> OpenSetRates:
+def _encode_at(
+    args: argparse.Namespace, name: str, dataset: datasets.Dataset, image_size: tuple[int, int]
+) -> tuple[TextToImageEvaluator, EncodedSplit, tuple[int, int]]:
+    """As `_encode`, at the image size of the model that this one is compared with; and the size of its own."""
+    model, processor = load_model(name, device=args.device)
+    own_size = processor.image_size
+    if own_size != image_size:
+        logger.info(
+            "%s is evaluated at %s, as the first model; its own size is %s",
+            name,
+            *map(size_text, (image_size, own_size)),
+        )
+        model, processor = load_model(name, image_size=image_size, device=args.device)
+    evaluator = TextToImageEvaluator(dataset, processor, batch_size=args.batch_size, num_workers=args.num_workers)
+    return evaluator, evaluator.encode(model), own_size
+
+
+def _open_set(args: argparse.Namespace, data: EvaluatedData, encoded: EncodedSplit) -> OpenSetRates:
     """Calibrate a threshold on validation and see how it does on the encoded split."""
     validation = encoded
     if args.split != "validation":
-        validation = _encode(args, args.model, _load_split(args, "validation"))[1]
+        validation = _encode(args, args.model, _load_split(data, "validation"))[1]
     sides = [
         open_set_scores(split.text_embeds, split.image_embeds, split.text_person_ids, split.image_person_ids)
         for split in (validation, encoded)
@@ -125,9 +166,8 @@ def _parser() -> argparse.ArgumentParser:
     add_model_arguments(parser)
     parser.add_argument(
         "--data",
-        required=True,
         metavar="DIR_OR_NAME",
-        help="a folder, whose format is found out, USER/NAME on the Hub, or, with --data_dir, one of "
+        help="by default the set of the run; a folder, whose format is found out, USER/NAME on the Hub, or, with --data_dir, one of "
         f"{', '.join(PERSON_SEARCH_DATASETS)}",
     )
     parser.add_argument("--data_dir", type=Path, metavar="DIR", help="folder of the data set that --data names")
@@ -135,7 +175,8 @@ def _parser() -> argparse.ArgumentParser:
         "--dataset_options",
         default={},
         metavar="JSON",
-        help="those that the model was trained with, such as '{\"validation_share\": 0.1}'",
+        help="such as '{\"validation_share\": 0.1}'; by default those of the run, and others than its are refused where "
+        "they decide who is in which split",
     )
     parser.add_argument(
         "--split",

@@ -1,5 +1,6 @@
 """Pages of an evaluation that people look at: ranked strips, match and precision curves, distributions of scores."""
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ def draw_pages(
     dataset: datasets.Dataset,
     folder: str | Path,
     threshold: float | None = None,
+    headline: str = "",
 ) -> list[Path]:
     """Draw the pages of text-to-image search on one split.
 
@@ -41,6 +43,7 @@ def draw_pages(
         dataset: the same split, for its images.
         folder: made if missing.
         threshold: of open-set search, drawn among the scores.
+        headline: what the figures are of; above each page.
 
     Returns:
         The files written.
@@ -53,15 +56,18 @@ def draw_pages(
     folder.mkdir(parents=True, exist_ok=True)
     sides = (encoded.text_embeds, encoded.image_embeds, encoded.text_person_ids, encoded.image_person_ids)
     curves, scores = rank_curves(*sides), open_set_scores(*sides)
-    strips = {"ranked_strips": ranked_strips(encoded, dataset)}
+    before = "".join(f"{line}\n" for line in textwrap.wrap(headline, 110))
+    random_title = f"{before}Captions drawn at random: green = the person described" if headline else ""
+    strips = {"ranked_strips": ranked_strips(encoded, dataset, title=random_title)}
     for name, rows in chosen_queries(values).items():
-        title = f"The {len(rows)} captions with the {name} average precision: green = the person described"
+        title = f"{before}The {len(rows)} captions with the {name} average precision: green = the person described"
         strips[f"ranked_{name}"] = ranked_strips(encoded, dataset, rows, title=title)
     for name, page in strips.items():
         page.save(folder / f"{name}.png")
     plots = {"match_rates": _match_figure(curves), "precision_recall": _precision_figure(curves)}
     plots["scores"] = _score_figure(scores, threshold)
     for name, figure in plots.items():
+        figure.suptitle("\n".join(textwrap.wrap(headline, 90)), fontsize=7, color=INK)
         figure.savefig(folder / f"{name}.png", dpi=150)
     return [folder / f"{name}.png" for name in (*strips, *plots)]
 

@@ -17,6 +17,7 @@ from modeling_prompt_clip.retrieval import (
     compare_models,
     metrics_table,
 )
+from trainers.split_facts import SplitFacts, size_text
 
 TEXT_TO_IMAGE = "text_to_image"
 RERANKED_NOTE = (
@@ -48,11 +49,12 @@ class Evaluation:
         split: its name.
         image_size: (height, width) in pixels.
         protocol: one sentence.
-        sizes: such as "10 images, 20 captions".
+        facts: what the split holds, and how it was drawn.
         values: of the queries, by direction.
         groups: metrics of the captions by what a column of the data set says of their image.
         open_set: how the threshold does that validation gave.
-        compared_with: the other model, where there is one.
+        compared_with: the other model, where there is one; both are evaluated at `image_size`.
+        compared_size: (height, width) that the other model has of its own.
         comparisons: this model's figures minus the other's, by direction.
         reranked: by method; never in the place of the plain figures.
     """
@@ -62,11 +64,12 @@ class Evaluation:
     split: str
     image_size: tuple[int, int]
     protocol: str
-    sizes: str
+    facts: SplitFacts
     values: dict[str, QueryValues]
     groups: dict[str, RetrievalMetrics] = field(default_factory=dict)
     open_set: OpenSetRates | None = None
     compared_with: str | None = None
+    compared_size: tuple[int, int] | None = None
     comparisons: dict[str, Comparison] = field(default_factory=dict)
     reranked: dict[str, Reranked] = field(default_factory=dict)
 
@@ -86,6 +89,7 @@ class Evaluation:
             "split": self.split,
             "direction": direction,
             "image_size": list(self.image_size),
+            **self.facts.to_dict(),
             "protocol": self.protocol,
             "metrics": self.values[direction].mean().to_dict(),
             "intervals": {name: interval.to_list() for name, interval in self.intervals[direction].items()},
@@ -96,7 +100,12 @@ class Evaluation:
         if direction == TEXT_TO_IMAGE and self.open_set is not None:
             row["open_set"] = asdict(self.open_set)
         if direction in self.comparisons:
-            row["compared_with"] = {"method": self.compared_with, **_comparison_row(self.comparisons[direction])}
+            row["compared_with"] = {
+                "method": self.compared_with,
+                "image_size": list(self.image_size),
+                "own_image_size": list(self.compared_size or self.image_size),
+                **_comparison_row(self.comparisons[direction]),
+            }
         if self.reranked:
             row["reranked"] = {name: self._reranked_row(found, direction) for name, found in self.reranked.items()}
         return row
@@ -111,10 +120,14 @@ class Evaluation:
             "minus_plain": _comparison_row(comparison),
         }
 
+    def headline(self) -> str:
+        """What the figures are of: model, image size, data, split, its sizes and how it was drawn."""
+        return f"{self.model} at {size_text(self.image_size)} on {self.data}, {self.split}: {self.facts}"
+
     def text(self) -> str:
         """Tables and sentences, a newline at the end."""
         named = {direction.replace("_", " "): values.mean() for direction, values in self.values.items()}
-        parts = [f"{self.model} on {self.data}, {self.split}: {self.sizes}", metrics_table(named)]
+        parts = [self.headline(), metrics_table(named)]
         parts.append("\n".join(self._interval_lines()))
         if self.groups:
             parts.append(metrics_table(self.groups, header="text to image"))
@@ -126,7 +139,10 @@ class Evaluation:
                 f"{self.open_set.miss_rate:.2f} % missed."
             )
         for direction, comparison in self.comparisons.items():
-            title = f"{self.model} minus {self.compared_with}, {direction.replace('_', ' ')}"
+            sizes = f"both at {size_text(self.image_size)}"
+            if self.compared_size not in (None, self.image_size):
+                sizes += f", {self.compared_with} of its own has {size_text(self.compared_size)}"
+            title = f"{self.model} minus {self.compared_with} ({sizes}), {direction.replace('_', ' ')}"
             parts.append(_comparison_text(title, comparison))
         parts.append(f"Protocol: {self.protocol}.")
         return "\n\n".join([*parts, *self._reranked_text()]) + "\n"

@@ -123,7 +123,7 @@ def load_splits(args: TwoStageTrainingArguments) -> dict[str, Rows]:
 
 def source_options(args: TwoStageTrainingArguments, name: str, folder: str | Path | None = None) -> dict[str, Any]:
     """What the builder of the run's own data set is given, beside the folder."""
-    return {**_folder_options(args, name, folder), **args.dataset_options}
+    return {**joined_options(args, name, folder), **args.dataset_options}
 
 
 def resolve_source(name: str, folder: str | Path | None = None) -> tuple[str, str | Path | None]:
@@ -144,8 +144,8 @@ def source_label(name: str, folder: str | Path | None) -> str:
     return name
 
 
-def _folder_options(args: TwoStageTrainingArguments, name: str, folder: str | Path | None) -> dict[str, Any]:
-    """The settings that sets in folders take, where they are not the usual ones."""
+def joined_options(args: TwoStageTrainingArguments, name: str, folder: str | Path | None) -> dict[str, Any]:
+    """What the builder of a set in a folder is given, of the settings that are not the usual ones."""
     if name not in FORMATS and (name != "auto" or is_parquet_folder(folder)):
         return {}
     options = {} if args.clean_captions else {"clean_captions": False}
@@ -162,7 +162,7 @@ def _join(args: TwoStageTrainingArguments, run: RunSplits) -> None:
     for source in args.also_train_on:
         name, _, folder = source.partition("=")
         name, folder = resolve_source(name, folder or None)
-        part = load_person_search(name, folder, "train", **_folder_options(args, name, folder))
+        part = load_person_search(name, folder, "train", **joined_options(args, name, folder))
         label = _free(source_label(name, folder), parts)
         parts[label] = part
         if args.on_bad_image == "skip":
@@ -227,6 +227,7 @@ def split_evaluator(
 
 __all__ = [
     "RunSplits",
+    "joined_options",
     "load_splits",
     "prepare_splits",
     "resolve_source",

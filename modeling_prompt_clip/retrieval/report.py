@@ -54,7 +54,7 @@ def contact_sheet(
     Args:
         rows: plain tuples `(text, [(image, frame colour or None, label), ...])` do as well. A text that does not fit
             beside its pictures ends in an ellipsis.
-        title: above the rows.
+        title: above the rows, in one line or several.
         text_width: pixels of the column of text.
         tile_height: pixels to which every picture is scaled, its aspect kept; one wider than high is scaled to this
             width instead.
@@ -71,7 +71,7 @@ def contact_sheet(
     scaled = [[tile._replace(image=thumbnail(tile.image, tile_height)) for tile in row.tiles] for row in rows]
     tile_width = max(tile.image.width for tiles in scaled for tile in tiles)
     row_height = tile_height + 2 * FRAME + LABEL_SIZE + 8
-    head = MARGIN + (TITLE_SIZE + 16 if title else 0)
+    head = MARGIN + ((TITLE_SIZE + 6) * len(title.splitlines()) + 10 if title else 0)
     column = tile_width + 2 * FRAME + GAP
     left = MARGIN + text_width + MARGIN
     width = left + column * max(len(tiles) for tiles in scaled) - GAP + MARGIN
