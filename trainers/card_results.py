@@ -7,6 +7,7 @@ from dataset_scripts.common.markdown import as_text
 from modeling_prompt_clip.hub.card_facts import Table
 from modeling_prompt_clip.retrieval import PROTOCOL
 from trainers.arguments import TwoStageTrainingArguments
+from trainers.split_facts import row_text
 
 METRICS = ("R@1", "R@5", "R@10", "mAP", "mINP")
 
@@ -64,7 +65,8 @@ def _sizes(rows: Sequence[dict[str, Any]]) -> str:
             missing = metrics["unanswerable_queries"]
             left_out = f", and {missing:,} left out, whose person is on no image" if missing else ""
             split = as_text(row["split"].capitalize())
-            told = f"{split}: {metrics['queries']:,} captions{left_out}; {metrics['gallery']:,} images."
+            facts = f", {as_text(known)}" if (known := row_text(row)) else ""
+            told = f"{split}: {metrics['queries']:,} captions{left_out}; {metrics['gallery']:,} images{facts}."
             sentences[told] = None
     return " ".join(sentences)
 

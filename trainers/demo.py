@@ -31,6 +31,7 @@ from trainers.arguments import TwoStageTrainingArguments
 from trainers.recipes import read_recipe
 from trainers.run_folder import RunFolder
 from trainers.run_lock import only_writer
+from trainers.split_facts import evaluation_facts
 from trainers.two_stage import TwoStageTrainer
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,8 @@ def compare(recipe: dict[str, Any], splits: datasets.DatasetDict) -> dict[str, R
         "two-stage": two_stage,
         "direct": direct,
     }
-    run.record([result_row(method, metrics) for method, metrics in results.items() if method != "two-stage"])
+    facts = evaluation_facts(splits["test"], "test", recipe["image_size"], recipe.get("dataset_options"))
+    run.record([result_row(method, metrics, facts) for method, metrics in results.items() if method != "two-stage"])
     return results
 
 
@@ -157,7 +159,7 @@ def metrics_of(model: str, dataset: datasets.Dataset, image_size: tuple[int, int
     return TextToImageEvaluator(dataset, processor)(loaded)["text_to_image"]
 
 
-def result_row(method: str, metrics: RetrievalMetrics) -> dict[str, Any]:
+def result_row(method: str, metrics: RetrievalMetrics, facts: dict[str, Any]) -> dict[str, Any]:
     """A row of `results.json`."""
     stage = {"zero-shot": "base", "stage one": "one", "direct": "two"}[method]
     return {
@@ -165,6 +167,7 @@ def result_row(method: str, metrics: RetrievalMetrics) -> dict[str, Any]:
         "method": method,
         "split": "test",
         "direction": "text_to_image",
+        **facts,
         "metrics": metrics.to_dict(),
     }
 

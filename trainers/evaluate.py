@@ -112,8 +112,8 @@ def _warn_of_unknown(models: Sequence[str], facts: SplitFacts) -> None:
     unknown = [name for name in models if facts.drawn and name != STAND_IN and settings_of_model(name) is None]
     for name in unknown:
         logger.warning(
-            "%s has no config.yaml of a run beside it: nobody can tell whether it was trained on persons of this split, "
-            "which was drawn by %s",
+            "%s has no config.yaml of a run beside it: nobody can tell whether it was trained on persons of this "
+            "split, which was drawn by %s",
             name,
             facts.drawn,
         )
@@ -167,16 +167,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         metavar="DIR_OR_NAME",
-        help="by default the set of the run; a folder, whose format is found out, USER/NAME on the Hub, or, with --data_dir, one of "
-        f"{', '.join(PERSON_SEARCH_DATASETS)}",
+        help="by default the set of the run; a folder, whose format is found out, USER/NAME on the Hub, or, with "
+        f"--data_dir, one of {', '.join(PERSON_SEARCH_DATASETS)}",
     )
     parser.add_argument("--data_dir", type=Path, metavar="DIR", help="folder of the data set that --data names")
     parser.add_argument(
         "--dataset_options",
         default={},
         metavar="JSON",
-        help="such as '{\"validation_share\": 0.1}'; by default those of the run, and others than its are refused where "
-        "they decide who is in which split",
+        help="such as '{\"validation_share\": 0.1}'; by default those of the run; others are refused where they "
+        "decide who is in which split",
     )
     parser.add_argument(
         "--split",

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,8 @@ class _Trained:
         """Whether it is the "same" set as another, "maybe" (the folder may have moved), or "no"."""
         mine, theirs = self.data.format, other.format
         if mine == SYNTHETIC == theirs:
-            return "same" if self.data.options.get("seed", 0) == other.options.get("seed", 0) else "no"
+            seed = self.data.options.get("seed", 0)
+            return "same" if other.options.get("seed", seed) == seed else "no"  # another seed gives other persons
         label_only = mine not in PERSON_SEARCH_DATASETS and "/" not in mine  # all that a pushed run tells of a folder
         if theirs not in FORMATS or not (mine in (theirs, "auto") or label_only):
             return "no"
@@ -144,6 +145,8 @@ def check_drawing(trained: Sequence[_Trained], data: EvaluatedData) -> None:
     Raises:
         ValueError: a run was trained on the same set by other options. Of a set that may be the same, it is a warning.
     """
+    if data.format == SYNTHETIC:
+        data = replace(data, options={"seed": 0, **data.options})
     here = data.drawing()
     for each in trained:
         relation = each.relation(data)

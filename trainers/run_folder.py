@@ -205,6 +205,7 @@ def result_rows(
     step: int,
     metrics: Mapping[str, Mapping[str, float]],
     intervals: Mapping[str, Mapping[str, Interval]] | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """An evaluation as rows of `results.json`.
 
@@ -215,6 +216,7 @@ def result_rows(
         step: optimizer steps that it had taken in that stage.
         metrics: by direction, in percent by name.
         intervals: of these metrics, where they were computed.
+        facts: what they are of, as [`evaluation_facts`] tells it.
     """
     methods = {
         "base": "stage one" if args.adapter else "zero-shot",  # an adapter is merged before the run starts
@@ -224,7 +226,7 @@ def result_rows(
     shared = {"stage": stage, "method": methods[stage], "split": split}
     rows = []
     for direction, values in metrics.items():
-        rows.append({**shared, "direction": direction, "step": step, "metrics": dict(values)})
+        rows.append({**shared, "direction": direction, "step": step, **(facts or {}), "metrics": dict(values)})
         if intervals is not None:
             rows[-1]["intervals"] = {name: interval.to_list() for name, interval in intervals[direction].items()}
     return rows

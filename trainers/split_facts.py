@@ -57,6 +57,26 @@ def split_facts(dataset: datasets.Dataset, split: str, options: Mapping[str, Any
     return SplitFacts(len(set(dataset["person_id"])), len(dataset), captions, drawn, dict(options or {}))
 
 
+def evaluation_facts(
+    dataset: datasets.Dataset, split: str, image_size: tuple[int, int], options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Image size and facts of a split, as fields of a row of `results.json`; see [`split_facts`]."""
+    return {"image_size": list(image_size), **split_facts(dataset, split, options).to_dict()}
+
+
+def row_text(row: Mapping[str, Any]) -> str:
+    """What a row of `results.json` says of its split beyond its metrics; "" for rows of earlier versions."""
+    parts = []
+    if "persons" in row:
+        parts.append(f"{row['persons']:,} persons")
+    if "image_size" in row:
+        parts.append(f"at {size_text(row['image_size'])} pixels")
+    text = ", ".join(parts)
+    if "drawn_splits" in row:
+        text += f"; drawn by {SplitDraw(**row['drawn_splits'])}"
+    return text
+
+
 def size_text(size: tuple[int, int] | list[int]) -> str:
     """An image size as people write it: height x width."""
     height, width = size
@@ -68,4 +88,4 @@ def options_text(options: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in options.items())
 
 
-__all__ = ["SplitFacts", "options_text", "size_text", "split_facts"]
+__all__ = ["SplitFacts", "evaluation_facts", "options_text", "row_text", "size_text", "split_facts"]

@@ -34,6 +34,7 @@ from trainers.checkpointing import StageCheckpoints, load_adapter_weights, load_
 from trainers.data import pair_loader
 from trainers.data_fingerprint import data_fingerprint
 from trainers.distributed import from_main_process
+from trainers.evaluated_data import check_earlier_runs
 from trainers.given import settled
 from trainers.launch_check import check_launch, check_sharding
 from trainers.layer_modes import check_compiler
@@ -46,6 +47,7 @@ from trainers.run_folder import RunFolder, result_rows
 from trainers.run_lock import check_unused, only_writer
 from trainers.run_weights import RunWeights
 from trainers.sharding import is_cut, model_to_train, weights_kind
+from trainers.split_facts import evaluation_facts
 from trainers.splits import prepare_splits, split_evaluator
 from trainers.stage import StageLoop, StageResult
 from trainers.stage_module import StageModule, new_objective
@@ -101,6 +103,8 @@ class TwoStageTrainer:
             check_compiler(self.accelerator.device)
         # the data first: most of what goes wrong is there, and a base model may have to be downloaded
         with self.accelerator.main_process_first():  # what the first builds and hashes, the others find
+            if splits is None:
+                check_earlier_runs(args)
             self.data = prepare_splits(args, splits)
         self.splits = self.data.splits
         set_seed(args.seed)
@@ -317,7 +321,8 @@ class TwoStageTrainer:
         if self.accelerator.is_main_process:
             if result.best_metrics:
                 best = {"text_to_image": result.best_metrics}
-                self.run.record(result_rows(self.args, name, "validation", result.best_step, best))
+                facts = self._facts("validation")
+                self.run.record(result_rows(self.args, name, "validation", result.best_step, best, facts=facts))
             hashes = self.store.best_hashes(name, result.best_step)
             self.run.finish_stage(name, result, weights=hashes, data=self.fingerprint)
         return result
@@ -373,6 +378,10 @@ class TwoStageTrainer:
             strips.save(self.run.plots / "ranked_test.png")
         return metrics
 
+    def _facts(self, split: str) -> dict[str, Any]:
+        """What belongs beside each figure on a split."""
+        return evaluation_facts(self.splits[split], split, self.processor.image_size, self.args.dataset_options)
+
     def _record(
         self,
         stage: str,
@@ -385,7 +394,7 @@ class TwoStageTrainer:
         if not self.accelerator.is_main_process:
             return
         entries = {direction: values.to_dict() for direction, values in metrics.items()}
-        self.run.record(result_rows(self.args, stage, split, step, entries, intervals))
+        self.run.record(result_rows(self.args, stage, split, step, entries, intervals, self._facts(split)))
         if stage == "base" and self.log is not None:  # the curves start here
             self.log.write({"stage": self.args.stages[0], "step": 0, "split": split, **entries["text_to_image"]})
 

@@ -50,7 +50,7 @@ def expected(loaded, people):
 def test_the_table_has_both_directions_and_the_protocol(calls, expected, capsys):
     assert trainers.evaluate.main(["M", "--data", "cuhk_pedes"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("M on cuhk_pedes, validation: 10 images, 20 captions\n\n")
+    assert out.startswith("M at 96x32 on cuhk_pedes, validation: 5 persons, 10 images, 20 captions\n\n")
     for direction, metrics in expected.items():
         line = next(line for line in out.splitlines() if line.startswith(direction.replace("_", " ")))
         assert f"{metrics['mAP']:.2f}" in line.split()
@@ -69,7 +69,7 @@ def test_the_test_split_is_used_only_when_named(calls):
 def test_a_folder_alone_is_found_out_about(calls, tmp_path, capsys):
     trainers.evaluate.main(["M", "--data", str(tmp_path), "--split", "test"])
     assert calls["data"] == ("auto", str(tmp_path), "test")
-    assert capsys.readouterr().out.startswith(f"M on {tmp_path}, test:")
+    assert capsys.readouterr().out.startswith(f"M at 96x32 on {tmp_path}, test:")
     trainers.evaluate.main(["M", "--data", "me/people"])
     assert calls["data"] == ("me/people", None, "validation")
 
@@ -114,7 +114,7 @@ def test_pages_are_drawn_and_can_be_looked_at(tmp_path):
 
 def test_a_model_is_no_better_than_itself(capsys):
     assert trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--compare", "M"]) == 0
-    assert "M minus M, text to image: R@1 +0.00 (+0.00 to +0.00)" in capsys.readouterr().out
+    assert "M minus M (both at 96x32), text to image: R@1 +0.00 (+0.00 to +0.00)" in capsys.readouterr().out
     trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--compare", "M", "--json"])
     for row in json.loads(capsys.readouterr().out):
         compared = row["compared_with"]
