@@ -166,7 +166,7 @@ def _wrong_row(row: object) -> str:
         if name not in metrics:
             return f"metrics has no {name}"
     for name in ("queries", "gallery", "unanswerable_queries"):
-        if not _is_count(metrics.get(name)):
+        if not is_number(metrics.get(name)) or metrics[name] < 0 or metrics[name] % 1:
             return f"metrics.{name} is {shown(metrics.get(name))}, but must be an integer from 0"
     return _wrong_intervals(row.get("intervals", {}))
 

@@ -11,6 +11,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
 from trainers.arguments import TwoStageTrainingArguments
+from trainers.run_files import read_config
 
 CONFIG = "config.yaml"
 PARENTS = 3  # RUN/checkpoints/two-best/weights is the deepest part of a run that holds a model
@@ -63,11 +64,8 @@ def _is_of_run(path: Path) -> bool:
 
 def _read(path: Path) -> TwoStageTrainingArguments:
     try:
-        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(recorded, dict):
-            raise ValueError("it is no mapping of settings")
-        return TwoStageTrainingArguments(**complete_settings(recorded))
-    except (ValueError, TypeError, yaml.YAMLError) as error:
+        return TwoStageTrainingArguments(**complete_settings(read_config(path)))
+    except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path} cannot be read as the settings of a run ({error}), so nobody can tell which persons it was "
             "trained on; restore the file"

@@ -21,11 +21,7 @@ from peft import PeftModel
 from dataset_scripts.hub_push import PushedRepository
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.cli import main as prompt_clip
-from modeling_prompt_clip.retrieval import (
-    Interval,
-    RetrievalMetrics,
-    bootstrap_intervals,
-)
+from modeling_prompt_clip.retrieval import Interval, RetrievalMetrics, bootstrap_intervals
 from modeling_prompt_clip.retrieval.report import dataset_sheet, ranked_strips
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.base_model import load_base, merged_adapter, new_prompt_config, prompted_model

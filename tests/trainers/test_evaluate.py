@@ -93,7 +93,7 @@ def test_json_and_output_hold_the_same_rows(expected, tmp_path, capsys):
 
 def test_the_results_of_a_run_are_added_to(tmp_path):
     results = tmp_path / "results.json"
-    results.write_text('[{"stage": "one"}]')
+    results.write_text('[{"by": "hand"}]')
     trainers.evaluate.main(["M", "--data", "cuhk_pedes", "--output", str(tmp_path)])
     assert [row.get("direction") for row in json.loads(results.read_text())] == [
         None,
@@ -219,7 +219,9 @@ def test_ties_are_named_in_the_protocol(capsys):
     assert "ties resolved in expectation" in shown["expected"]
 
 
-@pytest.mark.parametrize(("content", "problem"), [("[{", "is not JSON"), ('{"a": 1}', "is not a list of evaluations")])
+@pytest.mark.parametrize(
+    ("content", "problem"), [("[{", "is no JSON"), ('{"a": 1}', "is {'a': 1}, but must be a list")]
+)
 def test_other_results_are_not_overwritten(calls, tmp_path, content, problem):
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(ValueError, match=rf"results\.json {problem}"):

@@ -56,7 +56,8 @@ def test_the_run_card_tells_what_the_run_measured(run):
         assert line.startswith(f"| {row['method']} | {row['split']} | {row['direction'].replace('_', ' ')} | ")
         for name in ("R@1", "mINP"):
             assert f" {row['metrics'][name]:.2f} " in line
-    assert "Test: 12 captions; 6 images." in card and "Validation: 12 captions; 6 images." in card
+    sizes = "12 captions; 6 images, 3 persons, at 96x32 pixels."
+    assert f"Test: {sizes}" in card and f"Validation: {sizes}" in card
     assert "selected by R@1 on the validation split" in card
     assert "unit vectors of 24 dimensions" in card and "4 in each layer of the text tower" in card
     assert "Stage one: prompts only, CLIP frozen; loss sdm; learning rate 0.003" in card

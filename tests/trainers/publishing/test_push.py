@@ -166,7 +166,8 @@ def test_a_stage_that_was_not_asked_for(hub, own_run):
         (["one"], False, "model", "has no model; it has no stage two: set adapter_only"),
         (["two"], True, "adapter", "has no adapter; it has no stage one: leave adapter_only out"),
     ):
-        path.write_text(yaml.safe_dump(settings | {"stages": stages, "base_model": "alice/base", "adapter": "a/b"}))
+        adapter = "a/b" if stages == ["two"] else None
+        path.write_text(yaml.safe_dump(settings | {"stages": stages, "base_model": "alice/base", "adapter": adapter}))
         shutil.rmtree(own_run / missing)
         with pytest.raises(OSError, match=message):
             push_run(own_run, REPO, adapter_only=adapter_only)
