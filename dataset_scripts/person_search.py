@@ -22,6 +22,7 @@ from dataset_scripts.carving import SplitDraw, carve_splits, check_split_rule, w
 from dataset_scripts.fingerprint import hash_files, python_sources
 from dataset_scripts.formats import AnnotationFormat, get_format
 from dataset_scripts.images import (
+    ImageFolder,
     PersonImage,
     check_image_links,
     check_images_exist,
@@ -84,6 +85,10 @@ class PersonSearchTable(datasets.GeneratorBasedBuilder):
             raise ValueError(f"{self.name} has no split {split!r}, or no image in it ({sizes}).{hint}")
         return super().as_dataset(split, in_memory=in_memory)
 
+    def _leads_out(self, image_id: str) -> bool:
+        """Says whether an image of the table leaves its folder by a link, where images are files of others."""
+        return False
+
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
             description=inspect.getdoc(type(self)),
@@ -99,6 +104,11 @@ class PersonSearchTable(datasets.GeneratorBasedBuilder):
         dataset.info.features = PERSON_SEARCH_FEATURES.copy()
         images = dataset.data.column("image").combine_chunks()
         check_images_exist(images.filter(images.field("bytes").is_null()).field("path").to_pylist())
+        # A file may have become a link since the table was built.
+        if outside := next(
+            (name for name in dataset.data.column("image_id").to_pylist() if self._leads_out(name)), None
+        ):
+            raise ValueError(f"image {outside} of {self.name} leads out of its folder by a link. Copy the file there.")
         return dataset
 
 
@@ -170,6 +180,7 @@ class PersonSearchBuilder(PersonSearchTable):
         folder = self.layout.find(data_dir)
         annotations = self.layout.annotations(folder)
         self._folder, self._images = folder, folder / self.layout.image_folder
+        self._image_folder = ImageFolder(self._images)
         # Options left out are written out: the key must not depend on whether a default was given or meant.
         filled_in = PersonSearchConfig(**options)
         super().__init__(
@@ -199,6 +210,9 @@ class PersonSearchBuilder(PersonSearchTable):
             for name, chosen in by_split.items()
             if chosen
         ]
+
+    def _leads_out(self, image_id: str) -> bool:
+        return self._image_folder.leads_out(image_id)
 
     def _records(self) -> list[PersonSearchRecord]:
         """Reads the annotation: one record an image, each in a split, no person in two."""

@@ -25,6 +25,7 @@ __all__ = ["convert_to_parquet"]
 _DATA = "data"
 _LOCK = ".lock"
 _LARGEST_SIDE = 8192
+_READER = 2
 
 
 def convert_to_parquet(
@@ -74,6 +75,7 @@ def convert_to_parquet(
         rows_per_shard=rows_per_shard,
         pyarrow=version("pyarrow"),
         pillow=version("pillow") if image_size else None,
+        reader=_READER if image_size else 1,
     )
     wanted = Manifest(
         source=DataSource.from_info(source, next(iter(splits.values())).info),

@@ -70,6 +70,8 @@ class Settings:
         quality: of the JPEG files made by resizing; None: files unchanged.
         rows_per_shard: images in each shard but the last of a split.
         pyarrow, pillow: versions that wrote the files; `pillow` is None where no image was made.
+        reader: version of the rule by which resized images were read (`dataset_scripts.common.images`): 2 since
+            transparency lies on white and 16 bits are scaled; 1 before, and where files are unchanged.
     """
 
     image_size: tuple[int, int] | None
@@ -77,6 +79,7 @@ class Settings:
     rows_per_shard: int
     pyarrow: str
     pillow: str | None
+    reader: int = 1
 
 
 @dataclass(frozen=True)

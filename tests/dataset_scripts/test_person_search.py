@@ -245,3 +245,12 @@ def test_the_stored_schema_is_plain_datasets(cuhk: CuhkFolder):
     assert info["features"]["image"] == {"mode": "RGB", "_type": "Image"}
     again = datasets.Features.from_dict(info["features"])
     assert type(again["image"]) is datasets.Image and again.arrow_schema.equals(PERSON_SEARCH_FEATURES.arrow_schema)
+
+
+def test_a_file_that_became_a_link_since_is_refused(cuhk: CuhkFolder):
+    cuhk.load()
+    outside = cuhk.path.parent / "outside.png"
+    cuhk.image(3).rename(outside)
+    cuhk.image(3).symlink_to(outside)
+    with pytest.raises(ValueError, match="leads out of its folder by a link"):
+        cuhk.load()

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, JpegImagePlugin
 
 from dataset_scripts.images import PersonImage
 from dataset_scripts.parquet import convert_to_parquet, load_parquet
-from dataset_scripts.parquet.manifest import Manifest
+from dataset_scripts.parquet.manifest import MANIFEST, Manifest
 from dataset_scripts.parquet.shards import verify_shard, write_shard
 from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
 
@@ -300,3 +300,15 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path):
         rows = datasets.Dataset.from_list(without, features=PERSON_SEARCH_FEATURES)
         convert(datasets.DatasetDict(train=rows), tmp_path / "third")
     assert not list((tmp_path / "third").rglob("*.tmp"))
+
+
+def test_images_resized_by_another_rule_are_not_mixed(splits, tmp_path):
+    folder = tmp_path / "set"
+    convert_to_parquet(splits, folder, source="synthetic_pedes", image_size=(32, 16))
+    record = folder / MANIFEST
+    content = json.loads(record.read_text())
+    assert content["settings"].pop("reader") == 2  # which conversions of before did not have
+    record.write_text(json.dumps(content))
+    assert load_parquet(folder, "test", cache_dir=tmp_path / "cache")
+    with pytest.raises(ValueError, match="reader was 1 and is now 2"):
+        convert_to_parquet(splits, folder, source="synthetic_pedes", image_size=(32, 16))
