@@ -8,6 +8,7 @@ import pytest
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
+from PIL import Image
 
 from dataset_scripts.dataset_card import dataset_card
 from dataset_scripts.parquet.manifest import DataSource, Manifest, Settings, ShardRecord, SplitRecord
@@ -91,7 +92,7 @@ def test_its_lines_of_python_run(manifest, tmp_path, monkeypatch):
     from dataset_scripts.parquet import convert_to_parquet
 
     row = {"image_id": "a", "person_id": 1, "captions": ["a"], "camera": None}
-    stored = {"bytes": b"", "path": None}
+    stored = Image.new("RGB", (4, 8))
     rows = datasets.Dataset.from_list([{**row, "image": stored}] * 2, features=PERSON_SEARCH_FEATURES)
     convert_to_parquet({"train": rows}, tmp_path / "set", source="custom")
     monkeypatch.chdir(tmp_path / "set")
