@@ -188,11 +188,13 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hub_process: "HubHandle
     """An empty Hub, which `huggingface_hub` in this process talks to as alice, retrying without pauses."""
     from huggingface_hub import close_session, constants, hf_api
     from huggingface_hub.utils import _http
+    from transformers.utils import hub as transformers_hub
 
     hub_process.clear()
     url = hub_process.url
     monkeypatch.setattr(constants, "ENDPOINT", url)
     monkeypatch.setattr(hf_api.api, "endpoint", url)
+    monkeypatch.setattr(transformers_hub, "_hf_api", None)  # made at its first use, with the endpoint of that time
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

@@ -184,6 +184,10 @@ class RunFolder:
         """By stage, what `finish_stage` was told; see [`read_progress`] for errors."""
         return read_progress(self.progress)
 
+    def finished_stages(self) -> dict[str, StageResult]:
+        """How each finished stage ended; see [`read_progress`] for errors."""
+        return {name: stage_result(entry) for name, entry in self.finished().items()}
+
     def forget_stage(self, name: str) -> None:
         """Let a stage that was done be run again from its checkpoints."""
         write_json(self.progress, {stage: entry for stage, entry in self.finished().items() if stage != name})
