@@ -3,6 +3,9 @@
 import json
 import os
 import platform
+import shlex
+import shutil
+import subprocess
 import sys
 from datetime import date
 from importlib.metadata import version
@@ -20,6 +23,14 @@ def processor_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def gpu() -> dict[str, str]:
+    """Name and driver of the NVIDIA GPU, where there is one."""
+    if (program := shutil.which("nvidia-smi")) is None:
+        return {}
+    query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    return {"gpu": subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()}
+
+
 def write_record(name: str, question: str, packages: tuple[str, ...], **results: Any) -> None:
     """Write `results/NAME.json` and print it.
 
@@ -31,13 +42,14 @@ def write_record(name: str, question: str, packages: tuple[str, ...], **results:
     """
     record = {
         "question": question,
-        "command": f"python benchmarks/{Path(sys.argv[0]).name}",
+        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "date": date.today().isoformat(),
         "machine": {
             "processor": processor_name(),
             "cores": os.cpu_count(),
             "system": f"{platform.system()} {platform.machine()}",
             "load_average": round(os.getloadavg()[0], 1),
+            **gpu(),
         },
         "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
         **results,

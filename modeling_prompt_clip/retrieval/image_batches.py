@@ -116,10 +116,13 @@ def image_batches(
         pin_memory=pin_memory,
         generator=torch.Generator(),  # the loader draws a seed for its workers, by default from the global generator
     )
-    for batch in loader:
-        if isinstance(batch, str):
-            raise OSError(batch)
-        yield batch
+    try:
+        for batch in loader:
+            if isinstance(batch, str):
+                raise OSError(batch)
+            yield batch
+    finally:
+        del loader  # gh-118272: Python 3.12 keeps all variables, workers too, of a closed generator without a handler
 
 
 class _ResizedRows(Dataset):

@@ -16,8 +16,8 @@ from trainers.tracking import read_metrics
 
 
 def tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Copies of all parameters and buffers that are saved."""
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    """Copies, on the CPU, of all parameters and buffers that are saved."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 @pytest.fixture(scope="module")
