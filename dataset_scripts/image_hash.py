@@ -23,10 +23,9 @@ import numpy as np
 from datasets.utils import tqdm
 from PIL import Image
 
-from dataset_scripts import fingerprint, image_signature
-from dataset_scripts.common import images as image_files
+from dataset_scripts.cache_key import HASH_RULES
 from dataset_scripts.common.images import DECODING_ERRORS, ImageError, decode_image, open_image, read_image_file
-from dataset_scripts.image_signature import SIGNATURE_SHAPE, bar_widths, is_distinctive
+from dataset_scripts.image_signature import SIGNATURE_SHAPE, bar_widths, image_signature, is_distinctive
 from dataset_scripts.images import check_images_inside
 
 __all__ = ["HASH_BITS", "ImagePrints", "hash_dataset", "hash_files", "perceptual_hash"]
@@ -185,7 +184,7 @@ def _hash_sources(sources: Sequence[str | os.PathLike[str] | bytes]) -> ImagePri
         except ImageError:
             continue
         prints.hashes[row] = perceptual_hash(grey)
-        prints.signatures[row] = image_signature.image_signature(grey)
+        prints.signatures[row] = image_signature(grey)
         prints.readable[row] = True
     return prints
 
@@ -216,8 +215,7 @@ def _hash_batch(batch: dict[str, list]) -> dict[str, list]:
 
 def _cache_key(images: datasets.Dataset) -> str:
     """Names what the hashes of a data set follow from, 32 hexadecimal digits."""
-    code = fingerprint.hash_files([__file__, image_signature.__file__, image_files.__file__])
-    digest = hashlib.sha256(f"{images._fingerprint} {code} {version('pillow')}".encode())
+    digest = hashlib.sha256(f"{images._fingerprint} {HASH_RULES} {version('pillow')}".encode())
     for path in _image_paths(images):
         try:
             status = os.stat(path)

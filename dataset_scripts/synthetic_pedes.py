@@ -10,7 +10,7 @@ from pathlib import Path
 import datasets
 from PIL import Image
 
-from dataset_scripts.fingerprint import hash_files, python_sources
+from dataset_scripts.cache_key import RENDERER_RULES
 from dataset_scripts.person_search import PersonSearchTable
 from dataset_scripts.synthetic import render_person
 
@@ -100,11 +100,10 @@ class SyntheticPedes(PersonSearchTable):
             )
         # Options left out are written out: the key must not depend on whether a default was given or meant.
         filled_in = SyntheticPedesConfig(**options)
-        sources = [source for room in (".", "common", "synthetic") for source in python_sources(room)]
         super().__init__(
             cache_dir=data_dir if cache_dir is None else cache_dir,
             # Pillow draws and numpy throws the dice: another version of either may give other pixels.
-            hash=hash_files(sources, version("pillow"), version("numpy")),
+            hash=f"rules_{RENDERER_RULES}-pillow_{version('pillow')}-numpy_{version('numpy')}",
             **{option: getattr(filled_in, option) for option in self.option_names},
         )
 
