@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dataset_scripts.common.suggest import did_you_mean
 from dataset_scripts.formats import FORMATS, detect_format
-from dataset_scripts.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict

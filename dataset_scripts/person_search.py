@@ -20,6 +20,7 @@ from datasets.utils import tqdm
 from dataset_scripts.cache_key import ROW_RULES, hash_files
 from dataset_scripts.captions import clean_caption
 from dataset_scripts.carving import SplitDraw, carve_splits, check_split_rule, write_draw
+from dataset_scripts.common.suggest import did_you_mean
 from dataset_scripts.formats import AnnotationFormat, get_format
 from dataset_scripts.images import (
     ImageFolder,
@@ -31,7 +32,6 @@ from dataset_scripts.images import (
 )
 from dataset_scripts.records import PersonSearchRecord, check_identities, merge_rows
 from dataset_scripts.skipped import write_skipped
-from dataset_scripts.suggest import did_you_mean
 
 __all__ = [
     "PERSON_SEARCH_FEATURES",

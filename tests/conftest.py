@@ -201,6 +201,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hub_process: "HubHandle
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", hub_process.token)
     monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))
-    monkeypatch.setattr("dataset_scripts.hub_push.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("dataset_scripts.common.hub.PAUSES", (0.0, 0.0))
     yield hub_process
     close_session()

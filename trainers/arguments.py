@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dataset_scripts.carving import SPLIT_RULES
-from dataset_scripts.hub_push import check_repo_id
+from dataset_scripts.common.hub import check_repo_id
 from trainers.argument_ranges import check_ranges
 from trainers.argument_values import parse_json_dict, parse_numbers, parse_objectives
 from trainers.objectives.combined import first_temperatures

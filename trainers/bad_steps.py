@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from dataset_scripts.common.files import write_json
-from trainers.checks import check_integer
+from dataset_scripts.common.numbers import check_integer
 from trainers.distributed import gather_ids, process_index
 
 logger = logging.getLogger(__name__)

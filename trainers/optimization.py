@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from trainers.checks import check_integer, check_number
+from dataset_scripts.common.numbers import check_integer, check_number
 
 _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 _FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainers.checks import check_integer
+from dataset_scripts.common.numbers import check_integer
 
 WINDOW = 50  # batches whose rows are sorted together by length
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trainers.checks import check_integer
+from dataset_scripts.common.numbers import check_integer
 
 __all__ = ["TEXT_AUGMENTATIONS", "TextAugmentation", "caption_random", "mask_token_id"]
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from dataset_scripts.common.files import without_non_finite, write_atomically
-from trainers.checks import check_integer
+from dataset_scripts.common.numbers import check_integer
 from trainers.curves import plot_curves
 from trainers.run_files import is_number, parsed_json
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from dataset_scripts.common.images import to_rgb
-from trainers.checks import check_integer, check_number
+from dataset_scripts.common.numbers import check_integer, check_number
 
 _PAD_HEIGHT = 384  # the image height at which `pad` is given
 _ERASE_ASPECTS = (

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration, set_seed
 from peft import PeftModel
 
-from dataset_scripts.hub_push import PushedRepository
+from dataset_scripts.common.hub import PushedRepository
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.cli import main as prompt_clip
 from modeling_prompt_clip.retrieval import Interval, RetrievalMetrics, bootstrap_intervals

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainers.checks import check_number
+from dataset_scripts.common.numbers import check_number
 
 
 class WeightAverage:

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from dataset_scripts.suggest import did_you_mean
+from dataset_scripts.common.suggest import did_you_mean
 
 __all__ = ["VERBS", "main"]
 

@@ -5,8 +5,8 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
+from dataset_scripts.common.suggest import did_you_mean
 from dataset_scripts.formats.base import AnnotationFormat, SplitCounts
-from dataset_scripts.suggest import did_you_mean
 
 __all__ = ["FORMATS", "AnnotationFormat", "SplitCounts", "detect_format", "get_format"]
 

@@ -9,7 +9,7 @@ from datasets.exceptions import DatasetsError
 from datasets.packaged_modules.parquet.parquet import Parquet
 from huggingface_hub import HfApi, is_offline_mode
 
-from dataset_scripts.hub_errors import hub_errors_in_words
+from dataset_scripts.common.hub_errors import hub_errors_in_words
 from dataset_scripts.parquet.builder import PersonSearchParquet
 from dataset_scripts.parquet.columns import Rows, Splits, with_features
 from dataset_scripts.parquet.rows import check_annotation, loaded_rows

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from datasets.data_files import DataFilesDict, DataFilesList
 from datasets.exceptions import DatasetsError
 
+from dataset_scripts.common.suggest import did_you_mean
 from dataset_scripts.parquet.builder import PersonSearchParquet
 from dataset_scripts.parquet.columns import Rows, Splits, check_schema, with_features
 from dataset_scripts.parquet.manifest import MANIFEST, Manifest
@@ -17,7 +18,6 @@ from dataset_scripts.parquet.rows import check_annotation, shard_rows
 from dataset_scripts.parquet.shard_names import named_shards
 from dataset_scripts.parquet.shards import check_file
 from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
-from dataset_scripts.suggest import did_you_mean
 
 __all__ = ["checked_shards", "is_parquet_folder", "load_parquet"]
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from trainers.checks import check_number
+from dataset_scripts.common.numbers import check_number
 from trainers.objectives.pairs import check_pairs, similarities
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers.checks import check_number
+from dataset_scripts.common.numbers import check_number
 from trainers.objectives.citc import citc_loss
 from trainers.objectives.identity import IdentityHead, id_loss
 from trainers.objectives.itc import itc_loss

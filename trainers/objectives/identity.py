@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from trainers.checks import check_integer, check_number
+from dataset_scripts.common.numbers import check_integer, check_number
 from trainers.objectives.pairs import check_ids, loss_dtype
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainers.checks import check_integer, check_number
+from dataset_scripts.common.numbers import check_integer, check_number
 from trainers.text_augmentation import caption_random, mask_token_id
 
 _STREAM = 100  # of random numbers; the augmentations of captions take the small ones

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from trainers.checks import check_integer
+from dataset_scripts.common.numbers import check_integer
 from trainers.objectives.pairs import loss_dtype
 
 IGNORED = -100

@@ -7,7 +7,7 @@ autocast, because a similarity divided by a temperature of 0.02 loses three bits
 import torch
 from torch import Tensor
 
-from trainers.checks import check_number
+from dataset_scripts.common.numbers import check_number
 
 
 def check_pairs(image_embeds: Tensor, text_embeds: Tensor, person_ids: Tensor | None = None) -> None:

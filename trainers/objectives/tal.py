@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from trainers.checks import check_number
+from dataset_scripts.common.numbers import check_number
 from trainers.objectives.pairs import check_pairs, check_temperature, same_id, similarities
 
 

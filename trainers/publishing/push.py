@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dataset_scripts.common.files import scratch_folder
-from dataset_scripts.hub_push import PushedRepository, check_repo_id, push_folder
+from dataset_scripts.common.hub import PushedRepository, check_repo_id, push_folder
 from trainers.publishing.content import write_content
 
 REPLACED = ["*.safetensors", "*.py", "*.json", "plots/*"]  # what an earlier push may have left

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-from dataset_scripts.hub_push import open_repository, push_folder
+from dataset_scripts.common.hub import open_repository, push_folder
 from modeling_prompt_clip.hub import add_remote_code
 from trainers.arguments import TwoStageTrainingArguments
 from trainers.given import nobody_has

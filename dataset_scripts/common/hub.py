@@ -11,7 +11,7 @@ from huggingface_hub import CommitInfo, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import validate_repo_id
 
-from dataset_scripts.hub_errors import hub_errors_in_words
+from dataset_scripts.common.hub_errors import hub_errors_in_words
 
 __all__ = ["PushedRepository", "check_repo_id", "open_repository", "push_folder"]
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from trainers.checks import check_integer, check_number
+from dataset_scripts.common.numbers import check_integer, check_number
 
 
 @pytest.mark.parametrize(
