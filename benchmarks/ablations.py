@@ -19,11 +19,11 @@ import torch
 from dataset_scripts import load_person_search
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from record import RESULTS, write_record
-from trainers.arguments import TwoStageTrainingArguments
-from trainers.base_model import load_base, new_prompt_config, prompted_model
-from trainers.demo import RECIPE, faster_precision, leave_a_core_to_the_loader
-from trainers.recipes import read_recipe
-from trainers.tracking import read_metrics
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.commands.demo import RECIPE, faster_precision, leave_a_core_to_the_loader
+from trainers.configs.recipes import read_recipe
+from trainers.run_folder.metrics_log import read_metrics
+from trainers.stages.starting_model import load_base, new_prompt_config, prompted_model
 from trainers.two_stage import TwoStageTrainer
 
 EARLY = 50  # steps of stage one after which a first look is taken

@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 from record import write_record
-from trainers.batches import EpochOrder, by_identity, by_length, shuffled
+from trainers.data.batches import EpochOrder, by_identity, by_length, shuffled
 
 PERSONS, BATCH_SIZE, NUM_INSTANCES, CONTEXT = 11_003, 64, 4, 77
 

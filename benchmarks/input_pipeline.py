@@ -26,8 +26,8 @@ from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.loading import STAND_IN, resolve_model_path
 from modeling_prompt_clip.retrieval.image_batches import ImagePreparation, image_batches
 from record import write_record
-from trainers.data import CaptionPairs, PairCollator, pair_loader
-from trainers.transforms import TrainingTransform, sample_generator
+from trainers.data.pairs import CaptionPairs, PairCollator, pair_loader
+from trainers.transforms.images import TrainingTransform, sample_generator
 
 SIZE = (384, 128)
 IMAGES, BATCH_SIZE = 256, 64

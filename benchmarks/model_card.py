@@ -22,12 +22,12 @@ from modeling_prompt_clip.hub.model_card import render_model_card, with_front_ma
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import QueryValues, TextToImageEvaluator, bootstrap_intervals, compare_models
 from record import RESULTS, write_record
-from trainers.arguments import TwoStageTrainingArguments
-from trainers.card_results import METRICS, figure, protocol
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.publishing.card_results import METRICS, figure, protocol
 from trainers.publishing.content import without_places
 from trainers.publishing.hub_card import eval_results, front_matter
-from trainers.run_card import run_facts
-from trainers.run_folder import RunFolder
+from trainers.publishing.run_card import run_facts
+from trainers.run_folder.folder import RunFolder
 
 CARD = Path(__file__).parents[1] / "model_card.md"
 DEMO = RESULTS / "demo"

@@ -27,8 +27,8 @@ from modeling_prompt_clip.activations import SLOPE, QuickGELU
 from record import write_record
 from reference_step import CONTEXT
 from step_cases import batches_of, our_loop
-from trainers.layer_modes import layer_modes
-from trainers.stage import StageLoop
+from trainers.stages.layer_modes import layer_modes
+from trainers.stages.loop import StageLoop
 
 AS_IT_IS = "as it is"
 Toggle = Callable[[StageLoop], AbstractContextManager[object]]

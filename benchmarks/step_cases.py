@@ -19,12 +19,12 @@ from train_step import Case, Settings, is_ours
 
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPConfig, PromptCLIPModel
 from reference_step import CONTEXT, ReferenceClip, ReferenceStep
-from trainers.arguments import TwoStageTrainingArguments
-from trainers.data import PairCollator
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.configs.recipes import read_recipe
+from trainers.data.pairs import PairCollator
 from trainers.objectives import CombinedObjective
-from trainers.recipes import read_recipe
-from trainers.stage import StageLoop
-from trainers.stage_module import StageModule
+from trainers.stages.loop import StageLoop
+from trainers.stages.module import StageModule
 
 PROMPTS = 4
 PERSONS = 11_003  # of CUHK-PEDES's training split: the width of the identity classifier

@@ -12,8 +12,8 @@ import torch
 
 from dataset_scripts import load_person_search
 from record import write_record
-from trainers.demo import RECIPE, compare, faster_precision, leave_a_core_to_the_loader
-from trainers.recipes import read_recipe
+from trainers.commands.demo import RECIPE, compare, faster_precision, leave_a_core_to_the_loader
+from trainers.configs.recipes import read_recipe
 
 METRICS = ("R@1", "R@5", "R@10", "mAP", "mINP")
 

@@ -27,13 +27,15 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "demo": Verb("trainers.demo:main", "the whole job on a synthetic set: train both stages, compare, search"),
-    "train": Verb("trainers.train:main", "train by a recipe: prompts alone, then CLIP with the prompts fixed"),
-    "evaluate": Verb("trainers.evaluate:main", "R@1, R@5, R@10, mAP and mINP of a model on a data set"),
+    "demo": Verb("trainers.commands.demo:main", "the whole job on a synthetic set: train, compare, search"),
+    "train": Verb(
+        "trainers.commands.train:main", "train by a recipe: first prompts, then CLIP with the prompts fixed"
+    ),
+    "evaluate": Verb("trainers.commands.evaluate:main", "R@1, R@5, R@10, mAP and mINP of a model on a data set"),
     "search": Verb("modeling_prompt_clip.commands.search:main", "find the images of a folder that fit a sentence"),
     "convert": Verb("modeling_prompt_clip.commands.convert:main", "make a model of a checkpoint of CLIP or IRRA"),
     "export": Verb("modeling_prompt_clip.commands.export:main", "write both towers as ONNX, checked against torch"),
-    "push": Verb("trainers.push:main", "publish a run on the Hub: weights, code, card and figures"),
+    "push": Verb("trainers.commands.push:main", "publish a run on the Hub: weights, code, card and figures"),
     "data": Verb("dataset_scripts.commands.data:main", "check a data set, convert it to Parquet, push it to the Hub"),
 }
 

@@ -28,6 +28,20 @@ FLAT = [
     "configuration_clip_prompt",
     "prompt_tuning",
 ]
+# a room imports itself and the rooms before it
+ROOMS_OF_TRAINERS = [
+    "transforms",
+    "objectives",
+    "arguments",
+    "data",
+    "distributed",
+    "run_folder",
+    "configs",
+    "publishing",
+    "stages",
+    "two_stage",
+    "commands",
+]
 HEAVY = ["datasets", "evaluate", "matplotlib", "lancedb", "gradio"]
 
 
@@ -88,6 +102,19 @@ def test_flat_files_import_only_the_flat_files_before_them(name: str):
     assert all(level <= 1 for level, _ in imports)
     assert {module for level, module in imports if level == 1} <= set(FLAT[: FLAT.index(name)])
     assert not any(module.split(".")[0] in ROOMS for level, module in imports if level == 0)
+
+
+def test_rooms_of_the_trainers_import_only_the_rooms_before_them():
+    folder = ROOT / "trainers"
+    shims = {"launch.py"}  # the name that `python -m` knows
+    entries = {path for path in folder.iterdir() if not path.name.startswith("__") and path.name != "py.typed"}
+    assert {path.name.removesuffix(".py") for path in entries if path.name not in shims} == set(ROOMS_OF_TRAINERS)
+    for place, room in enumerate(ROOMS_OF_TRAINERS):
+        files = (folder / room).rglob("*.py") if (folder / room).is_dir() else [folder / f"{room}.py"]
+        allowed = [f"trainers.{name}" for name in ROOMS_OF_TRAINERS[: place + 1]]
+        for path in files:
+            for _, name in imported_names(path):
+                assert not is_of(name, "trainers") or any(is_of(name, each) for each in allowed), f"{path}: {name}"
 
 
 def test_other_files_import_absolutely():

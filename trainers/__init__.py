@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainers.arguments import TwoStageTrainingArguments
+    from trainers.arguments.settings import TwoStageTrainingArguments
     from trainers.two_stage import TwoStageTrainer
 
 __all__ = ["TwoStageTrainer", "TwoStageTrainingArguments"]
@@ -16,7 +16,7 @@ def __getattr__(name: str) -> Any:
 
         return TwoStageTrainer
     if name == "TwoStageTrainingArguments":
-        from trainers.arguments import TwoStageTrainingArguments
+        from trainers.arguments.settings import TwoStageTrainingArguments
 
         return TwoStageTrainingArguments
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,34 +22,34 @@ from dataset_scripts.common.hub import PushedRepository
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.cli import main as prompt_clip
 from modeling_prompt_clip.retrieval import Interval, RetrievalMetrics, bootstrap_intervals
-from modeling_prompt_clip.retrieval.report import dataset_sheet, ranked_strips
-from trainers.arguments import TwoStageTrainingArguments
-from trainers.base_model import load_base, merged_adapter, new_prompt_config, prompted_model
-from trainers.checkpoint_store import Checkpoint, CheckpointStore
-from trainers.checkpointing import StageCheckpoints, load_adapter_weights, load_model_weights, save_adapter
-from trainers.data import pair_loader
-from trainers.data_fingerprint import data_fingerprint
-from trainers.distributed import from_main_process
-from trainers.evaluated_data import check_earlier_runs
-from trainers.given import settled
-from trainers.launch_check import check_launch, check_sharding
-from trainers.layer_modes import check_compiler
-from trainers.lora import lora_model
-from trainers.preemption import Preempted, StopRequest
+from modeling_prompt_clip.retrieval.report import ranked_strips
+from trainers.arguments.resolved import settled
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.data.fingerprint import data_fingerprint
+from trainers.data.pairs import pair_loader
+from trainers.data.split_facts import evaluation_facts
+from trainers.data.splits import prepare_splits, split_evaluator
+from trainers.data.training_pairs import training_pairs
+from trainers.distributed.gather import from_main_process
+from trainers.distributed.launch_check import check_launch, check_sharding
+from trainers.distributed.preemption import Preempted, StopRequest
+from trainers.distributed.sharding import is_cut, model_to_train, weights_kind
 from trainers.publishing import HubUploads, push_run
-from trainers.resume_point import resume_point
-from trainers.run_card import write_run_card
-from trainers.run_folder import RunFolder, result_rows
-from trainers.run_lock import check_unused, only_writer
-from trainers.run_weights import RunWeights
-from trainers.sharding import is_cut, model_to_train, weights_kind
-from trainers.split_facts import evaluation_facts
-from trainers.splits import prepare_splits, split_evaluator
-from trainers.stage import StageLoop, StageResult
-from trainers.stage_module import StageModule, new_objective
-from trainers.streaming import first_rows
-from trainers.tracking import MetricsLog
-from trainers.training_pairs import training_pairs
+from trainers.publishing.run_card import write_run_card
+from trainers.run_folder.checkpoint_store import Checkpoint, CheckpointStore
+from trainers.run_folder.evaluated_data import check_earlier_runs
+from trainers.run_folder.folder import RunFolder
+from trainers.run_folder.lock import check_unused, only_writer
+from trainers.run_folder.metrics_log import MetricsLog
+from trainers.run_folder.results import StageResult, result_rows
+from trainers.run_folder.resume_point import resume_point
+from trainers.stages.best_weights import RunWeights
+from trainers.stages.checkpoints import StageCheckpoints, load_adapter_weights, load_model_weights, save_adapter
+from trainers.stages.layer_modes import check_compiler
+from trainers.stages.loop import StageLoop
+from trainers.stages.lora import lora_model
+from trainers.stages.module import StageModule, new_objective
+from trainers.stages.starting_model import load_base, merged_adapter, new_prompt_config, prompted_model
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +211,8 @@ class TwoStageTrainer:
             elif finished:
                 self.log.truncate_after(list(finished)[-1], sys.maxsize)
             self.data.write(self.run.path)
-            self._look_at_training_set()
+            picture = self.data.draw_training_set(self.run.plots, self.args.seed)
+            logger.info("%d caption-image pairs to train on; a look at them: %s", len(self.pairs), picture)
         where = f"step {self.checkpoint.step} of stage {self.checkpoint.stage}" if self.checkpoint else "a new stage"
         if self.goes_on:
             logger.info("going on with the run in %s, from %s", self.run.path, where)
@@ -222,14 +223,6 @@ class TwoStageTrainer:
         """What is done and where to go on; work of the first process, which alone looks at the data's fingerprint."""
         self.fingerprint = data_fingerprint(self.splits, self.args)
         return resume_point(self.run, self.store, self.fingerprint) if self.goes_on else ({}, None)
-
-    def _look_at_training_set(self) -> None:
-        """Draw a sheet of the training set: what is wrong with data is seen sooner than read."""
-        picture = self.run.plots / "training_set.png"
-        train = self.splits["train"]
-        shown = train if isinstance(train, datasets.Dataset) else first_rows(train, 256)
-        dataset_sheet(shown, seed=self.args.seed).save(picture)
-        logger.info("%d caption-image pairs to train on; a look at them: %s", len(self.pairs), picture)
 
     def _stop_between(self, where: str) -> None:
         """Stop the run if it was asked to; everything so far is on disk."""

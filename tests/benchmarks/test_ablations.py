@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainers.arguments import TwoStageTrainingArguments
+from trainers.arguments.settings import TwoStageTrainingArguments
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

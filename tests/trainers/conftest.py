@@ -9,7 +9,7 @@ import pytest
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from trainers.arguments import TwoStageTrainingArguments
+from trainers.arguments.settings import TwoStageTrainingArguments
 
 WORDS = ("red", "blue", "green", "grey", "black", "white", "pink", "brown")
 

@@ -12,7 +12,7 @@ from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from trainers import TwoStageTrainer
-from trainers.tracking import read_metrics
+from trainers.run_folder.metrics_log import read_metrics
 
 
 def tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -23,7 +23,7 @@ def tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, tiny_clip_folder, splits):
     """A run of both stages, with an identity head in both."""
-    from trainers.arguments import TwoStageTrainingArguments
+    from trainers.arguments.settings import TwoStageTrainingArguments
 
     args = TwoStageTrainingArguments(
         base_model=str(tiny_clip_folder),

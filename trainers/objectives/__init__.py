@@ -8,10 +8,10 @@ from trainers.objectives.citc import citc_loss
 from trainers.objectives.combined import OBJECTIVES, CombinedObjective
 from trainers.objectives.identity import IdentityHead, id_loss
 from trainers.objectives.itc import itc_loss
-from trainers.objectives.masking import CaptionMasking, MaskedCaption, mask_tokens
 from trainers.objectives.mlm import MaskedWordHead, mlm_loss
 from trainers.objectives.sdm import sdm_loss
 from trainers.objectives.tal import tal_loss
+from trainers.transforms.masking import CaptionMasking, MaskedCaption, mask_tokens
 
 __all__ = [
     "OBJECTIVES",

@@ -12,14 +12,14 @@ from dataset_scripts.common.upload_files import Selection, check_link, copy_file
 from modeling_prompt_clip.hub import add_remote_code
 from modeling_prompt_clip.hub.published_files import listed_adapter_file, listed_model_file
 from modeling_prompt_clip.loading import ADAPTER_FILE
-from trainers.arguments import TwoStageTrainingArguments
-from trainers.data_sources import base_label, sources_of, told_options
-from trainers.given import is_place, nobody_has
+from trainers.arguments.resolved import is_place, nobody_has
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.data.splits import source_label
+from trainers.publishing.card_sources import base_label, sources_of, told_options
 from trainers.publishing.hub_card import hub_card
-from trainers.run_card import CARD
-from trainers.run_files import read_arguments
-from trainers.run_folder import RunFolder
-from trainers.splits import source_label
+from trainers.publishing.run_card import CARD
+from trainers.run_folder.files import read_arguments
+from trainers.run_folder.folder import RunFolder
 
 NOT_FINISHED = "the run is not finished: go on with --resume auto"
 CURVES = ("loss.png", "learning_rate.png", "validation.png")  # the other plots show people of the data set

@@ -15,10 +15,10 @@ from modeling_prompt_clip.hub.model_card import (
     render_model_card,
     with_front_matter,
 )
-from trainers.arguments import TwoStageTrainingArguments
-from trainers.card_results import METRICS
-from trainers.data_sources import all_sources, data_sources, is_drawn, sources_of
-from trainers.run_card import run_loading, summary
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.publishing.card_results import METRICS
+from trainers.publishing.card_sources import all_sources, data_sources, is_drawn, sources_of
+from trainers.publishing.run_card import run_loading, summary
 
 
 def hub_card(

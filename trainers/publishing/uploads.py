@@ -11,12 +11,12 @@ from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_b
 
 from dataset_scripts.common.hub import open_repository, push_folder
 from modeling_prompt_clip.hub import add_remote_code
-from trainers.arguments import TwoStageTrainingArguments
-from trainers.given import nobody_has
+from trainers.arguments.resolved import nobody_has
+from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.publishing.content import copy_weights, name_base_model, without_places
 from trainers.publishing.hub_card import card_in_progress
 from trainers.publishing.push import REPLACED
-from trainers.run_folder import RunFolder
+from trainers.run_folder.folder import RunFolder
 
 FOLDER = ".upload."  # how the folders of uploads begin, in the run folder
 

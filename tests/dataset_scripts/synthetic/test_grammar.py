@@ -2,8 +2,8 @@ import random
 
 import pytest
 
+from benchmarks.stand_in.alt_text import describe_outfit, describe_parts, list_items, with_tail
 from dataset_scripts.synthetic import person_attributes, render_person, sample_attributes
-from dataset_scripts.synthetic.alt_text import describe_outfit, describe_parts, list_items, with_tail
 from dataset_scripts.synthetic.grammar import describe_pedestrian
 from dataset_scripts.synthetic.lexicon import THING_WORDS, with_article
 

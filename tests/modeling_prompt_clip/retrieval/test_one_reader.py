@@ -15,7 +15,7 @@ from dataset_scripts import captions
 from dataset_scripts.common import images as reader
 from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPProcessor, processing_prompt_clip
 from modeling_prompt_clip.retrieval import FolderSearcher, encode_captions, encode_images
-from trainers.transforms import TrainingTransform, sample_generator
+from trainers.transforms.images import TrainingTransform, sample_generator
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "search_with_onnxruntime.py"
 SIZE = (12, 30)  # width and height

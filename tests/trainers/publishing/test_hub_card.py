@@ -10,7 +10,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from published import card_snippets
-from trainers.given import GIVEN_DATA
+from trainers.arguments.resolved import GIVEN_DATA
 from trainers.publishing import push_run
 from trainers.publishing.content import without_places, write_content
 from trainers.publishing.hub_card import card_in_progress, hub_card

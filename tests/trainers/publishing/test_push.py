@@ -15,7 +15,7 @@ from modeling_prompt_clip.hub import REMOTE_FILES
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from published import metrics_elsewhere
-from trainers.arguments import TwoStageTrainingArguments
+from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.publishing import push_run
 
 REPO = "alice/tiny-people"

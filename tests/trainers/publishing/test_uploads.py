@@ -21,8 +21,8 @@ from modeling_prompt_clip.hub import REMOTE_FILES
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from trainers.publishing import uploads
-from trainers.run_folder import RunFolder
-from trainers.stage import StageLoop
+from trainers.run_folder.folder import RunFolder
+from trainers.stages.loop import StageLoop
 from trainers.two_stage import TwoStageTrainer
 
 REPO = "alice/tiny-people"

@@ -1,0 +1,105 @@
+import math
+from fractions import Fraction
+
+import pytest
+
+from trainers.arguments.parsing import parse_objectives
+from trainers.arguments.settings import TwoStageTrainingArguments
+
+
+@pytest.mark.parametrize(
+    "field, value, rule",
+    [
+        ("batch_size", 1, "at least 2"),
+        ("batch_size", "8", "must be a number"),
+        ("batch_size", True, "must be a number"),
+        ("stage_one_learning_rate", 0.0, "above 0"),
+        ("stage_two_learning_rate", math.nan, "above 0"),
+        ("adam_beta2", 1.0, "at most"),
+        ("augment_flip", 1.5, "at most 1"),
+        ("stage_two_max_steps", 0, "at least 1 step"),
+        ("text_prompt_length", -1, "at least 0"),
+        ("mixed_precision", "fp8", "one of no, bf16, fp16"),
+        ("optimizer", "sgd", "one of adamw, adam"),
+        ("prompt_init", "zeros", "one of normal, activations"),
+        ("image_size", [384], "height and width"),
+        ("image_size", [384, 0], "height and width"),
+        ("stages", ["two", "one"], "'one two', 'one' or 'two'"),
+        ("stages", ["two"], "adapter"),
+        ("adapter", "runs/x/adapter", "--stages two"),
+        ("dataset_options", "{", "JSON"),
+        ("stage_one_objectives", {"sdn": 1.0}, "sdm"),
+        ("stage_one_objectives", {"sdm": -1.0}, "0 or more"),
+        ("stage_one_objectives", {"sdm": 0.0}, "above 0"),
+        ("stage_two_objectives", "sdm=x", "must be a number"),
+        ("augment_text", {"delete": 0.1}, "takes deletion, mask"),
+        ("augment_text", "deletion=1.5", "from 0 to 1"),
+        ("augment_text", "mask", "must be a number"),
+        ("on_bad_image", "ignore", "one of error, skip"),
+        ("on_leak", "skip", "one of error, drop, allow"),
+        ("also_train_on", "icfg_pedes=D", "must be a list"),
+        ("shuffle_buffer", 0, "at least 1"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name_with_the_rule(field, value, rule):
+    with pytest.raises(ValueError, match=field) as error:
+        TwoStageTrainingArguments(**{field: value})
+    assert rule in str(error.value)
+
+
+def test_no_prompts_at_all_are_refused_unless_direct():
+    with pytest.raises(ValueError, match="set direct"):
+        TwoStageTrainingArguments(text_prompt_length=0, vision_prompt_length=0)
+    args = TwoStageTrainingArguments(text_prompt_length=0, vision_prompt_length=0, direct=True)
+    assert args.stages == ["two"]
+
+
+def test_direct_and_an_adapter_contradict():
+    with pytest.raises(ValueError, match="direct is set and so is adapter"):
+        TwoStageTrainingArguments(direct=True, adapter="runs/x/adapter")
+
+
+@pytest.mark.parametrize("value", ["sdm=1,id=0.5", "sdm, id=.5", '{"sdm": 1, "id": 0.5}', {"sdm": 1, "id": 0.5}])
+def test_objectives_are_read_in_every_form(value):
+    assert parse_objectives("stage_one_objectives", value) == {"sdm": 1.0, "id": 0.5}
+
+
+@pytest.mark.parametrize("value", ["deletion=0.05,mask=0.1", '{"deletion": 0.05, "mask": 0.1}'])
+def test_text_augmentations_are_read_in_every_form(value):
+    assert TwoStageTrainingArguments(augment_text=value).augment_text == {"deletion": 0.05, "mask": 0.1}
+    assert TwoStageTrainingArguments(augment_text="").augment_text == {}
+
+
+def test_a_stream_cannot_be_joined():
+    with pytest.raises(ValueError, match="streaming is set and so is also_train_on.*leave streaming out"):
+        TwoStageTrainingArguments(dataset="parquet", streaming=True, also_train_on=["synthetic_pedes"])
+
+
+@pytest.mark.parametrize("sampling", ["identity", "length"])
+def test_a_stream_can_only_be_shuffled(sampling):
+    with pytest.raises(ValueError, match=f"streaming is set and sampling is '{sampling}'.* leave one out"):
+        TwoStageTrainingArguments(dataset="parquet", streaming=True, sampling=sampling)
+
+
+@pytest.mark.parametrize(
+    "epochs, max_steps, per_epoch, steps",
+    [
+        (2.0, -1, 10, 20),
+        (0.25, -1, 10, 3),
+        (0.07, -1, 100, 7),
+        (2.0, 7, 10, 7),
+        (0.01, -1, 5, 1),
+        (3, -1, Fraction(24, 10), 8),
+        (5.0, -1, Fraction(24, 10), 12),
+        (1e-05, -1, Fraction(100_000), 1),
+    ],
+)
+def test_steps_of_a_stage(epochs, max_steps, per_epoch, steps):
+    args = TwoStageTrainingArguments(stage_one_epochs=epochs, stage_one_max_steps=max_steps)
+    assert args.stage("one").total_steps(per_epoch) == steps
+
+
+def test_each_stage_has_its_own_settings():
+    args = TwoStageTrainingArguments(stage_one_learning_rate=1e-2, stage_two_learning_rate=1e-4)
+    assert args.stage("one").learning_rate == 1e-2
+    assert args.stage("two").learning_rate == 1e-4

@@ -1,0 +1,32 @@
+import pytest
+import torch
+from peft import get_peft_model
+from safetensors.torch import load_file, save_file
+
+from modeling_prompt_clip import PromptCLIPModel
+from prompting import strong
+from trainers.stages.checkpoints import load_adapter_weights, save_adapter
+from trainers.stages.lora import lora_model
+
+
+@pytest.mark.parametrize(
+    "adapted",
+    [
+        lambda model: get_peft_model(model, strong()),
+        lambda model: get_peft_model(model, strong(3, 3, coupled_prompts=True)),
+        lambda model: lora_model(model, rank=2, alpha=4.0),
+    ],
+    ids=["prompts", "coupled prompts", "low-rank updates"],
+)
+def test_adapters_come_back_and_others_are_refused(adapted, tiny_folder, tmp_path):
+    model, other = (adapted(PromptCLIPModel.from_pretrained(tiny_folder)) for _ in range(2))
+    save_adapter(model, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    assert any(not torch.equal(*pair) for pair in zip(model.parameters(), other.parameters(), strict=True))
+    load_adapter_weights(other, tmp_path)
+    assert all(torch.equal(*pair) for pair in zip(model.parameters(), other.parameters(), strict=True))
+    weights = load_file(tmp_path / "adapter_model.safetensors")
+    for wrong in (dict(list(weights.items())[1:]), weights | {"base_model.model.odd": torch.zeros(1)}):
+        save_file(wrong, tmp_path / "adapter_model.safetensors")
+        with pytest.raises(ValueError, match=r"adapter_model.safetensors of .* (lacks|holds, .* own,) 1 tensors"):
+            load_adapter_weights(other, tmp_path)

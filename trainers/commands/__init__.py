@@ -1,0 +1,1 @@
+"""What `prompt-clip` runs: train, evaluate, demo, push."""

@@ -1,0 +1,238 @@
+"""`prompt-clip evaluate MODEL --data DIR_OR_NAME`: a model's retrieval metrics on one split, in both directions."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets.utils import tqdm
+
+from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search
+from dataset_scripts.common.files import write_json
+from dataset_scripts.images import check_images_inside
+from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
+from modeling_prompt_clip.loading import STAND_IN, load_model
+from modeling_prompt_clip.retrieval import (
+    PROTOCOL,
+    RERANKINGS,
+    EncodedSplit,
+    OpenSetRates,
+    TextToImageEvaluator,
+    calibrate_threshold,
+    compare_models,
+    open_set_rates,
+    open_set_scores,
+)
+from trainers.arguments.parsing import parse_json_dict
+from trainers.commands.evaluation_pages import draw_pages
+from trainers.commands.evaluation_report import TEXT_TO_IMAGE, Evaluation, Reranked, grouped_metrics
+from trainers.data.split_facts import SplitFacts, size_text, split_facts
+from trainers.data.splits import source_label
+from trainers.run_folder.evaluated_data import EvaluatedData, evaluated_data
+from trainers.run_folder.files import read_results
+from trainers.run_folder.lock import check_unused, only_writer
+from trainers.run_folder.settings import settings_of_model
+
+__all__ = ["main"]
+
+RESULTS = "results.json"
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Evaluates a model; the test split is used only where it is asked for by name.
+
+    With `--output FOLDER` it also draws pages there and adds its rows to `results.json`.
+
+    Raises:
+        ValueError, OSError: the model, the data set or an existing `results.json` cannot be used.
+    """
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.data is None and (args.data_dir or settings_of_model(args.model) is None):
+        parser.error("--data is needed: MODEL is no run, whose data set could be taken")
+    if args.output:
+        check_unused(args.output)
+        _earlier_rows(args.output)
+    options = parse_json_dict("dataset_options", args.dataset_options)
+    models = [name for name in (args.model, args.compare) if name]
+    data = evaluated_data(models, args.data, args.data_dir, options)
+    dataset = _load_split(data, args.split)
+    facts = split_facts(dataset, args.split, data.options)
+    _warn_of_unknown(models, facts)
+    evaluator, encoded = _encode(args, args.model, dataset)
+    evaluation = Evaluation(
+        args.model,
+        args.data or source_label(data.name, data.data_dir),
+        args.split,
+        evaluator.processor.image_size,
+        PROTOCOL.replace("pessimistically", f"{args.ties}ally" if args.ties != "expected" else "in expectation"),
+        facts,
+        evaluator.query_values(encoded, args.ties),
+    )
+    if args.by:
+        evaluation.groups = grouped_metrics(evaluation.values[TEXT_TO_IMAGE], encoded, dataset, args.by)
+    if args.false_alarm_rate is not None:
+        evaluation.open_set = _open_set(args, data, encoded)
+    for name in tqdm(args.rerank, desc="re-ranking", delay=2):
+        rerank = RERANKINGS[name]()
+        values = evaluator.query_values(encoded, args.ties, rerank)
+        evaluation.reranked[name] = Reranked(asdict(rerank), values)
+    if args.compare:
+        other, other_encoded, own_size = _encode_at(args, args.compare, dataset, evaluator.processor.image_size)
+        evaluation.compared_with, evaluation.compared_size = args.compare, own_size
+        for direction, values in other.query_values(other_encoded, args.ties).items():
+            evaluation.comparisons[direction] = compare_models(values, evaluation.values[direction])
+    sys.stdout.write(json.dumps(evaluation.rows(), indent=2) + "\n" if args.json else evaluation.text())
+    if args.output:
+        with only_writer(args.output, wait=60):
+            write_json(args.output / RESULTS, [*_earlier_rows(args.output), *evaluation.rows()])
+            threshold = evaluation.open_set.threshold if evaluation.open_set else None
+            draw_pages(
+                encoded, evaluation.values[TEXT_TO_IMAGE], dataset, args.output, threshold, evaluation.headline()
+            )
+        logger.info("wrote %s and pages to look at to %s", RESULTS, args.output)
+    return 0
+
+
+def _load_split(data: EvaluatedData, split: str) -> datasets.Dataset:
+    rows = load_person_search(data.name, data_dir=data.data_dir, split=split, **data.options)
+    check_images_inside(rows)
+    return rows
+
+
+def _warn_of_unknown(models: Sequence[str], facts: SplitFacts) -> None:
+    """Say it where nobody can tell whether a model was trained on persons of a split that was drawn."""
+    unknown = [name for name in models if facts.drawn and name != STAND_IN and settings_of_model(name) is None]
+    for name in unknown:
+        logger.warning(
+            "%s has no config.yaml of a run beside it: nobody can tell whether it was trained on persons of this "
+            "split, which was drawn by %s",
+            name,
+            facts.drawn,
+        )
+
+
+def _encode(
+    args: argparse.Namespace, name: str, dataset: datasets.Dataset
+) -> tuple[TextToImageEvaluator, EncodedSplit]:
+    """A model's evaluator on a split, and the split as it sees it."""
+    image_size = tuple(args.image_size) if args.image_size else None
+    model, processor = load_model(name, image_size=image_size, device=args.device)
+    evaluator = TextToImageEvaluator(dataset, processor, batch_size=args.batch_size, num_workers=args.num_workers)
+    return evaluator, evaluator.encode(model)
+
+
+def _encode_at(
+    args: argparse.Namespace, name: str, dataset: datasets.Dataset, image_size: tuple[int, int]
+) -> tuple[TextToImageEvaluator, EncodedSplit, tuple[int, int]]:
+    """As `_encode`, at the image size of the model that this one is compared with; and the size of its own."""
+    model, processor = load_model(name, device=args.device)
+    own_size = processor.image_size
+    if own_size != image_size:
+        logger.info(
+            "%s is evaluated at %s, as the first model; its own size is %s",
+            name,
+            *map(size_text, (image_size, own_size)),
+        )
+        model, processor = load_model(name, image_size=image_size, device=args.device)
+    evaluator = TextToImageEvaluator(dataset, processor, batch_size=args.batch_size, num_workers=args.num_workers)
+    return evaluator, evaluator.encode(model), own_size
+
+
+def _open_set(args: argparse.Namespace, data: EvaluatedData, encoded: EncodedSplit) -> OpenSetRates:
+    """Calibrate a threshold on validation and see how it does on the encoded split."""
+    validation = encoded
+    if args.split != "validation":
+        validation = _encode(args, args.model, _load_split(data, "validation"))[1]
+    sides = [
+        open_set_scores(split.text_embeds, split.image_embeds, split.text_person_ids, split.image_person_ids)
+        for split in (validation, encoded)
+    ]
+    return open_set_rates(sides[1], calibrate_threshold(sides[0], args.false_alarm_rate))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prompt-clip evaluate",
+        description="R@1, R@5, R@10, mAP and mINP of a model on one split of a data set, in both directions.",
+    )
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--data",
+        metavar="DIR_OR_NAME",
+        help="by default the set of the run; a folder, whose format is found out, USER/NAME on the Hub, or, with "
+        f"--data_dir, one of {', '.join(PERSON_SEARCH_DATASETS)}",
+    )
+    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="folder of the data set that --data names")
+    parser.add_argument(
+        "--dataset_options",
+        default={},
+        metavar="JSON",
+        help="such as '{\"validation_share\": 0.1}'; by default those of the run; others are refused where they "
+        "decide who is in which split",
+    )
+    parser.add_argument(
+        "--split",
+        choices=("train", "validation", "test"),
+        default="validation",
+        help="default validation, so that choices are not made on the test split by accident",
+    )
+    parser.add_argument(
+        "--image_size",
+        type=positive_int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="pixels, where they should differ from the model's own",
+    )
+    parser.add_argument(
+        "--num_workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that prepare images while the model works (default 0; try 4 on a GPU)",
+    )
+    _add_questions(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help=f"also draw pages there, and add to {RESULTS}")
+    return parser
+
+
+def _add_questions(parser: argparse.ArgumentParser) -> None:
+    """What can be asked beside the protocol's figures."""
+    parser.add_argument(
+        "--ties",
+        choices=("pessimistic", "optimistic", "expected"),
+        default="pessimistic",
+        help="how items of one score rank (default pessimistic: wrong ones first)",
+    )
+    parser.add_argument("--by", metavar="COLUMN", help="also by a column of the data set, such as camera")
+    parser.add_argument(
+        "--compare", metavar="MODEL", help="another model on the same split: the differences, with intervals"
+    )
+    parser.add_argument(
+        "--false_alarm_rate",
+        type=float,
+        metavar="PERCENT",
+        help="also answer only above a threshold, which validation sets to this rate of answers for persons who are "
+        "not in the gallery; such as 1",
+    )
+    parser.add_argument(
+        "--rerank",
+        action="append",
+        choices=RERANKINGS,
+        default=[],
+        help="also re-rank, and report it apart, because it uses the other queries and the gallery of the split; "
+        "may be given more than once",
+    )
+
+
+def _earlier_rows(folder: Path) -> list[dict[str, Any]]:
+    """What `results.json` holds already, so that it is added to and never lost."""
+    return read_results(folder / RESULTS)

@@ -1,0 +1,35 @@
+"""`prompt-clip train --config NAME_OR_FILE`: two-stage training from the command line."""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from modeling_prompt_clip.retrieval import metrics_table
+from trainers.configs.recipes import parse_arguments
+from trainers.distributed.launch import relaunch
+from trainers.distributed.preemption import Preempted
+from trainers.two_stage import TwoStageTrainer
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the settings, train, print the test metrics.
+
+    Raises:
+        ValueError, TypeError, OSError: what is wrong with the settings, the data or the run; see [`TwoStageTrainer`].
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    relaunch(argv)  # with --launch, this process becomes the launcher
+    trainer = TwoStageTrainer(parse_arguments(argv))
+    try:
+        metrics = trainer.train()
+    except Preempted as stop:
+        logger.warning("%s", stop)
+        return 0
+    if metrics and trainer.accelerator.is_main_process:
+        sys.stdout.write(metrics_table({name.replace("_", " "): values for name, values in metrics.items()}) + "\n")
+    return 0
+
+
+__all__ = ["main"]

@@ -1,0 +1,1 @@
+"""Recipes of training, and launches for Accelerate."""

@@ -1,0 +1,147 @@
+"""`--config NAME_OR_FILE [--any_field VALUE]`: a YAML recipe gives defaults, the command line overrides them."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from transformers import HfArgumentParser
+
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.distributed.launch import LAUNCH_OPTIONS, launch_names
+
+EPILOG = """recipes that ship with the package: {recipes}
+
+examples:
+  accelerate launch -m trainers.two_stage --config cuhk_pedes --data_dir /data/CUHK-PEDES \\
+      --base_model openai/clip-vit-base-patch16
+  prompt-clip train --config synthetic_pedes --output_dir runs/first --stage_two_learning_rate 1e-4
+  prompt-clip train --config synthetic_pedes --output_dir runs/direct --direct true
+  prompt-clip train --config synthetic_pedes --output_dir runs/second --stages two --adapter runs/first/adapter
+  prompt-clip train --config rstp_reid --data_dir /data/RSTPReid --also_train_on icfg_pedes=/data/ICFG-PEDES \\
+      --on_leak drop"""
+
+
+DEFAULT_RECIPE = "synthetic_pedes"
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and leaves the examples as they are."""
+
+
+class RecipeParser(HfArgumentParser):
+    """transformers' parser of dataclass fields; an unknown option is answered with the nearest known one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, formatter_class=HelpFormatter, **kwargs)
+        for mapping in (dict, dict[str, float], dict[str, Any]):
+            self.register("type", mapping, str)  # the dataclass reads mappings from text: JSON, or sdm=1,id=0.5
+        for action in self._actions:
+            if any(option.startswith("--no_") for option in action.option_strings):
+                action.help = argparse.SUPPRESS  # the twin of a setting that is on; its help would say the opposite
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Parse, or exit with status 2 and a suggestion."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.refuse(unknown[0])
+        return parsed
+
+    def refuse(self, option: str) -> NoReturn:
+        """Exit with status 2, naming the option nearest to an unknown one."""
+        self.error(f"unknown option {option!r}{suggestion(option.lstrip('-'), field_names(), '--')}")
+
+
+def field_names() -> list[str]:
+    """Names of all settings."""
+    return [entry.name for entry in fields(TwoStageTrainingArguments)]
+
+
+def suggestion(name: str, known: Sequence[str], prefix: str = "") -> str:
+    """`"; did you mean X?"`, or an empty string where nothing is near."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes in `trainers/configs`."""
+    folder = resources.files("trainers") / "configs"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def read_recipe(name_or_file: str) -> dict[str, Any]:
+    """The settings of a recipe, by its name or as a YAML file.
+
+    Raises:
+        OSError: no such recipe and no such file.
+        ValueError: not YAML, not a mapping, or a key that is no setting.
+    """
+    if name_or_file in recipe_names():
+        text = (resources.files("trainers") / "configs" / f"{name_or_file}.yaml").read_text(encoding="utf-8")
+    elif Path(name_or_file).is_file():
+        text = Path(name_or_file).read_text(encoding="utf-8")
+    else:
+        raise OSError(
+            f"config {name_or_file!r} is neither a file nor a recipe{suggestion(name_or_file, recipe_names())} "
+            f"(recipes: {', '.join(recipe_names())})"
+        )
+    try:
+        recipe = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"config {name_or_file!r} is not valid YAML: {error}") from error
+    if not isinstance(recipe, dict):
+        raise ValueError(f"config {name_or_file!r} must be a mapping of settings, such as 'batch_size: 64'")
+    for key in recipe:
+        if key not in field_names():
+            raise ValueError(
+                f"config {name_or_file!r} has the unknown key {key!r}{suggestion(str(key), field_names())}"
+            )
+    return recipe
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> TwoStageTrainingArguments:
+    """Settings from a recipe and the command line; the latter wins.
+
+    Raises:
+        OSError, ValueError: see [`read_recipe`] and [`TwoStageTrainingArguments`]. A wrong command line exits with 2.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    recipes = ", ".join(recipe_names())
+    parser = RecipeParser(
+        TwoStageTrainingArguments,
+        prog="prompt-clip train",
+        usage="prompt-clip train [--config NAME_OR_FILE] [--any_field VALUE ...]",
+        description="Adapt a CLIP to person search in two stages.",
+        epilog=EPILOG.format(recipes=recipes),
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        default=DEFAULT_RECIPE,
+        help=f"A recipe ({recipes}) or a YAML file of settings; not read by default where --dataset is named.",
+    )
+    parser.add_argument(
+        "--launch",
+        metavar="NAME",
+        help=f"Train in several processes, as accelerate is configured by NAME ({', '.join(launch_names())}), with "
+        f"{', '.join(f'--{option}' for option in LAUNCH_OPTIONS)}; see docs/training.md.",
+    )
+    chosen = RecipeParser([], add_help=False, allow_abbrev=False)
+    chosen.add_argument("--config")
+    chosen.add_argument("--dataset")
+    named = chosen.parse_known_args(argv)[0]
+    if named.config or not named.dataset:
+        parser.set_defaults(**read_recipe(named.config or DEFAULT_RECIPE))
+    parsed = vars(parser.parse_args(argv))
+    parsed.pop("config")
+    if parsed.pop("launch"):
+        raise ValueError("launch starts processes and is no setting of theirs; give it to prompt-clip train")
+    return TwoStageTrainingArguments(**parsed)
+
+
+__all__ = ["parse_arguments", "read_recipe", "recipe_names"]

@@ -1,0 +1,1 @@
+"""Rows of a data set to batches of pairs: splits, samplers, tokens, streams."""

@@ -1,0 +1,236 @@
+"""Training pairs of a stream: read once an epoch, shuffled in windows, the same for any number of workers."""
+
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import datasets
+from datasets.utils import tqdm
+from torch.utils.data import Dataset, Sampler
+
+from dataset_scripts.captions import clean_caption
+from trainers.data.batches import check_batch_fits
+from trainers.data.pairs import PairAugmenter
+from trainers.data.samplers import shuffled_indices
+from trainers.objectives import CaptionMasking
+from trainers.transforms.captions import TextAugmentation
+from trainers.transforms.images import TrainingTransform
+
+
+class StreamedPair(NamedTuple):
+    """A caption and its image as the stream gives them, on the way to a worker.
+
+    Attributes:
+        epoch: 0 or more.
+        row: of the pair in the split, 0 or more.
+        image_row: of its image in the split, 0 or more.
+        record: `image` (`bytes` and `path`), `image_id`, `person_id`.
+        caption: the sentence.
+    """
+
+    epoch: int
+    row: int
+    image_row: int
+    record: dict[str, Any]
+    caption: str
+
+
+class StreamedPairs(Dataset):
+    """The pairs of [`CaptionPairs`], from a split that is read as it is needed and never held as a whole.
+
+    The training process reads encoded images, once for each of its epochs; workers are handed them and decode and
+    augment. Of one epoch only `shuffle_buffer` pairs are in memory: the stream is cut into windows of at most that
+    many (of equal size), and each window is permuted. Where one window holds the split, pairs and order are those of
+    [`CaptionPairs`] when it shuffles; where it does not, rows that lie far apart never meet in a batch, so the files
+    should not be sorted by what matters.
+
+    Args:
+        dataset: rows with `image`, `image_id`, `person_id`, `captions`, the same in every pass.
+        tokenizer: CLIP's tokenizer; captions are cut to its `model_max_length`, their end token kept.
+        transform: PIL image and generator -> `(3, height, width)`.
+        seed: of the augmentations and of the order.
+        shuffle_buffer: pairs, 1 or more.
+        augment_text: of the captions; `None` leaves them as they are.
+        mask_words: of the captions, for the objective `mlm`; `None` makes no masked captions.
+        clean_captions: clean them first, as the processor does.
+
+    Raises:
+        ValueError: no rows, a blank caption, or a stream that does not know its columns.
+    """
+
+    def __init__(
+        self,
+        dataset: datasets.IterableDataset,
+        tokenizer: Any,
+        transform: TrainingTransform,
+        seed: int,
+        shuffle_buffer: int,
+        augment_text: TextAugmentation | None = None,
+        mask_words: CaptionMasking | None = None,
+        clean_captions: bool = True,
+    ) -> None:
+        if dataset.features is None:
+            raise ValueError("the training stream does not know its columns; give it with features")
+        self.num_pairs, self.label_of = _survey(dataset)
+        self.window_sizes = window_sizes(self.num_pairs, shuffle_buffer)
+        self.augmenter = PairAugmenter(dataset.features["image"], transform, seed, augment_text, mask_words)
+        columns = dataset.select_columns(["image", "image_id", "person_id", "captions"])
+        self.stream = columns.cast_column("image", datasets.Image(decode=False))
+        self.tokenizer = tokenizer
+        self.clean_captions = clean_captions
+        self.seed = seed
+
+    image_names = None  # a stream is not looked up by row
+
+    @property
+    def num_identities(self) -> int:
+        """Number of persons in the split."""
+        return len(self.label_of)
+
+    def __len__(self) -> int:
+        return self.num_pairs
+
+    def __getitem__(self, pair: StreamedPair) -> dict[str, Any]:
+        """The pair, decoded and augmented.
+
+        Raises:
+            OSError: the image cannot be decoded.
+        """
+        caption = clean_caption(pair.caption) if self.clean_captions else pair.caption
+        token_ids = self.tokenizer(caption, truncation=True)["input_ids"]
+        return {
+            **self.augmenter(pair.epoch, pair.row, pair.image_row, pair.record, token_ids),
+            "person_id": pair.record["person_id"],
+            "label": self.label_of[pair.record["person_id"]],
+        }
+
+    def batches_per_epoch(self, batch_size: int, world_size: int = 1) -> Fraction:
+        """Global batches of an epoch; a batch may hold the end of one epoch and the beginning of the next.
+
+        Raises:
+            ValueError: the split has too few pairs for one.
+        """
+        check_batch_fits(self.num_pairs, batch_size, world_size)
+        return Fraction(self.num_pairs, batch_size * world_size)
+
+    def batches(
+        self, batch_size: int, num_steps: int, rank: int = 0, world_size: int = 1, done: int = 0
+    ) -> "StreamBatches":
+        """What a loader of one process asks for; see [`StreamBatches`]."""
+        return StreamBatches(self, batch_size, num_steps, rank, world_size, done)
+
+    def shuffled(self, first_epoch: int = 0) -> Iterator[StreamedPair]:
+        """All pairs, epoch after epoch without end. A pair of the next window is read for each that leaves this one,
+        so that the stream flows evenly and what is held stays the same."""
+        in_order = self._in_order(first_epoch)
+        ahead = list(itertools.islice(in_order, self.window_sizes[0]))
+        for epoch in itertools.count(first_epoch):
+            for number, size in enumerate(self.window_sizes):
+                window, ahead = ahead, []
+                next_size = self.window_sizes[(number + 1) % len(self.window_sizes)]
+                for position in shuffled_indices(size, self.seed, epoch, number):
+                    yield window[position]
+                    window[position] = None
+                    if len(ahead) < next_size:
+                        ahead.append(next(in_order))
+                ahead.extend(itertools.islice(in_order, next_size - len(ahead)))
+
+    def _in_order(self, first_epoch: int) -> Iterator[StreamedPair]:
+        """All pairs in the order of the stream, epoch after epoch without end."""
+        for epoch in itertools.count(first_epoch):
+            row = 0
+            for image_row, record in enumerate(self.stream):
+                captions = record.pop("captions")
+                for caption in captions:
+                    yield StreamedPair(epoch, row, image_row, record, caption)
+                    row += 1
+            if row != self.num_pairs:
+                raise ValueError(
+                    f"the training stream had {self.num_pairs} caption-image pairs and has {row} in epoch {epoch}; "
+                    "it must not change while a run reads it"
+                )
+
+
+class StreamBatches(Sampler):
+    """Batches of [`StreamedPair`] for a number of steps, one process's share of each global batch.
+
+    Cut as by [`StepBatches`], across the epochs' ends; every process reads the whole stream.
+
+    Args:
+        pairs: of the split.
+        batch_size: pairs of one process in one step.
+        num_steps: batches in all.
+        rank: this process.
+        world_size: number of processes.
+        done: so many of the batches are left out at the start, by a run that goes on after them; the rows of the
+            current epoch before them are read all the same.
+    """
+
+    def __init__(
+        self,
+        pairs: StreamedPairs,
+        batch_size: int,
+        num_steps: int,
+        rank: int = 0,
+        world_size: int = 1,
+        done: int = 0,
+    ) -> None:
+        self.pairs = pairs
+        self.batch_size = batch_size
+        self.num_steps = num_steps
+        self.rank = rank
+        self.world_size = world_size
+        self.done = done
+
+    def __len__(self) -> int:
+        return self.num_steps - self.done
+
+    def __iter__(self) -> Iterator[list[StreamedPair]]:
+        global_batch = self.batch_size * self.world_size
+        epoch, given = divmod(self.done * global_batch, len(self.pairs))
+        shuffled = self.pairs.shuffled(epoch)
+        deque(itertools.islice(shuffled, given), maxlen=0)
+        for _ in range(len(self)):
+            batch = list(itertools.islice(shuffled, global_batch))
+            yield batch[self.rank * self.batch_size : (self.rank + 1) * self.batch_size]
+
+
+def window_sizes(num_pairs: int, shuffle_buffer: int) -> list[int]:
+    """Sizes of the fewest windows of at most `shuffle_buffer` pairs, equal but for one pair."""
+    windows = -(-num_pairs // shuffle_buffer)
+    size, larger = divmod(num_pairs, windows)
+    return [size + 1] * larger + [size] * (windows - larger)
+
+
+def first_rows(dataset: datasets.Dataset | datasets.IterableDataset, count: int) -> datasets.Dataset:
+    """The first rows (at most `count`) of a split, in memory where it is a stream; images stay encoded."""
+    if isinstance(dataset, datasets.Dataset):
+        return dataset.select(range(min(count, len(dataset))))
+    encoded = dataset.cast_column("image", datasets.Image(decode=False))
+    rows = datasets.Dataset.from_list(list(encoded.take(count)), features=encoded.features)
+    return rows.cast_column("image", dataset.features["image"])
+
+
+def _survey(dataset: datasets.IterableDataset) -> tuple[int, dict[int, int]]:
+    """Number of pairs, and the label of each person in ascending order, in one pass.
+
+    Raises:
+        ValueError: no captions, or a blank one.
+    """
+    persons, pairs, row = set(), 0, 0
+    batches = dataset.select_columns(["person_id", "captions"]).iter(batch_size=1000)
+    for batch in tqdm(batches, desc="Counting pairs", unit=" x 1000 images", delay=2):
+        persons.update(batch["person_id"])
+        for captions in batch["captions"]:
+            if not all(caption.strip() for caption in captions):
+                raise ValueError(f"training row {row} has a blank caption; remove it from the data set")
+            pairs += len(captions)
+            row += 1
+    if not pairs:
+        raise ValueError("the training split has no captions; check the data set's train split")
+    return pairs, {person_id: label for label, person_id in enumerate(sorted(persons))}
+
+
+__all__ = ["StreamBatches", "StreamedPair", "StreamedPairs", "first_rows", "window_sizes"]

@@ -1,0 +1,1 @@
+"""Several processes: launching, gathering embeddings, cut models, signals."""

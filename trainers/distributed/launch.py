@@ -1,0 +1,159 @@
+"""Runs on several processes: ready accelerate configurations, by name.
+
+```bash
+prompt-clip train --launch ddp --config cuhk_pedes ...
+accelerate launch --config_file "$(python -m trainers.launch ddp)" --num_processes 8 -m trainers.two_stage ...
+```
+"""
+
+import argparse
+import difflib
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from modeling_prompt_clip.installing import install_hint
+
+PROCESSES = "PROMPT_CLIP_PROCESSES"  # the launcher's word to its processes: how many of them there are
+# to torchrun, which accelerate's launches of several processes are: what to pass on, and seconds to save in after that
+SIGNALS = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "PET_SHUTDOWN_TIMEOUT": "120"}
+LAUNCH_OPTIONS = ("num_processes", "num_machines", "machine_rank", "main_process_ip", "main_process_port")
+
+
+def launch_names() -> list[str]:
+    """Names of the configurations in `trainers/configs/accelerate`."""
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def launch_file(name: str) -> Path:
+    """The accelerate configuration of a name.
+
+    Raises:
+        ValueError: an unknown name; the nearest is suggested.
+    """
+    if name not in launch_names():
+        near = difflib.get_close_matches(name, launch_names(), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"launch is {name!r}; {hint}The configurations are {', '.join(launch_names())}")
+    return _folder() / f"{name}.yaml"
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("trainers"))) / "configs" / "accelerate"
+
+
+def relaunch(argv: Sequence[str], module: str = "trainers.two_stage") -> None:
+    """Where `--launch NAME` is among the arguments, become that launch of a module with the other arguments.
+
+    This process is replaced by it, so that signals reach it. Without `--launch` nothing happens.
+
+    Args:
+        argv: arguments of the run, with those of the launch (`--launch` and `LAUNCH_OPTIONS`) among them.
+        module: what every process runs.
+
+    Raises:
+        ValueError: an unknown name, or a launch that this machine cannot do.
+    """
+    parser = argparse.ArgumentParser(prog="prompt-clip train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--launch")
+    for option in LAUNCH_OPTIONS:
+        parser.add_argument(f"--{option}", type=str if option == "main_process_ip" else int)
+    launch, others = parser.parse_known_args(argv)
+    if launch.launch is None:
+        return
+    options = {name: value for name in LAUNCH_OPTIONS if (value := getattr(launch, name)) is not None}
+    command, environment = launch_command(launch.launch, options)
+    os.execve(command[0], [*command, "-m", module, *others], os.environ | environment)
+
+
+def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[str], dict[str, str]]:
+    """What starts the processes of a configuration, up to the module that they run.
+
+    Several are started by accelerate's launcher, one by Python itself: the launcher would keep signals from it.
+
+    Args:
+        name: of a configuration.
+        options: some of `LAUNCH_OPTIONS`. `num_processes` counts those of all machines; where neither it nor the
+            configuration says, all GPUs of this machine times the machines.
+
+    Returns:
+        The command, and what its environment needs beside this process's own.
+
+    Raises:
+        ValueError: an unknown name, or processes, GPUs and machines that do not fit together.
+    """
+    file = launch_file(name)
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    machines = int(options.get("num_machines", config["num_machines"]))
+    on_cpu = config["use_cpu"] or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+    gpus = torch.cuda.device_count()
+    processes = int(options.get("num_processes", config["num_processes"]))
+    if processes == -1:
+        processes = gpus * machines
+    _check_fit(name, config, processes, machines, None if on_cpu else gpus)
+    values = dict(options) | {"num_processes": processes}
+    flags = [text for option, value in values.items() for text in (f"--{option}", str(value))]
+    environment = {PROCESSES: str(processes)} | ({"ACCELERATE_USE_CPU": "true"} if on_cpu else {})
+    if config["distributed_type"] == "NO":
+        return [sys.executable], environment
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
+    return launcher + flags, environment | SIGNALS
+
+
+def _check_fit(name: str, config: Mapping[str, Any], processes: int, machines: int, gpus: int | None) -> None:
+    """Raise a ValueError where a launch cannot be; `gpus` are this machine's, `None` for a launch on CPUs."""
+    if config["distributed_type"] == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
+        raise ValueError(f"launch is {name!r} and DeepSpeed is not installed; run {install_hint('deepspeed')}")
+    if gpus == 0:
+        raise ValueError(
+            f"launch is {name!r}, and torch sees no GPU on this machine; drop --launch to train on the CPU in one "
+            "process, or see that torch.cuda.is_available()"
+        )
+    several = config["distributed_type"] != "NO"
+    if several != (processes > 1):
+        wanted = "at least 2; for one process drop --launch" if several else "1; for more take ddp"
+        raise ValueError(f"num_processes is {processes} and launch {name!r} needs {wanted}")
+    if machines < 1 or processes % machines:
+        raise ValueError(
+            f"num_processes is {processes} on {machines} machines; it counts the processes of all machines together "
+            "and must be a multiple of num_machines"
+        )
+    if gpus is not None and processes // machines > gpus:
+        raise ValueError(
+            f"num_processes is {processes} on {machines} machine(s), and torch sees {gpus} GPU(s) on this one; one "
+            "process needs one GPU: lower num_processes, or look at CUDA_VISIBLE_DEVICES"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m trainers.launch NAME`: print the path of an accelerate configuration."""
+    parser = argparse.ArgumentParser(
+        prog="python -m trainers.launch",
+        description="Print the path of a ready accelerate configuration, for accelerate launch --config_file.",
+        epilog=f"configurations: {', '.join(launch_names())}",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="which one")
+    parser.add_argument("--list", action="store_true", help="print all names, each with its first line")
+    options = parser.parse_args(argv)
+    if options.list:
+        for name in launch_names():
+            first = launch_file(name).read_text(encoding="utf-8").splitlines()[0]
+            sys.stdout.write(f"{name:18}{first.lstrip('# ')}\n")
+        return 0
+    if options.name is None:
+        parser.error("give a NAME, or --list")
+    try:
+        sys.stdout.write(f"{launch_file(options.name)}\n")
+    except ValueError as error:
+        parser.error(str(error))
+    return 0
+
+
+__all__ = ["LAUNCH_OPTIONS", "PROCESSES", "launch_command", "launch_file", "launch_names", "relaunch"]

@@ -1,0 +1,127 @@
+"""How a run was trained, in words: all that its settings say and that matters to its figures."""
+
+from collections.abc import Mapping
+
+from dataset_scripts.common.markdown import as_text
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.publishing.card_sources import told_options
+from trainers.run_folder.results import StageResult
+
+
+def recipe_points(
+    args: TwoStageTrainingArguments, stages: Mapping[str, StageResult], processes: int = 1
+) -> tuple[str, ...]:
+    """The recipe as points of a list.
+
+    Args:
+        args: settings of the run.
+        stages: how each stage ended.
+        processes: that trained together.
+    """
+    points = [_prompts(args)] if not args.direct else []
+    points += [stage_line(args, name, result) for name, result in stages.items()]
+    return (*points, _losses(args, stages), _steps(args, processes), _augmentation(args), *_options(args, stages))
+
+
+def stage_line(args: TwoStageTrainingArguments, name: str, result: StageResult) -> str:
+    """What a stage trained, and for how long."""
+    stage = args.stage(name)
+    trained = {"one": "prompts only, CLIP frozen", "two": "CLIP, its prompts fixed"}[name]
+    if args.direct:
+        trained = "CLIP, without new prompts (direct fine-tuning)"
+    if name == "two" and args.stage_two_lora_rank:
+        trained += (
+            f", by low-rank updates (LoRA, rank {args.stage_two_lora_rank}) that are merged now, "
+            f"alpha {args.stage_two_lora_alpha:g}"
+        )
+    losses = " + ".join(loss if weight == 1 else f"{weight:g} x {loss}" for loss, weight in stage.objectives.items())
+    skipped = f", {result.skipped_steps} of them skipped as not finite" if result.skipped_steps else ""
+    return (
+        f"Stage {name}: {trained}; loss {losses}; learning rate {stage.learning_rate:g}, after a warm-up from "
+        f"{args.warmup_start:g} of it over {100 * stage.warmup_ratio:g} % of the steps; weight decay "
+        f"{stage.weight_decay:g}; {result.steps} steps{skipped} in {result.seconds:.0f} s, step {result.best_step} "
+        "kept."
+    )
+
+
+def _prompts(args: TwoStageTrainingArguments) -> str:
+    """How the prompts start."""
+    start = {
+        "normal": "start as draws from a normal distribution",
+        "activations": f"start from activations (of {as_text(repr(args.prompt_init_phrase))} and of training images)",
+    }[args.prompt_init]
+    origin = "are those of an earlier run" if args.adapter else start
+    coupled = "; those of vision are a learned projection of those of text" if args.coupled_prompts else ""
+    return f"Prompts {origin}{coupled}."
+
+
+def _losses(args: TwoStageTrainingArguments, stages: Mapping[str, StageResult]) -> str:
+    """The settings of the losses that were used."""
+    used = sorted({loss for name in stages for loss in args.stage(name).objectives})
+    options = args.objective_options()
+    settings = [
+        f"{loss} with " + ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in options[loss].items())
+        for loss in used
+    ]
+    learned = "; temperatures are learned from these on" if args.learn_temperature else ""
+    return f"Losses: {'; '.join(settings)}{learned}."
+
+
+def _steps(args: TwoStageTrainingArguments, processes: int) -> str:
+    """What makes a step."""
+    size = f"{processes * args.batch_size} pairs"
+    if processes > 1:
+        size += f" ({args.batch_size} on each of {processes} processes)"
+    if args.gradient_accumulation_steps > 1:
+        size += f", {args.gradient_accumulation_steps} batches a step"
+    precision = "float32" if args.mixed_precision == "no" else f"{args.mixed_precision} mixed precision"
+    sampling = {
+        "shuffle": f"shuffled in a buffer of {args.shuffle_buffer:,}" if args.streaming else "shuffled",
+        "identity": f"{args.num_instances} of each person in them",
+        "length": "their captions of about one length",
+    }[args.sampling]
+    clipped = f"gradient norm at most {args.max_grad_norm:g}" if args.max_grad_norm else "gradients not clipped"
+    return (
+        f"Steps: batches of {size}, {sampling}; {args.optimizer} (betas {args.adam_beta1:g} and "
+        f"{args.adam_beta2:g}), cosine schedule to 0; {clipped}; {precision}; seed {args.seed}."
+    )
+
+
+def _augmentation(args: TwoStageTrainingArguments) -> str:
+    """What was done to images and captions."""
+    done = []
+    if args.augment_flip:
+        done.append(f"mirrored with probability {args.augment_flip:g}")
+    if args.augment_pad:
+        done.append(f"padded by {args.augment_pad} pixels (at 384 rows) and cropped")
+    if args.augment_erase:
+        done.append(f"a rectangle erased with probability {args.augment_erase:g}")
+    if args.augment_color_jitter:
+        done.append(f"colours jittered by {args.augment_color_jitter:g}")
+    words = ", ".join(f"{name} {chance:g}" for name, chance in args.augment_text.items())
+    return f"Augmentation: images {', '.join(done) or 'as they are'}; captions {words or 'as they are'}."
+
+
+def _options(args: TwoStageTrainingArguments, stages: Mapping[str, StageResult]) -> list[str]:
+    """What is off unless it is asked for."""
+    points = []
+    if args.bias_lr_multiplier != 1:
+        points.append(f"Biases learn at {args.bias_lr_multiplier:g} times the rate.")
+    used = {loss for name in stages for loss in args.stage(name).objectives}
+    if heads := sorted(used & {"id", "mlm"}):
+        points.append(f"Heads of {' and '.join(heads)} learn at {args.head_lr_multiplier:g} times the rate.")
+    if "mlm" in used:
+        points.append(f"For mlm, a word is masked with probability {args.mlm_probability:g}.")
+    if not args.clean_captions:
+        points.append("Captions were not cleaned.")
+    if args.ema_decay:
+        points.append(f"Kept and tested: a moving average of the weights, decay {args.ema_decay:g}.")
+    if args.layer_lr_decay != 1:
+        points.append(f"In stage two, each layer learns at {args.layer_lr_decay:g} of the rate of the one above it.")
+    if args.dataset_options:
+        told = ", ".join(as_text(f"{name} {value}") for name, value in told_options(args.dataset_options).items())
+        points.append(f"Options of the data set: {told}.")
+    return points
+
+
+__all__ = ["recipe_points", "stage_line"]

@@ -1,0 +1,188 @@
+"""The cards of a run, its own and its adapter's: what was trained, on what, how well, and what it is not for."""
+
+import os
+import platform
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from huggingface_hub import ModelCardData
+
+from dataset_scripts.common.files import write_atomically
+from dataset_scripts.common.markdown import as_code, as_text
+from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
+from modeling_prompt_clip.hub.card_facts import ModelCardFacts, Snippet
+from modeling_prompt_clip.hub.model_card import (
+    TAGS,
+    adapter_loading,
+    hub_name,
+    model_details,
+    render_model_card,
+    with_front_matter,
+)
+from trainers.arguments.resolved import GIVEN_DATA, GIVEN_MODEL, is_place
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.publishing.card_recipe import recipe_points
+from trainers.publishing.card_results import not_measured, protocol, results_table
+from trainers.publishing.card_sources import all_sources, base_label, data_sources, is_drawn, sources_of
+from trainers.run_folder.folder import RunFolder
+from trainers.run_folder.results import StageResult
+
+LIBRARIES = ("torch", "transformers", "peft", "accelerate")
+CARD = "README.md"
+PAPER = '"Prompt Decoupling" (arXiv 2401.02173)'
+
+
+def write_run_card(
+    run: RunFolder, args: TwoStageTrainingArguments, stages: Mapping[str, StageResult], notes: Sequence[str] = ()
+) -> Path:
+    """Write `README.md` into a run folder, and into its `adapter`, from what the run measured and nothing else.
+
+    Args:
+        run: the folder.
+        args: settings of the run.
+        stages: how each stage ended.
+        notes: sentences on the data, see [`RunSplits`].
+
+    Returns:
+        The card of the run.
+    """
+    facts = run_facts(run, args, stages, notes)
+    write_atomically(run.path / CARD, render_model_card(facts).encode())
+    if "one" in stages:
+        card = render_model_card(adapter_facts(facts, run, args, stages["one"]))
+        data = ModelCardData(library_name="peft", base_model=hub_name(args.base_model), tags=list(TAGS))
+        write_atomically(run.adapter / CARD, with_front_matter(card, data).encode())
+    return run.path / CARD
+
+
+def run_facts(
+    run: RunFolder, args: TwoStageTrainingArguments, stages: Mapping[str, StageResult], notes: Sequence[str] = ()
+) -> ModelCardFacts:
+    """What the card of a run tells; see [`write_run_card`]."""
+    rows = [row for row in run.recorded() if "stage" in row]  # others are evaluations that were added later
+    config = PromptCLIPConfig.from_pretrained(run.model) if run.model.is_dir() else None
+    return ModelCardFacts(
+        name=run.path.name,
+        summary=summary(args, stages),
+        details=_model_details(config, args) if config is not None else _adapter_details(args),
+        loading=run_loading("two" in stages),
+        image_size=tuple(args.image_size),
+        sources=all_sources(args),
+        data_notes=tuple(notes),
+        recipe=recipe_points(args, stages, PartialState().num_processes),
+        repeat=_repeat(args),
+        results=(results_table(rows),) if rows else (),
+        protocol=protocol(rows),
+        not_measured=not_measured(args, rows),
+        drawn=is_drawn(args),
+        environment=run_environment(),
+    )
+
+
+def adapter_facts(
+    facts: ModelCardFacts, run: RunFolder, args: TwoStageTrainingArguments, result: StageResult
+) -> ModelCardFacts:
+    """What the card of stage one's prompts tells.
+
+    Args:
+        facts: of the run.
+        run: its folder.
+        args: its settings.
+        result: how stage one ended.
+    """
+    rows = [row for row in run.recorded() if row.get("stage") == "one"]
+    return replace(
+        facts,
+        name=f"{run.path.name}, prompts of stage one",
+        summary=f"Deep prompts for {as_code(base_label(args.base_model))}, whose own weights stay as they are: an "
+        f"adapter for PEFT, trained on {_data_label(args)} in the first stage of {PAPER}.",
+        details=_adapter_details(args),
+        loading=adapter_loading("."),
+        recipe=recipe_points(args, {"one": result}, PartialState().num_processes),
+        results=(results_table(rows),) if rows else (),
+        protocol=protocol(rows),
+        not_measured=not_measured(args, rows),
+    )
+
+
+def run_loading(has_model: bool) -> tuple[Snippet, ...]:
+    """How what a run leaves is loaded from within the run folder."""
+    name = "model" if has_model else "adapter"
+    code = f'from modeling_prompt_clip.loading import load_model\n\nmodel, processor = load_model("{name}")'
+    return (Snippet("In the folder of the run:", code),)
+
+
+def summary(args: TwoStageTrainingArguments, stages: Collection[str]) -> str:
+    """What was made of which model, in a sentence."""
+    base, data = as_code(base_label(args.base_model)), _data_label(args)
+    if args.direct:
+        how = f"{base}, fine-tuned on {data} without new prompts: the baseline of two-stage training after {PAPER}"
+    elif "two" not in stages:
+        how = f"{base} with deep prompts in both towers, which were trained on {data} in the first stage of {PAPER}"
+    elif args.adapter:
+        how = f"{base} with the prompts of an earlier run, fine-tuned on {data} in the second stage of {PAPER}"
+    else:
+        how = (
+            f"{base}, adapted to {data} in two stages after {PAPER}: first deep prompts in the frozen CLIP, then CLIP "
+            "with these prompts fixed"
+        )
+    return f"A PromptCLIP for text-to-image person re-identification: {how}."
+
+
+def run_environment() -> str:
+    """Machine and versions of this process, in a sentence."""
+    on_gpu = PartialState().device.type == "cuda"
+    device = torch.cuda.get_device_name() if on_gpu else f"a CPU with {os.cpu_count()} cores"
+    versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in LIBRARIES)])
+    return f"Trained on {device} ({platform.system()} {platform.machine()}), with {versions}."
+
+
+def _data_label(args: TwoStageTrainingArguments) -> str:
+    """The data sets of a run, in words."""
+    return " and ".join(as_text(source.name) for source in data_sources(args))
+
+
+def _model_details(config: PromptCLIPConfig, args: TwoStageTrainingArguments) -> dict[str, str]:
+    """Input, output and prompts; and how many of the prompts a base model brought that had some of its own."""
+    details = model_details(config)
+    trained = (args.text_prompt_length, args.vision_prompt_length)
+    lengths = (config.text_config.prompt_length, config.vision_config.prompt_length)
+    if "one" in args.stages and lengths != trained:
+        text, vision = (length - own for length, own in zip(lengths, trained, strict=True))
+        details["Prompts"] += f"; {text} of those for text and {vision} of those for vision came with the base model"
+    return details
+
+
+def _adapter_details(args: TwoStageTrainingArguments) -> dict[str, str]:
+    """Input and prompts; the rest is the base model's."""
+    height, width = args.image_size
+    layers = "each layer" if args.prompt_layers is None else f"layers {', '.join(map(str, args.prompt_layers))}"
+    return {
+        "Images": f"{height}x{width} pixels (height x width)",
+        "Prompts": f"{args.text_prompt_length} for text and {args.vision_prompt_length} for vision in {layers}",
+    }
+
+
+def _repeat(args: TwoStageTrainingArguments) -> str:
+    """How to train it again; places on the machine of the run are left to the reader."""
+    if args.base_model == GIVEN_MODEL or args.dataset == GIVEN_DATA:
+        return "Every setting is in the run's `config.yaml`; what was given in Python is not."
+    places = " --data_dir DIR" if args.data_dir else " --dataset DIR" if is_place(args.dataset) else ""
+    if is_place(args.base_model):
+        places += " --base_model DIR"
+    if args.adapter and is_place(args.adapter):
+        places += " --adapter DIR"
+    joined = sources_of(args)[1:]
+    if any(folder for _, folder in joined):
+        told = ["DIR" if name == "auto" else f"{name}=DIR" if folder else name for name, folder in joined]
+        places += f" --also_train_on {' '.join(told)}"
+    once = " --push_to_hub False" if args.push_to_hub else ""
+    command = f"prompt-clip train --config config.yaml --output_dir NEW{places}{once}"
+    return f"Every setting is in the run's `config.yaml`; {as_code(command)} repeats the run."
+
+
+__all__ = ["CARD", "adapter_facts", "run_facts", "run_loading", "summary", "write_run_card"]

@@ -1,0 +1,125 @@
+"""Pictures of a run: loss and learning rate of each stage, and validation scores over the whole run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainers.run_folder.figures import BLUE, INK, ORANGE, new_figure, prepare
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Records = Sequence[Mapping[str, Any]]
+
+
+def plot_curves(records: Records, folder: str | Path) -> list[Path]:
+    """Draw `loss.png`, `learning_rate.png` and `validation.png` from a run's records.
+
+    A record with `split` "train" may hold `loss` and `learning_rate`, one with `split` "validation" `R@1` and `mAP` in
+    percent. Steps count within a stage; the validation picture puts the stages one after another. Nulls leave gaps; a
+    picture without a single value is not drawn.
+
+    Args:
+        records: as from `trainers.run_folder.metrics_log.read_metrics`.
+        folder: made if missing.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OSError: the folder cannot be written.
+        ImportError: matplotlib is missing; the extra `train` brings it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    training = [record for record in records if record.get("split") == "train"]
+    validation = [record for record in records if record.get("split") == "validation"]
+    figures = {
+        "loss": _stage_figure(training, "loss", "training loss", smooth=True),
+        "learning_rate": _stage_figure(training, "learning_rate", "learning rate", smooth=False),
+        "validation": _validation_figure(validation, _stage_starts(training + validation)),
+    }
+    written = []
+    for name, figure in figures.items():
+        if figure is not None:
+            written.append(folder / f"{name}.png")
+            figure.savefig(written[-1], dpi=150)
+    return written
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Exponential moving average over about a tenth of the values, at least 5, without the pull towards 0.
+
+    Args:
+        values: `[points]`, finite.
+    """
+    decay = 1 - 2 / (max(5, len(values) / 10) + 1)
+    average, result = 0.0, np.empty(len(values))
+    for position, value in enumerate(values):
+        average = decay * average + (1 - decay) * value
+        result[position] = average / (1 - decay ** (position + 1))
+    return result
+
+
+def _stage_starts(records: Records) -> dict[str, int]:
+    """For each stage, in order of appearance, the steps of all stages before it."""
+    lengths: dict[str, int] = {}
+    for record in records:
+        lengths[record["stage"]] = max(lengths.get(record["stage"], 0), record["step"])
+    starts = np.cumsum([0, *lengths.values()])
+    return {stage: int(start) for stage, start in zip(lengths, starts, strict=False)}
+
+
+def _series(records: Records, stage: str, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of one stage's records that hold `key`; null is NaN. Both `[points]`."""
+    points = [(record["step"], record[key]) for record in records if record["stage"] == stage and key in record]
+    steps, values = np.array(points, dtype=float).reshape(-1, 2).T
+    return steps, values
+
+
+def _stage_figure(records: Records, key: str, title: str, smooth: bool) -> "Figure | None":
+    """One panel a stage, as the scale of a loss or a rate differs between stages; None without a value."""
+    series = {stage: _series(records, stage, key) for stage in _stage_starts(records)}
+    series = {stage: curve for stage, curve in series.items() if np.isfinite(curve[1]).any()}
+    if not series:
+        return None
+    figure = new_figure(width=1 + 4 * len(series))
+    panels = figure.subplots(1, len(series), squeeze=False)[0]
+    for axes, (stage, (steps, values)) in zip(panels, series.items(), strict=True):
+        prepare(axes, f"{title}, stage {stage}", "step in the stage")
+        marker = "o" if len(steps) < 3 else None  # a single point is no line
+        if not smooth:
+            axes.plot(steps, values, color=BLUE, linewidth=2, marker=marker)
+            axes.set_ylim(bottom=0)
+            axes.yaxis.set_major_formatter("{x:.2g}")
+            continue
+        finite = np.isfinite(values)
+        axes.plot(steps, values, color=BLUE, alpha=0.35, linewidth=1, label="as logged")
+        axes.plot(steps[finite], smoothed(values[finite]), color=BLUE, linewidth=2, marker=marker, label="smoothed")
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    return figure
+
+
+def _validation_figure(records: Records, starts: Mapping[str, int]) -> "Figure | None":
+    """R@1 and mAP over the steps of the run, with a line where a stage begins; None without a value."""
+    curves = {name: [_series(records, stage, name) for stage in starts] for name in ("R@1", "mAP")}
+    if not any(np.isfinite(values).any() for series in curves.values() for _, values in series):
+        return None
+    figure = new_figure(width=7)
+    axes = figure.subplots()
+    prepare(axes, "validation, text to image (percent)", "step of the run")
+    for (name, series), color in zip(curves.items(), (BLUE, ORANGE), strict=True):
+        for number, (start, (steps, values)) in enumerate(zip(starts.values(), series, strict=True)):
+            label = name if number == 0 else None
+            axes.plot(start + steps, values, color=color, linewidth=2, marker="o", markersize=4, label=label)
+    for stage, start in starts.items():
+        axes.axvline(start, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        top = axes.get_xaxis_transform()
+        axes.text(start, 1.0, f" stage {stage}", transform=top, color=INK, fontsize=8, va="top")
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="best")
+    return figure
+
+
+__all__ = ["plot_curves", "smoothed"]

@@ -1,0 +1,210 @@
+"""Which rows a model is evaluated on: where splits are drawn, as the run that made the model drew them."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dataset_scripts import PERSON_SEARCH_DATASETS
+from dataset_scripts.formats import FORMATS, detect_format, get_format
+from dataset_scripts.parquet import is_parquet_folder
+from dataset_scripts.synthetic_pedes import SyntheticPedesConfig
+from modeling_prompt_clip.loading import STAND_IN
+from trainers.arguments.resolved import GIVEN_DATA, SYNTHETIC
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.data.splits import joined_options, resolve_source, source_options
+from trainers.run_folder.settings import settings_of_model
+
+logger = logging.getLogger(__name__)
+
+DRAWING = ("validation_share", "test_share", "split_seed", "split_rule")
+SHARES = ("validation_share", "test_share", "train_identities")
+IDENTITIES = ("train_identities", "validation_identities", "test_identities")
+
+
+@dataclass(frozen=True)
+class EvaluatedData:
+    """A data set as [`load_person_search`] takes it.
+
+    Attributes:
+        name, data_dir: of the set.
+        options: of its builder.
+    """
+
+    name: str
+    data_dir: str | Path | None
+    options: Mapping[str, Any]
+
+    @property
+    def format(self) -> str:
+        """The name of the set, found out where a folder only is given; "auto" where it cannot be."""
+        if self.name != "auto":
+            return self.name
+        try:
+            return "parquet" if is_parquet_folder(self.data_dir) else detect_format(self.data_dir).name
+        except (OSError, ValueError):
+            return self.name
+
+    def drawing(self) -> dict[str, Any]:
+        """What decides who is in which split, defaults written out; empty for sets whose splits are their own."""
+        known = self.format
+        if known == SYNTHETIC:
+            return {name: getattr(SyntheticPedesConfig(**self.options), name) for name in IDENTITIES}
+        if known not in FORMATS:
+            return {}
+        defaults = {"split_seed": 0, "split_rule": "names"}
+        drawing = defaults | {name: self.options[name] for name in DRAWING if self.options.get(name) is not None}
+        for name, share in zip(DRAWING, self._default_shares(), strict=False):
+            drawing.setdefault(name, share)
+        return drawing
+
+    def draws(self) -> bool:
+        """Whether a folder of this set lacks splits by itself, so that a tenth is drawn for each."""
+        return any(self._default_shares())
+
+    def _default_shares(self) -> tuple[float, float]:
+        try:
+            layout = get_format(self.format)
+            return layout.shares(layout.find(self.data_dir))
+        except (OSError, ValueError):
+            return 0.0, 0.0
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A data set that a run was trained on, and where the run's settings lie."""
+
+    place: str
+    data: EvaluatedData
+
+    def relation(self, other: EvaluatedData) -> str:
+        """Whether it is the "same" set as another, "maybe" (the folder may have moved), or "no"."""
+        mine, theirs = self.data.format, other.format
+        if mine == SYNTHETIC == theirs:
+            seed = self.data.options.get("seed", 0)
+            return "same" if other.options.get("seed", seed) == seed else "no"  # another seed gives other persons
+        label_only = mine not in PERSON_SEARCH_DATASETS and "/" not in mine  # all that a pushed run tells of a folder
+        if theirs not in FORMATS or not (mine in (theirs, "auto") or label_only):
+            return "no"
+        if self.data.data_dir is None or other.data_dir is None:
+            return "maybe"
+        same = Path(self.data.data_dir).expanduser().resolve() == Path(other.data_dir).expanduser().resolve()
+        return "same" if same else "maybe"
+
+
+def evaluated_data(
+    models: Sequence[str], data: str | None, data_dir: Path | None, given: Mapping[str, Any]
+) -> EvaluatedData:
+    """The rows that models are to be evaluated on.
+
+    Args:
+        models: the model, and the one that it is compared with.
+        data, data_dir: as the user names them; without `data`, the set of the run that made the first model.
+        given: options of the set that the user names.
+
+    Returns:
+        The set, with the options of the run where it was trained on this set, and its draw where it may have been.
+
+    Raises:
+        ValueError: no data are named and none are known; options that disagree with those of a run.
+        OSError: see [`settings_of_model`].
+    """
+    runs = list(_runs_of(models))
+    if data is None:
+        own = next(_runs_of(models[:1]), None)
+        if own is None or own[1].dataset == GIVEN_DATA:
+            why = "was trained on data given in Python" if own else "has no config.yaml of a run beside it"
+            raise ValueError(f"data is not named, and {models[0]} {why}; name it: --data DIR_OR_NAME")
+        name, folder = resolve_source(own[1].dataset, own[1].data_dir)
+    else:
+        name, folder = resolve_source(data, data_dir)
+    trained = [each for place, args in runs for each in _trained_on(place, args)]
+    options = _options(trained, EvaluatedData(name, folder, given))
+    chosen = EvaluatedData(name, folder, {**options, **given})
+    check_drawing(trained, chosen)
+    return chosen
+
+
+def check_earlier_runs(args: TwoStageTrainingArguments) -> None:
+    """See that the persons whom a run tests were not trained on by the runs that made its base model and adapter.
+
+    Raises:
+        ValueError: one of them drew the splits of the same set by other options.
+    """
+    names = [name for name in (args.base_model, args.adapter) if name and Path(name).is_dir()]
+    trained = [each for place, earlier in _runs_of(names) for each in _trained_on(place, earlier)]
+    if trained and args.dataset != GIVEN_DATA:
+        name, folder = resolve_source(args.dataset, args.data_dir)
+        check_drawing(trained, EvaluatedData(name, folder, source_options(args, name, folder)))
+
+
+def check_drawing(trained: Sequence[_Trained], data: EvaluatedData) -> None:
+    """Compare who is drawn to which split with what runs did that were trained on the set.
+
+    Raises:
+        ValueError: a run was trained on the same set by other options. Of a set that may be the same, it is a warning.
+    """
+    if data.format == SYNTHETIC:
+        data = replace(data, options={"seed": 0, **data.options})
+    here = data.drawing()
+    for each in trained:
+        relation = each.relation(data)
+        there = EvaluatedData(data.name, data.data_dir, each.data.options).drawing() if relation != "no" else here
+        different = [
+            f"{name} {there[name]!r} there and {here[name]!r} here" for name in here if there[name] != here[name]
+        ]
+        if not different or not any(side[name] for side in (there, here) for name in here if name in SHARES):
+            continue
+        told = f"the run in {each.place} drew the splits of {each.data.name} by {'; '.join(different)}"
+        if relation == "same":
+            raise ValueError(
+                f"{told}: persons that it was trained on would be tested. Leave the options out of evaluate, which "
+                "takes the run's; train with the run's dataset_options and split_rule"
+            )
+        logger.warning("%s: where both hold the same persons, it was trained on some of those tested", told)
+
+
+def _runs_of(models: Sequence[str]) -> Iterator[tuple[str, TwoStageTrainingArguments]]:
+    """Settings of the runs that made these models, and of those that made their base models and adapters."""
+    seen: set[str] = set()
+    waiting = [name for name in models if name != STAND_IN]
+    while waiting:
+        found = settings_of_model(waiting.pop(0))
+        if found is None or found[0] in seen:
+            continue
+        seen.add(found[0])
+        yield found
+        args = found[1]
+        waiting += [name for name in (args.base_model, args.adapter) if name and Path(name).is_dir()]
+
+
+def _trained_on(place: str, args: TwoStageTrainingArguments) -> Iterator[_Trained]:
+    """The data sets of a run; those that were joined have the options that joining gives them."""
+    if args.dataset == GIVEN_DATA:
+        return
+    name, folder = resolve_source(args.dataset, args.data_dir)
+    yield _Trained(place, EvaluatedData(name, folder, source_options(args, name, folder)))
+    for source in args.also_train_on:
+        name, _, folder = source.partition("=")
+        name, folder = resolve_source(name, folder or None)
+        yield _Trained(place, EvaluatedData(name, folder, joined_options(args, name, folder)))
+
+
+def _options(trained: Sequence[_Trained], data: EvaluatedData) -> Mapping[str, Any]:
+    """Options of the first run that was trained on a set; its draw where it may have been."""
+    for each in trained:
+        if each.relation(data) == "same":
+            return each.data.options
+    for each in trained:
+        if each.relation(data) == "maybe":
+            taken = {name: each.data.options[name] for name in DRAWING if name in each.data.options}
+            if data.format == "custom" and not data.draws():  # this folder has splits of its own
+                taken = {}
+            if taken:
+                logger.info("splits are drawn as the run in %s drew its own: %s", each.place, taken)
+            return taken
+    return {}
+
+
+__all__ = ["EvaluatedData", "check_earlier_runs", "evaluated_data"]

@@ -1,0 +1,209 @@
+"""Reading the files of a run folder: each is what a run writes, or an error names it and what to do."""
+
+import json
+import math
+import reprlib
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
+
+import yaml
+
+from trainers.arguments.settings import TwoStageTrainingArguments
+
+STAGES = ("one", "two")
+FIGURES_LOST = "put it back from a copy, or remove it: the run goes on, and its figures so far are lost"
+START_AGAIN = "put it back from a copy, or start the run again with overwrite_output_dir"
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxdict, _REPR.maxlist = 4, 200, 80, 12, 12
+
+
+def shown(value: object) -> str:
+    """A value of a file in a message: whatever it is, it does not fill the screen."""
+    return _REPR.repr(value)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings in a run's `config.yaml`, by name; those that an earlier version lacked are left out.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+        ValueError: it is damaged, or holds what is no setting.
+    """
+    try:
+        content = yaml.safe_load(_text(path, START_AGAIN))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is no YAML that can be read ({_words(error)}); {START_AGAIN}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is {shown(content)}, but must be a mapping of settings; {START_AGAIN}")
+    known = get_type_hints(TwoStageTrainingArguments)
+    for name, value in content.items():
+        if name not in known:
+            raise ValueError(f"{path} has the unknown setting {shown(name)}; remove it, or {START_AGAIN}")
+        kinds = get_args(known[name]) if isinstance(known[name], UnionType) else (known[name],)
+        if str in kinds and set(kinds) <= {str, NoneType} and not isinstance(value, kinds):
+            raise ValueError(f"{path}: {name} is {shown(value)}, but must be text; {START_AGAIN}")
+    return content
+
+
+def read_arguments(path: Path) -> TwoStageTrainingArguments:
+    """The settings in a run's `config.yaml`.
+
+    Raises:
+        OSError, ValueError: see [`read_config`]; a value that its setting does not take.
+    """
+    content = read_config(path)
+    try:
+        return TwoStageTrainingArguments(**content)
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path}: {_words(error)}; {START_AGAIN}") from error
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """The evaluations in a `results.json`; none where there is no such file.
+
+    Rows of the run itself have a `stage`; what `prompt-clip evaluate --output` added has none, and is not looked at.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged, or a row of the run lacks what the run wrote into it.
+    """
+    rows = read_json(path, FIGURES_LOST, absent=[])
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} is {shown(rows)}, but must be a list of evaluations; {FIGURES_LOST}")
+    for number, row in enumerate(rows, start=1):
+        if problem := _wrong_row(row):
+            raise ValueError(f"{path}, row {number}: {problem}; {FIGURES_LOST}")
+    return rows
+
+
+def read_progress(path: Path) -> dict[str, dict[str, Any]]:
+    """By stage, how each finished one ended; none where there is no such file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
+    content = read_json(path, START_AGAIN, absent={})
+    if problem := wrong_progress(content):
+        raise ValueError(f"{path}: {problem}; {START_AGAIN}")
+    return content
+
+
+def wrong_progress(content: object) -> str:
+    """What is wrong with a JSON value as the content of `progress.json`, in words; empty where nothing is."""
+    if not isinstance(content, dict):
+        return f"it is {shown(content)}, but must be an object"
+    for name, entry in content.items():
+        if name not in STAGES or not isinstance(entry, dict):
+            return f"{shown(name)} is {shown(entry)}, but must be stage one or two and how it ended"
+        for counted in ("steps", "best_step", "skipped_steps"):
+            if not _is_count(entry.get(counted)):
+                return f"{counted} of stage {name} is {shown(entry.get(counted))}, but must be an integer from 0"
+        if not is_number(entry.get("seconds")):
+            return f"seconds of stage {name} is {shown(entry.get('seconds'))}, but must be a number"
+        best = entry.get("best_metrics")
+        if not isinstance(best, dict) or not all(value is None or is_number(value) for value in best.values()):
+            return f"best_metrics of stage {name} is {shown(best)}, but must hold numbers by name"
+    return ""
+
+
+def read_json(path: Path, remedy: str, absent: Any = None) -> Any:
+    """The value in a JSON file, `absent` where there is no file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON, or has numbers that are not finite; the message names the file and the `remedy`.
+    """
+    if not path.exists():
+        return absent
+    return parsed_json(_text(path, remedy), str(path), remedy)
+
+
+def parsed_json(text: str | bytes, place: str, remedy: str) -> Any:
+    """The value that a JSON text stands for; errors are those of [`read_json`]."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place} is no JSON that can be read ({_words(error)}); {remedy}") from error
+
+
+def is_number(value: object) -> bool:
+    """Whether a JSON value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _text(path: Path, remedy: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text ({error}); {remedy}") from error
+    except OSError as error:
+        raise OSError(f"{path} cannot be read ({error.strerror or error}); {remedy}") from error
+
+
+def _wrong_row(row: object) -> str:
+    """What is wrong with a row of `results.json`, in words; empty where nothing is."""
+    if not isinstance(row, dict):
+        return f"it is {shown(row)}, but must be an object"
+    if "stage" not in row:
+        return ""
+    for name in ("stage", "method", "split", "direction"):
+        if not isinstance(row.get(name), str):
+            return f"{name} is {shown(row.get(name))}, but must be text"
+    metrics = row.get("metrics")
+    if not isinstance(metrics, dict):
+        return f"metrics is {shown(metrics)}, but must be an object"
+    for name, value in metrics.items():
+        if value is not None and not is_number(value):
+            return f"metrics.{name} is {shown(value)}, but must be a number"
+    for name in ("R@1", "R@5", "R@10", "mAP", "mINP"):
+        if name not in metrics:
+            return f"metrics has no {name}"
+    for name in ("queries", "gallery", "unanswerable_queries"):
+        if not is_number(metrics.get(name)) or metrics[name] < 0 or metrics[name] % 1:
+            return f"metrics.{name} is {shown(metrics.get(name))}, but must be an integer from 0"
+    return _wrong_intervals(row.get("intervals", {}))
+
+
+def _wrong_intervals(intervals: object) -> str:
+    if not isinstance(intervals, dict):
+        return f"intervals is {shown(intervals)}, but must be an object"
+    for name, ends in intervals.items():
+        if not isinstance(ends, list) or len(ends) != 2 or not all(is_number(end) for end in ends):
+            return f"intervals.{name} is {shown(ends)}, but must be two numbers"
+    return ""
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _words(error: BaseException) -> str:
+    """An error as part of a line."""
+    return "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:300]
+
+
+__all__ = [
+    "is_number",
+    "parsed_json",
+    "read_arguments",
+    "read_config",
+    "read_json",
+    "read_progress",
+    "read_results",
+    "shown",
+    "wrong_progress",
+]

@@ -1,0 +1,224 @@
+"""The folder that a run leaves: settings, logs, results, weights, pictures and a card."""
+
+import logging
+import os
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dataset_scripts.common.files import write_atomically, write_json
+from trainers.arguments.resolved import is_place
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.run_folder.curves import plot_curves
+from trainers.run_folder.files import read_config, read_progress, read_results, shown
+from trainers.run_folder.metrics_log import MetricsLog, read_metrics
+from trainers.run_folder.results import StageResult, stage_result
+from trainers.run_folder.settings import complete_settings
+
+CONTENTS = (
+    "config.yaml", "metrics.jsonl", "results.json", "skipped_images.json", "bad_batch.json", "leaks.json", "README.md",
+    "progress.json", "adapter", "model", "checkpoints", "plots",
+)  # fmt: skip
+
+# settings that a run may go on under, whatever they were: they change neither data nor weights
+MAY_DIFFER = frozenset(
+    {"output_dir", "overwrite_output_dir", "resume", "save_steps", "save_total_limit", "num_workers", "report_to"}
+    | {"data_dir", "eval_batch_size", "log_steps"}
+    | {"push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo"}
+)
+
+logger = logging.getLogger(__name__)
+
+DATA = ("dataset", "also_train_on")  # compared by content where they name folders
+
+
+class RunFolder:
+    """Paths and files of `runs/NAME`.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.adapter = self.path / "adapter"
+        self.model = self.path / "model"
+        self.checkpoints = self.path / "checkpoints"
+        self.plots = self.path / "plots"
+        self.results = self.path / "results.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.config = self.path / "config.yaml"
+        self.progress = self.path / "progress.json"
+
+    def check_free(self, overwrite: bool) -> None:
+        """See that a run may be written here.
+
+        Raises:
+            OSError: the folder holds a run and `overwrite` is not set, or it cannot be written, or the path is a file.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise OSError(f"output_dir {self.path} is a file; name a folder")
+        there = next(path for path in (self.path.absolute(), *self.path.absolute().parents) if path.exists())
+        if not os.access(there, os.W_OK):
+            raise OSError(f"output_dir {self.path} cannot be written: {there} is read-only here; name another folder")
+        taken = [name for name in CONTENTS if (self.path / name).exists()]
+        if taken and not overwrite:
+            raise OSError(
+                f"output_dir {self.path} already holds a run ({', '.join(taken)}); name another folder, set resume to "
+                "auto to go on with it, or overwrite_output_dir to replace it"
+            )
+
+    def take(self, args: TwoStageTrainingArguments) -> bool:
+        """Whether there is a run to go on with; where there is none, see that one may be written.
+
+        Raises:
+            OSError, ValueError: see `can_go_on` and `check_free`.
+        """
+        goes_on = self.can_go_on(args)
+        if not goes_on:
+            self.check_free(args.overwrite_output_dir)
+        return goes_on
+
+    def can_go_on(self, args: TwoStageTrainingArguments) -> bool:
+        """Whether there is a run here that these settings go on with.
+
+        Raises:
+            ValueError: there is one, of other settings; the message names them.
+            OSError: its settings cannot be read.
+        """
+        if args.resume == "no" or not self.config.exists():
+            return False
+        earlier = complete_settings(read_config(self.config))
+        different = [
+            f"{name} {shown(earlier[name])} there and {shown(value)} here"
+            for name, value in yaml.safe_load(_as_yaml(args)).items()
+            if name not in MAY_DIFFER and not _is_same(name, earlier[name], value)
+        ]
+        if different:
+            raise ValueError(
+                f"the run in {self.path} cannot go on under other settings: {'; '.join(different)}. Take those of "
+                f"{self.config}, or name another output_dir"
+            )
+        return True
+
+    def drawn_as_before(self, args: TwoStageTrainingArguments) -> TwoStageTrainingArguments:
+        """The settings, with the earlier rule of drawing splits where the run to go on with began under it."""
+        if args.resume == "no" or not self.config.is_file() or "split_rule" in read_config(self.config):
+            return args
+        logger.info("%s has no split_rule: the run goes on with splits drawn by numbers, as it began", self.config)
+        return replace(args, split_rule="numbers")
+
+    def create(self, args: TwoStageTrainingArguments) -> MetricsLog:
+        """Make the folder, clear what an earlier run left, and write the settings; `check_free` comes before.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        # the settings go last and come first: a folder without them holds nothing to go on with
+        for name in sorted((*CONTENTS, "two_stage"), key="config.yaml".__eq__):
+            path = self.path / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        for folder in (self.path, self.checkpoints, self.plots):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.config, _as_yaml(args).encode())
+        write_json(self.results, [])
+        return MetricsLog(self.metrics)
+
+    def reopen(self) -> MetricsLog:
+        """Make removed folders again, see that the files can be read, and open the metrics of a run to go on.
+
+        Raises:
+            OSError, ValueError: `results.json` or `metrics.jsonl` is damaged.
+        """
+        for folder in (self.checkpoints, self.plots):
+            folder.mkdir(parents=True, exist_ok=True)
+        for path in (self.results, self.metrics):
+            if not path.exists():
+                logger.warning("%s is missing: the figures of the run so far are lost", path)
+        write_json(self.results, self.recorded())
+        log = MetricsLog(self.metrics)
+        read_metrics(self.metrics)
+        return log
+
+    def record(self, entries: list[dict[str, Any]]) -> None:
+        """Add evaluations of the run to `results.json`, each in place of that of the same model, split and direction.
+
+        What `prompt-clip evaluate --output` added stays.
+
+        Raises:
+            OSError, ValueError: the file is damaged, see [`read_results`], or cannot be written.
+        """
+        new = {_key(entry): entry for entry in entries}
+        kept = [new.pop(_key(row), row) if "stage" in row else row for row in self.recorded()]
+        write_json(self.results, [*kept, *new.values()])
+
+    def recorded(self) -> list[dict[str, Any]]:
+        """The evaluations in `results.json`; see [`read_results`] for errors."""
+        return read_results(self.results)
+
+    def weights_of(self, stage: str) -> Path:
+        """Where the weights of a finished stage are."""
+        return {"one": self.adapter, "two": self.model}[stage]
+
+    def finish_stage(self, name: str, result: StageResult, **facts: Any) -> None:
+        """Take note, for a run that goes on, that a stage is done.
+
+        Args:
+            name: of the stage.
+            result: how it ended.
+            facts: JSON values to compare then: hashes of its weights, a fingerprint of its data.
+        """
+        write_json(self.progress, {**self.finished(), name: asdict(result) | facts})
+
+    def note(self, name: str, **facts: Any) -> None:
+        """Add facts to a stage that is done."""
+        done = self.finished()
+        write_json(self.progress, done | {name: done[name] | facts})
+
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """By stage, what `finish_stage` was told; see [`read_progress`] for errors."""
+        return read_progress(self.progress)
+
+    def finished_stages(self) -> dict[str, StageResult]:
+        """How each finished stage ended; see [`read_progress`] for errors."""
+        return {name: stage_result(entry) for name, entry in self.finished().items()}
+
+    def forget_stage(self, name: str) -> None:
+        """Let a stage that was done be run again from its checkpoints."""
+        write_json(self.progress, {stage: entry for stage, entry in self.finished().items() if stage != name})
+
+    def draw_curves(self) -> list[Path]:
+        """Plot losses, learning rates and validation scores into `plots`."""
+        return plot_curves(read_metrics(self.metrics), self.plots)
+
+
+def _is_same(name: str, earlier: Any, now: Any) -> bool:
+    """Whether two values of a setting mean the same: a folder may be spelled in several ways."""
+    if earlier == now or (name in DATA and _without_folders(earlier) == _without_folders(now)):
+        return True
+    if not (isinstance(earlier, str) and isinstance(now, str) and is_place(earlier) and is_place(now)):
+        return False
+    return os.path.realpath(Path(earlier).expanduser()) == os.path.realpath(Path(now).expanduser())
+
+
+def _without_folders(value: Any) -> Any:
+    """A setting that names data, without the places of folders, whose content has a fingerprint."""
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    name, mark, _ = value.partition("=") if isinstance(value, str) else (value, "", "")
+    return mark if isinstance(name, str) and is_place(name) else (name, mark)
+
+
+def _as_yaml(args: TwoStageTrainingArguments) -> str:
+    return yaml.safe_dump(asdict(args), sort_keys=False, allow_unicode=True)
+
+
+def _key(entry: dict[str, Any]) -> tuple[str, ...]:
+    """What an evaluation is of."""
+    return tuple(entry[name] for name in ("stage", "method", "split", "direction"))
+
+
+__all__ = ["RunFolder"]

@@ -1,0 +1,142 @@
+"""The run's metrics: an append-only `metrics.jsonl` that survives a kill; `curves` draws it."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from dataset_scripts.common.files import without_non_finite, write_atomically
+from dataset_scripts.common.numbers import check_integer
+from trainers.run_folder.curves import plot_curves
+from trainers.run_folder.files import is_number, parsed_json
+
+DRAWN = ("loss", "learning_rate", "R@1", "mAP")
+
+logger = logging.getLogger(__name__)
+
+
+class MetricsLog:
+    """Appends records to `metrics.jsonl`, one JSON object a line; a context manager.
+
+    Opening mends what a kill left behind: a last line without its end is cut off, with a warning. Every record is
+    handed to the operating system at once, and forced to disk by `close`.
+
+    Args:
+        path: the file; it and its folder are made if missing.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_dir():
+            raise IsADirectoryError(f"{self.path} is a folder; remove it: the figures so far are lost then")
+        _cut_torn_line(self.path)
+        self._file = open(self.path, "ab")
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one record.
+
+        Args:
+            record: JSON values by name, with `stage` (a string) and `step` (optimizer steps taken in that stage, 0 or
+                more). Numbers that are not finite are written as null.
+
+        Raises:
+            ValueError: `stage` or `step` is missing or out of range.
+            TypeError: a value is not a JSON type; nothing is written.
+        """
+        if not isinstance(record.get("stage"), str):
+            raise ValueError(f"The record's stage is {record.get('stage')!r}: every record names its stage.")
+        check_integer("The record's step", record.get("step"), least=0)
+        line = json.dumps(without_non_finite(record), allow_nan=False, ensure_ascii=False)
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+
+    def truncate_after(self, stage: str, step: int) -> None:
+        """Forget, atomically, what was logged after `step` of `stage`, so that a resumed run does not log it twice.
+
+        Kept are the records of `stage` up to `step`, and those of all stages that the file names before `stage`.
+
+        Raises:
+            ValueError: a line of the file is not a record.
+        """
+        records = read_metrics(self.path)
+        stages = list(dict.fromkeys(record["stage"] for record in records))  # in order of first appearance
+        earlier = stages[: stages.index(stage)] if stage in stages else stages
+        kept = [
+            record
+            for record in records
+            if record["stage"] in earlier or (record["stage"] == stage and record["step"] <= step)
+        ]
+        self.close()
+        lines = [json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n" for record in kept]
+        write_atomically(self.path, "".join(lines).encode())
+        self._file = open(self.path, "ab")
+
+    def close(self) -> None:
+        """Force all records to disk and close the file; more than once does no harm."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl`, in order; a last line still being written is left out.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line is not a record; the message names the file and the line.
+    """
+    try:
+        whole_lines = Path(path).read_bytes().split(b"\n")[:-1]
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be read ({error.strerror or error}); put it back from a copy, or remove it: its figures "
+            "are lost then"
+        ) from error
+    return [_parsed(line, f"{path}, line {number}") for number, line in enumerate(whole_lines, start=1)]
+
+
+def _parsed(line: bytes, place: str) -> dict[str, Any]:
+    """One line's record."""
+    record = parsed_json(line, place, "remove the line: its figures are lost")
+    if not isinstance(record, dict) or not isinstance(record.get("stage"), str) or "step" not in record:
+        raise ValueError(
+            f"{place} is {line.decode()[:80]!r}: it must be an object with stage and step; remove the line."
+        )
+    try:
+        check_integer(f"step in {place},", record["step"], least=0)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{error} Remove the line.") from error
+    for name in DRAWN:
+        if not (record.get(name) is None or is_number(record[name])):
+            raise ValueError(f"{place}: {name} is {str(record[name])[:80]!r}, but must be a number; remove the line.")
+    return record
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut off what follows the last line end of a file, if it exists."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        logger.warning("%s ends in half a record, as after a kill: its last %d bytes go.", path, len(content) - whole)
+        os.truncate(path, whole)
+
+
+__all__ = ["MetricsLog", "plot_curves", "read_metrics"]

@@ -1,0 +1,69 @@
+"""How stages ended, and evaluations as rows of `results.json`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from modeling_prompt_clip.retrieval import Interval
+from trainers.arguments.settings import TwoStageTrainingArguments
+
+
+@dataclass
+class StageResult:
+    """How a stage ended.
+
+    Args:
+        steps: optimizer steps that were run.
+        best_step: the step whose weights were kept.
+        best_metrics: their validation metrics, in percent; empty where there is no validation split.
+        skipped_steps: steps among them that changed nothing, because their loss or gradient was not finite.
+        seconds: wall-clock time of the stage, evaluations included.
+    """
+
+    steps: int = 0
+    best_step: int = 0
+    best_metrics: dict[str, float] = field(default_factory=dict)
+    skipped_steps: int = 0
+    seconds: float = 0.0
+
+
+def stage_result(entry: Mapping[str, Any]) -> StageResult:
+    """How a stage ended, from its entry in `progress.json`."""
+    return StageResult(**{each.name: entry[each.name] for each in fields(StageResult)})
+
+
+def result_rows(
+    args: TwoStageTrainingArguments,
+    stage: str,
+    split: str,
+    step: int,
+    metrics: Mapping[str, Mapping[str, float]],
+    intervals: Mapping[str, Mapping[str, Interval]] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
+    """An evaluation as rows of `results.json`.
+
+    Args:
+        args: of the run.
+        stage: `"base"`, `"one"` or `"two"`: after which the model was evaluated.
+        split: what it was evaluated on.
+        step: optimizer steps that it had taken in that stage.
+        metrics: by direction, in percent by name.
+        intervals: of these metrics, where they were computed.
+        facts: what they are of, as [`evaluation_facts`] tells it.
+    """
+    methods = {
+        "base": "stage one" if args.adapter else "zero-shot",  # an adapter is merged before the run starts
+        "one": "stage one",
+        "two": "direct" if args.direct else "two-stage",
+    }
+    shared = {"stage": stage, "method": methods[stage], "split": split}
+    rows = []
+    for direction, values in metrics.items():
+        rows.append({**shared, "direction": direction, "step": step, **(facts or {}), "metrics": dict(values)})
+        if intervals is not None:
+            rows[-1]["intervals"] = {name: interval.to_list() for name, interval in intervals[direction].items()}
+    return rows
+
+
+__all__ = ["StageResult", "result_rows", "stage_result"]

@@ -1,0 +1,165 @@
+"""What a stage saves to go on from, and its best weights: on disk, and back into the run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from peft import PeftModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from modeling_prompt_clip.loading import put_adapter, read_adapter
+from trainers.distributed.sharding import is_cut, module_state
+from trainers.publishing.uploads import HubUploads
+from trainers.run_folder.checkpoint_store import Checkpoint, CheckpointStore
+from trainers.stages.random_state import random_state, restore_random_state
+
+WEIGHTS = "weights"
+STATE = "state.pt"
+
+
+@dataclass
+class StageCheckpoints:
+    """Saves and restores one stage of a run.
+
+    Attributes:
+        accelerator: of the run.
+        store: the run's checkpoints.
+        stage: `"one"` or `"two"`.
+        model: that the stage trains.
+        save_weights: fills a folder with the trained weights, in the form in which they are published; it is given all
+            weights of the model where a launch has cut it into parts, and None where the model has them itself.
+        load_weights: puts them back into the model while it is whole.
+        facts: what must be the same when the run goes on: sizes of the data, number of processes.
+        uploads: of the process that sends weights to the Hub while the run goes on.
+    """
+
+    accelerator: Accelerator
+    store: CheckpointStore
+    stage: str
+    model: nn.Module
+    save_weights: Callable[[Path, dict[str, torch.Tensor] | None], None]
+    load_weights: Callable[[Path], None]
+    facts: dict[str, Any]
+    uploads: HubUploads | None = None
+
+    def save(self, step: int, best_step: int, state: dict[str, Any]) -> None:
+        """Save everything that the steps to come depend on. All processes must call it.
+
+        Args:
+            step: optimizer steps taken.
+            best_step: the step of the best weights so far, 0 where there are none.
+            state: of the loop; numbers, texts, tensors, and containers of them.
+
+        Raises:
+            OSError: it cannot be written; the message names the newest checkpoint that is whole.
+        """
+        random_states = gather_object([random_state()])
+        weights = self._whole_weights()
+
+        def write(folder: Path) -> None:
+            (folder / WEIGHTS).mkdir()
+            self.save_weights(folder / WEIGHTS, weights)
+            torch.save({"loop": state, "random": random_states}, folder / STATE)
+
+        self.store.save(self.stage, step, write, {**self.facts, "best_step": best_step})
+        if self.uploads is not None:
+            self.uploads.offer("every_save", self.stage, step, self.store.state(self.stage, step) / WEIGHTS)
+        self.accelerator.wait_for_everyone()
+
+    def restore_weights(self, checkpoint: Checkpoint) -> None:
+        """Put weights back, which must be done before the model is prepared.
+
+        Raises:
+            ValueError: the data or the processes are others than those that the checkpoint was made with.
+        """
+        for name, value in self.facts.items():
+            if name in ("data", "finished"):  # not what must be equal, or compared before, with more to say
+                continue
+            if (before := checkpoint.facts.get(name)) != value:
+                raise ValueError(
+                    f"checkpoint {checkpoint.path} was made with {name} {before}, this run has {value}: go on with "
+                    "what it was made with, or start anew in another output_dir"
+                )
+        self.load_weights(checkpoint.path / WEIGHTS)
+
+    def restore_state(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """Put random numbers back, and return the state of the loop."""
+        saved = torch.load(checkpoint.path / STATE, map_location="cpu", weights_only=True)
+        restore_random_state(saved["random"][self.accelerator.process_index])
+        return saved["loop"]
+
+    def save_best(self, step: int) -> None:
+        """Save the best weights so far. All processes must call it."""
+        weights = self._whole_weights()
+        self.store.save_best(self.stage, step, lambda folder: self.save_weights(folder, weights))
+        if self.uploads is not None:
+            self.uploads.offer("best", self.stage, step, self.store.best(self.stage, step))
+
+    def load_best(self, step: int) -> None:
+        """Put the best weights, those of `step`, back into the model, once they are on disk; not into a cut one."""
+        self.accelerator.wait_for_everyone()
+        if not is_cut(self.accelerator):
+            self.load_weights(self.store.best(self.stage, step))
+
+    def _whole_weights(self) -> dict[str, torch.Tensor] | None:
+        """What `save_weights` is given."""
+        return module_state(self.accelerator, self.model) if is_cut(self.accelerator) else None
+
+
+def save_adapter(model: PeftModel, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
+    """Save the adapter of a PEFT model, without PEFT's form of a card, which nobody has filled in.
+
+    Args:
+        model: the PEFT model.
+        folder: where to.
+        weights: all weights of the model, where it does not hold them itself.
+    """
+    # no embedding layer is adapted; PEFT would ask the Hub about the base model to find that out
+    model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
+    (folder / "README.md").unlink()
+
+
+def load_adapter_weights(model: PeftModel, folder: Path) -> None:
+    """Put saved adapter weights into a PEFT model that has the same adapter.
+
+    Raises:
+        OSError: the folder has no weights, or they are damaged.
+        ValueError: the folder holds other tensors than the adapter.
+    """
+    put_adapter(model, read_adapter(folder), folder)
+
+
+def load_model_weights(model: nn.Module, folder: Path) -> None:
+    """Put the weights of a saved model, in one or several safetensors files, into a model of the same shape.
+
+    Raises:
+        OSError: a file is damaged.
+        ValueError: a tensor is missing, unknown or of another shape.
+    """
+    weights: dict[str, torch.Tensor] = {}
+    for path in sorted(folder.glob("[!.]*.safetensors")):
+        try:
+            weights.update(load_file(path))
+        except SafetensorError as error:
+            raise OSError(f"{path} is damaged ({error}); copy it again, or remove its checkpoint") from error
+    wanted = model.state_dict()
+    for what, names in (
+        ("lacks", wanted.keys() - weights.keys()),
+        ("has the unknown", weights.keys() - wanted.keys()),
+    ):
+        if names:
+            raise ValueError(f"{folder} {what} tensor {min(names)} ({len(names)} in all): it is not of this model")
+    for name, value in wanted.items():
+        if weights[name].shape != value.shape:
+            shapes = f"{tuple(weights[name].shape)} there and {tuple(value.shape)} here"
+            raise ValueError(f"{folder} is not of this model: tensor {name} is {shapes}")
+    model.load_state_dict(weights, strict=True)
+
+
+__all__ = ["StageCheckpoints", "load_adapter_weights", "load_model_weights", "save_adapter"]

@@ -1,0 +1,306 @@
+"""One stage of training: a plain loop over steps, with evaluation and checkpoints on the way."""
+
+import contextlib
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, send_to_device, tqdm
+from torch import nn
+from torch.utils.data import DataLoader
+
+from trainers.arguments.settings import StageSettings, TwoStageTrainingArguments
+from trainers.distributed.preemption import Preempted
+from trainers.distributed.sharding import (
+    accumulating,
+    load_module_state,
+    load_optimizer_state,
+    module_state,
+    optimizer_state,
+    prepare,
+    whole_weights,
+)
+from trainers.run_folder.metrics_log import MetricsLog
+from trainers.run_folder.results import StageResult
+from trainers.stages.ema import WeightAverage
+from trainers.stages.frozen_weights import FrozenWeights
+from trainers.stages.gradient_cache import GradientCache
+from trainers.stages.layer_modes import layer_modes, uncompiled
+from trainers.stages.module import StageModule
+from trainers.stages.nonfinite_steps import BadSteps
+from trainers.stages.optimization import build_optimizer, build_schedule, parameter_groups
+
+logger = logging.getLogger(__name__)
+
+
+class StageLoop:
+    """Runs the steps of one stage.
+
+    A step whose loss or gradient is not finite changes neither weights nor optimizer, on any process; the schedule
+    and the data go on. The decision is made on the device, see [`BadSteps`].
+
+    Args:
+        accelerator: of the run.
+        args: settings of the run.
+        stage: settings of this stage.
+        module: model and objective; only what requires a gradient is trained.
+        loader: batches of this process, `gradient_accumulation_steps` for each of `total_steps` steps.
+        total_steps: optimizer steps.
+        eval_steps: evaluate every so many steps, and at the end; a fraction where an epoch is no whole number of them.
+        evaluate: validation metrics by name, with `R@1`; `None` without a validation split.
+        keep: called with the step when its weights are the best so far, or the last where nothing is evaluated.
+        log: `metrics.jsonl`; `None` on all processes but the first.
+        save: called every `args.save_steps` (or after each evaluation), and before stopping, with the step, the best
+            step so far, and the loop's state; `None` saves nothing to go on from.
+        asked_to_stop: whether the run shall stop now; called between steps, by all processes after the same ones.
+        max_bad_steps: so many skipped steps in a row stop the run, with `bad_batch.json` in its folder.
+        image_names: name of each of the batches' `image_ids`, for that file.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        args: TwoStageTrainingArguments,
+        stage: StageSettings,
+        module: StageModule,
+        loader: DataLoader,
+        *,
+        total_steps: int,
+        eval_steps: int | Fraction,
+        evaluate: Callable[[], dict[str, float]] | None,
+        keep: Callable[[int], None],
+        log: MetricsLog | None,
+        save: Callable[[int, int, dict[str, Any]], None] | None = None,
+        asked_to_stop: Callable[[], bool] | None = None,
+        max_bad_steps: int = 5,
+        image_names: Sequence[str] | None = None,
+    ) -> None:
+        self.accelerator = accelerator
+        self.args = args
+        self.stage = stage
+        self.total_steps = total_steps
+        self.eval_steps = eval_steps
+        self.evaluate = evaluate
+        self.keep = keep
+        self.log = log
+        self.save = save
+        self.asked_to_stop = asked_to_stop
+        self.bad_steps = BadSteps(stage.name, max_bad_steps, Path(args.output_dir, "bad_batch.json"), image_names)
+        groups = parameter_groups(
+            module.named_parameters(),
+            learning_rate=stage.learning_rate,
+            weight_decay=stage.weight_decay,
+            bias_lr_multiplier=args.bias_lr_multiplier,
+            head_lr_multiplier=args.head_lr_multiplier,
+            layer_lr_decay=args.layer_lr_decay if stage.name == "two" else 1.0,
+        )
+        optimizer = build_optimizer(
+            groups, name=args.optimizer, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon
+        )
+        self.schedule = build_schedule(
+            optimizer,
+            warmup_steps=math.ceil(stage.warmup_ratio * total_steps),
+            total_steps=total_steps,
+            start_factor=args.warmup_start,
+        )
+        self.objective = module.objective
+        self.module, self.optimizer = prepare(accelerator, args, module, optimizer)
+        self.frozen_weights = FrozenWeights(accelerator, self.module)
+        in_parts = 0 < args.micro_batch_size < args.batch_size
+        self.cache = GradientCache(accelerator, self.module, module, args.micro_batch_size) if in_parts else None
+        self.trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        averaged = [parameter for parameter in module.model.parameters() if parameter.requires_grad]
+        self.average = WeightAverage(averaged, args.ema_decay) if args.ema_decay else None
+        self.batches: Iterator[dict[str, torch.Tensor]] = iter(loader)
+        self.sums: dict[str, torch.Tensor] = {}
+        self.result = StageResult()
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the steps to come depend on, beside the model's weights and the random numbers.
+
+        All processes must call it, after the same step; what the first one gets is what counts.
+        """
+        scaler = self.accelerator.scaler
+        return {
+            "result": asdict(self.result),
+            "sums": {name: float(value) for name, value in self.sums.items()},
+            "bad_steps": self.bad_steps.state(),
+            "objective": module_state(self.accelerator, self.objective),
+            "optimizer": optimizer_state(self.accelerator, self.module, self.optimizer),
+            "schedule": self.schedule.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else None,
+            "average": self.average.state_dict() if self.average is not None else None,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from the state that `state` returned on the first process; the loader must start after its steps."""
+        self.result = StageResult(**state["result"])
+        self.bad_steps.load_state(state["bad_steps"])
+        self.sums = {name: torch.tensor(value) for name, value in state["sums"].items()}
+        load_module_state(self.accelerator, self.objective, state["objective"])
+        load_optimizer_state(self.accelerator, self.module, self.optimizer, state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if state["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+    def run(self) -> StageResult:
+        """Train to the end of the stage.
+
+        Raises:
+            Preempted: the run was asked to stop, and has saved a checkpoint.
+        """
+        self.module.train()
+        started = time.monotonic() - self.result.seconds
+        first = self.result.steps + 1
+        title = f"stage {self.stage.name}"
+        pause = 0.2 if sys.stderr.isatty() else 10.0  # seconds between drawings: a log file wants few
+        bar = tqdm(total=self.total_steps, initial=first - 1, desc=title, unit="step", mininterval=pause)
+        modes = layer_modes(self.module, compiled=self.args.compile, checkpointed=self.args.gradient_checkpointing)
+        with bar as progress, modes:
+            for step in range(first, self.total_steps + 1):
+                with self.frozen_weights.in_half_precision():
+                    losses = self._step(step)
+                for name, value in losses.items():
+                    self.sums[name] = self.sums[name] + value if name in self.sums else value
+                self.result.steps = step
+                progress.update()
+                last = step == self.total_steps
+                if step % self.args.log_steps == 0 or last:
+                    progress.set_postfix(self._log_training(step), refresh=False)
+                if last or _completes(step, self.eval_steps):
+                    self._evaluate(step)
+                self.result.seconds = time.monotonic() - started
+                if not last:
+                    self._save_or_stop(step)
+        return self.result
+
+    def _save_or_stop(self, step: int) -> None:
+        """Save a checkpoint where one is due, or where the run is asked to stop, and stop it then."""
+        # asking all processes waits for the device: done when the losses have been read anyway
+        asks = self.accelerator.num_processes == 1 or step % self.args.log_steps == 0
+        stop = self.asked_to_stop is not None and asks and self.asked_to_stop()
+        if self.save is not None and (stop or _completes(step, self.args.save_steps or self.eval_steps)):
+            self.result.skipped_steps = self.bad_steps.read()
+            self.save(step, self.result.best_step, self.state())
+        if stop:
+            raise Preempted(
+                f"asked to stop: stage {self.stage.name} is saved at step {step}; the same command with --resume auto "
+                "goes on from there"
+            )
+
+    def _step(self, step: int) -> dict[str, torch.Tensor]:
+        """One optimizer step; returns its losses and 1 under "steps", or zeros where it was skipped.
+
+        They stay on the device: reading them would wait for it.
+        """
+        batches = self.args.gradient_accumulation_steps
+        losses: dict[str, torch.Tensor] = {}
+        image_ids = []
+        for number in range(batches):
+            batch = send_to_device(next(self.batches), self.accelerator.device, non_blocking=True)
+            # gradients travel between processes once a step, with the last batch
+            wait = accumulating(self.accelerator, self.module) if number < batches - 1 else contextlib.nullcontext()
+            with wait:
+                loss, terms = self._backward(batch, batches)
+            for name, value in {"loss": loss.detach(), **terms}.items():
+                losses[name] = losses.get(name, 0) + value.float() / batches
+            image_ids.append(batch["image_ids"])
+        finite = losses["loss"].isfinite()
+        norm = self._clip_gradients()
+        if self.accelerator.scaler is None:  # float16 overflows as a matter of course, and its scaler sees to it
+            finite = finite & norm.isfinite()
+        self._update(finite)
+        self.bad_steps.add(step, finite, torch.cat(image_ids))
+        return {name: value.where(finite, 0.0) for name, value in losses.items()} | {"steps": finite.float()}
+
+    def _backward(self, batch: dict[str, torch.Tensor], batches: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Add the gradient of one of a step's `batches`; returns its loss, and each objective's own value."""
+        if self.cache is not None:
+            return self.cache.backward(batch, batches)
+        loss, terms = self.module(batch)
+        self.accelerator.backward(loss / batches)
+        return loss, terms
+
+    def _clip_gradients(self) -> torch.Tensor:
+        """Clip the gradient, if that is asked for; returns its norm before, over all processes."""
+        by_engine = self.accelerator.distributed_type == DistributedType.DEEPSPEED  # which is only asked for it
+        if self.args.max_grad_norm or by_engine:
+            norm = self.accelerator.clip_grad_norm_(self.trainable, self.args.max_grad_norm)
+        else:
+            norm = nn.utils.get_total_norm([p.grad for p in self.trainable if p.grad is not None])
+        if hasattr(norm, "full_tensor"):  # FSDP2 shards even this
+            return norm.full_tensor()
+        return torch.as_tensor(0.0 if norm is None else norm)  # DeepSpeed clips by itself, and may not say
+
+    def _update(self, finite: torch.Tensor) -> None:
+        """Step the optimizer, which leaves everything as it is where the step is not `finite`."""
+        if self.accelerator.scaler is not None or self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            self.optimizer.step()  # these step or skip by their own rules
+        elif self.optimizer.defaults["fused"]:
+            # what torch's fused optimizers take from a gradient scaler: at 1 their kernels write nothing
+            self.optimizer.optimizer.found_inf = (~finite).float()
+            self.optimizer.step()
+        elif finite:  # no such kernel for this device, which must be waited for
+            self.optimizer.step()
+        skipped = self.accelerator.optimizer_step_was_skipped
+        if not skipped or self.accelerator.scaler is None:  # float16's scaler starts by skipping
+            self.schedule.step()
+        self.optimizer.zero_grad()
+        self.objective.limit_temperatures()
+        if self.average is not None:
+            self.average.update(torch.zeros_like(finite) if skipped else finite)
+
+    def _log_training(self, step: int) -> dict[str, str]:
+        """Write the mean losses since the last time, skipped steps left out; returns them for the progress bar."""
+        self.result.skipped_steps = self.bad_steps.read()
+        sums, self.sums = self.sums, {}
+        steps = float(sums.pop("steps"))
+        means = {name: float(value) / steps for name, value in sums.items()} if steps else {}
+        rate = self.schedule.get_last_lr()[0]
+        self._write(step, "train", {**means, "learning_rate": rate, "skipped_steps": self.result.skipped_steps})
+        return {name: f"{value:.3f}" for name, value in means.items()}
+
+    def _evaluate(self, step: int) -> None:
+        """Evaluate on validation, if there is one, and keep the weights if they are the best so far.
+
+        With `ema_decay`, these are the average; training goes on with its own.
+        """
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            if self.evaluate is None:
+                if step == self.total_steps:
+                    self.result.best_step = step
+                    self.keep(step)
+                return
+            self.module.eval()
+            with whole_weights(self.module), uncompiled(self.args.compile):
+                metrics = self.evaluate()
+            self.module.train()
+            self._write(step, "validation", metrics)
+            if not self.result.best_metrics or metrics["R@1"] > self.result.best_metrics["R@1"]:
+                self.result.best_step, self.result.best_metrics = step, metrics
+                self.keep(step)
+
+    def _write(self, step: int, split: str, values: dict[str, Any]) -> None:
+        """One line of `metrics.jsonl`, and the tracker."""
+        if self.log is not None:
+            self.log.write({"stage": self.stage.name, "step": step, "split": split, **values})
+        tracked = {f"stage_{self.stage.name}/{split}/{name}": value for name, value in values.items()}
+        self.accelerator.log(tracked, step=step)
+
+
+def _completes(step: int, every: int | Fraction) -> bool:
+    """Whether a step is the first after which another `every` steps are done."""
+    return step // every > (step - 1) // every
+
+
+__all__ = ["StageLoop"]

@@ -1,0 +1,88 @@
+"""The model that a run starts from, and the prompts that it is going to train."""
+
+import datasets
+from peft import PeftModel, get_peft_model
+
+from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor
+from modeling_prompt_clip.configuration_prompt_clip import validate_prompt_settings
+from modeling_prompt_clip.loading import is_adapter, resolve_model_path, with_adapter
+from modeling_prompt_clip.retrieval.image_batches import ImagePreparation
+from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.data.streaming import first_rows
+
+
+def load_base(args: TwoStageTrainingArguments) -> tuple[PromptCLIPModel, PromptCLIPProcessor]:
+    """The base model at the run's image size, and its processor.
+
+    Raises:
+        OSError, ValueError: see [`PromptCLIPModel.from_clip`].
+    """
+    folder = str(resolve_model_path(args.base_model))
+    if is_adapter(folder):
+        raise ValueError(
+            f"base_model {args.base_model!r} is an adapter; give it to adapter, with stages two, and its own base "
+            "model to base_model"
+        )
+    options = {"attn_implementation": args.attn_implementation} if args.attn_implementation else {}
+    model = PromptCLIPModel.from_clip(folder, image_size=tuple(args.image_size), **options)
+    model.name_or_path = args.base_model  # what an adapter records as its base: the name, not this machine's path
+    return model, PromptCLIPProcessor.from_clip(folder, image_size=tuple(args.image_size))
+
+
+def merged_adapter(model: PromptCLIPModel, folder: str) -> PromptCLIPModel:
+    """The base model with the prompts of a saved stage-one adapter as its fixed ones.
+
+    Raises:
+        OSError: there is no adapter, or its files are damaged.
+        ValueError: it was trained for other images or another model, or its tensors are not all there.
+    """
+    return with_adapter(model, folder).merge_and_unload(safe_merge=True)
+
+
+def new_prompt_config(args: TwoStageTrainingArguments, model: PromptCLIPModel) -> ClipPromptConfig | None:
+    """The adapter that stage one will train, checked against the model; `None` where there is no stage one.
+
+    Raises:
+        ValueError: prompts for a layer that does not exist.
+    """
+    if "one" not in args.stages:
+        return None
+    config = ClipPromptConfig(
+        text_prompt_length=args.text_prompt_length,
+        vision_prompt_length=args.vision_prompt_length,
+        prompt_layers=args.prompt_layers,
+        prompt_init=args.prompt_init,
+        coupled_prompts=args.coupled_prompts,
+    )
+    for tower, length in (("text", config.text_prompt_length), ("vision", config.vision_prompt_length)):
+        layers = getattr(model.config, f"{tower}_config").num_hidden_layers
+        validate_prompt_settings(tower, length, config.prompt_layers, layers)
+    return config
+
+
+def prompted_model(
+    args: TwoStageTrainingArguments,
+    model: PromptCLIPModel,
+    processor: PromptCLIPProcessor,
+    config: ClipPromptConfig,
+    train: datasets.Dataset | datasets.IterableDataset,
+) -> PeftModel:
+    """What stage one trains: the frozen model with an adapter of fresh prompts.
+
+    Args:
+        args: `prompt_init` and `prompt_init_phrase` count.
+        model: it is wrapped, not copied.
+        processor: of the model.
+        config: of the adapter.
+        train: the training split, whose first 256 images `activations` starts vision prompts from.
+    """
+    prompted = get_peft_model(model, config)
+    if args.prompt_init == "activations":
+        input_ids = processor(text=[args.prompt_init_phrase])["input_ids"].to(model.device)
+        preparation = ImagePreparation(processor)
+        images = preparation.resize(row["image"] for row in first_rows(train, 256))
+        prompted.base_model.initialize_from_activations(input_ids, preparation.normalize(images.to(model.device)))
+    return prompted
+
+
+__all__ = ["load_base", "merged_adapter", "new_prompt_config", "prompted_model"]
