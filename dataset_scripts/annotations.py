@@ -10,30 +10,41 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-__all__ = ["AnnotationError", "AnnotationRow", "names_a_person", "stands_for_nothing"]
+__all__ = ["AnnotationError", "AnnotationRow", "is_spoilt_number", "names_a_person", "stands_for_nothing"]
 
 _LARGEST_INT64 = 2**63 - 1
 # Paths as nearly all are, which need no second look: looking at a million paths part by part takes half a minute.
 _PLAIN_PATH = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
-_VISIBLE = re.compile(r"\w")
-# What programs write where there is nothing.
+# What programs write where there is nothing, whatever signs are around it: #N/A, <NA>, (null), -nan, None.
 _NOTHING = frozenset(
-    "nan none null nil n/a na #n/a n.a. <na> <nan> <null> <none> nat undefined inf -inf missing unknown #ref! #value! "
-    "#name? #div/0! #null! #num!".split()
+    "n,nan,na,n a,n a n a,nan ind,none,null,nil,nat,pd na,undefined,inf,infinity,missing,unknown,not available,"
+    "1 ind,1 qnan,1 inf".split(",")
 )
+_WORD = re.compile(r"\w+")
+_ONE_LETTER = re.compile(r"\w")
+_FORMULA_ERROR = re.compile(r"#[\w/]+[!?]|#NV")  # of a spreadsheet in any language: #REF!, #WERT!, #NAME?
 # 202301010001 in a spreadsheet is 2.02E+11, and 1 with a gap in its column 1.0 in pandas: many persons become one.
-_SPOILT_NUMBER = re.compile(r"[+-]\d+|[+-]?(\d+[.,]\d*|[.,]\d+)(e[+-]?\d+)?|[+-]?\d+e[+-]\d+", re.IGNORECASE)
+_SPOILT_NUMBER = re.compile(
+    r"[+\-\u2212\u2013]\s*\d+|[+-]?(\d+[.,]\d*|[.,]\d+)(\s*e[+-]?\d+)?|[+-]?\d+e[+-]\d+", re.IGNORECASE
+)
 
 
 def stands_for_nothing(text: str) -> bool:
     """Says whether a text is what a program writes for a missing value: nan, None, NULL, N/A, ?, - ..."""
     text = text.strip()
-    return text.lower() in _NOTHING or not _VISIBLE.search(text)
+    words = " ".join(_WORD.findall(text)).lower()
+    nothing = words in _NOTHING and not _ONE_LETTER.fullmatch(text)
+    return not words or nothing or _FORMULA_ERROR.fullmatch(text) is not None
+
+
+def is_spoilt_number(text: str) -> bool:
+    """Says whether a text is what a spreadsheet makes of a number: a fraction, an exponent, a sign."""
+    return _SPOILT_NUMBER.fullmatch(text.strip()) is not None
 
 
 def names_a_person(text: str) -> bool:
     """Says whether a text can be somebody's id: no missing value, and no number that lost digits or has a sign."""
-    return not stands_for_nothing(text) and not _SPOILT_NUMBER.fullmatch(text.strip())
+    return not stands_for_nothing(text) and not is_spoilt_number(text)
 
 
 class AnnotationError(ValueError):
@@ -103,7 +114,7 @@ class AnnotationRow:
         return value
 
     def captions(self, field: str) -> tuple[str, ...]:
-        """Returns a list of sentences: at least one, each with a letter. Raises AnnotationError otherwise."""
+        """Returns a list of sentences: at least one, each with a letter or digit. Raises AnnotationError otherwise."""
         value = self.value(field)
         if not isinstance(value, list) or not value:
             rule = "it must be a list of at least one caption. Add a caption, or remove the row."
@@ -152,12 +163,12 @@ class AnnotationRow:
         return path.as_posix()
 
     def _check_caption(self, field: str, caption: object) -> None:
-        """Refuses what is no text, has no letter or digit, or stands for a missing value."""
+        """Refuses what is no text, has no letter or digit, or is a missing value or a number out of a spreadsheet."""
         if isinstance(caption, str):
             self._check_encodable(field, caption)
-        if not isinstance(caption, str) or stands_for_nothing(caption):
+        if not isinstance(caption, str) or stands_for_nothing(caption) or is_spoilt_number(caption):
             shown = reprlib.repr(caption)
-            rule = f"a caption is a text with a letter or digit, no nan or None, and {shown} is not. Remove it."
+            rule = f"a caption is a text with a letter or digit, no nan, None or 1.0, and {shown} is not. Remove it."
             raise self.error(
                 "empty_caption" if caption is None or isinstance(caption, str) else "bad_field", field, rule
             )

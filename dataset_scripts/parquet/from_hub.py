@@ -53,17 +53,34 @@ def load_from_hub(
             # Where the Hub fails, `datasets` takes whatever its cache has, and leaves it at a warning.
             if builder.hash != commit and not is_offline_mode():
                 raise ConnectionError(f"commit {commit} of {repo_id} cannot be had")
+            names = _own_names(builder, repo_id)
+            own = names.get(split, split)
             if not streaming:
-                builder = _for_one_split(builder, split, cache_dir)
+                builder = _for_one_split(builder, own, cache_dir)
                 builder.download_and_prepare()
-            loaded = builder.as_streaming_dataset(split) if streaming else builder.as_dataset(split)
+            loaded = builder.as_streaming_dataset(own) if streaming else builder.as_dataset(own)
         except DatasetsError as error:
             raise OSError(f"{repo_id} cannot be loaded: {error.__cause__ or error}") from error
     whole = isinstance(loaded, Mapping)
-    named = {_split_name(name, repo_id): rows for name, rows in (loaded.items() if whole else [(split, loaded)])}
+    named = {_split_name(name, repo_id): rows for name, rows in (loaded.items() if whole else [(own, loaded)])}
     parts = {name: with_features(rows, f"{repo_id}, {name}") for name, rows in named.items()}
     check_annotation({name: loaded_rows(rows, f"{repo_id}, {name}") for name, rows in parts.items()})
     return type(loaded)(parts) if whole else next(iter(parts.values()))
+
+
+def _own_names(builder: datasets.DatasetBuilder, repo_id: str) -> dict[str, str]:
+    """Returns what a Hub set calls each split. Raises ValueError for a split under two names."""
+    names: dict[str, str] = {}
+    for name in builder.config.data_files or builder.info.splits or ():
+        split = SPLIT_NAMES.get(str(name).lower())
+        if split in names:
+            raise ValueError(
+                f"{repo_id} names the {split} split in two ways: {names[split]} and {name}. Keep one in the card's "
+                "data_files."
+            )
+        if split is not None:
+            names[split] = str(name)
+    return names
 
 
 def _split_name(name: str, repo_id: str) -> str:

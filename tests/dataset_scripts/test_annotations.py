@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dataset_scripts.annotations import AnnotationError, AnnotationRow
+from dataset_scripts.annotations import AnnotationError, AnnotationRow, names_a_person
 from dataset_scripts.problems import PROBLEMS
 
 PARTS = st.sampled_from(["..", ".", "", "a", "b.jpg", "C:", "~", "\\", "..\\", " ", "...", "\0", "\ud800", "é"])
@@ -64,6 +64,24 @@ def test_a_caption_without_a_letter_is_refused(caption: object):
     with pytest.raises(AnnotationError, match="with a letter or digit") as caught:
         _row([caption]).captions("field")
     assert caught.value.kind == "empty_caption" and caught.value.row == 0
+
+
+NOTHING = [
+    *("-nan", "#NA", "#N/A N/A", "1.#IND", "-1.#QNAN", "Infinity", "(null)", "[None]", "\\N", "N.A", "None.", "'nan'"),
+    *("<missing>", "#WERT!", "#SPILL!", "-nan(ind)", "\u22121", "2.02 E+11", "-1", "1.0", "2.02E+11"),
+]
+
+
+@pytest.mark.parametrize("text", NOTHING)
+def test_what_programs_write_for_nothing_is_no_person_and_no_caption(text: str):
+    assert not names_a_person(text)
+    with pytest.raises(AnnotationError, match="field.*a caption is"):
+        _row(text).caption("field")
+
+
+@pytest.mark.parametrize("text", ["N", "n", "na_1", "Nan Goldin", "inf-7", "2023.01.01", "12e5", "track-1", "7"])
+def test_what_can_be_a_name_is_one(text: str):
+    assert names_a_person(text) and _row(text).caption("field") == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, None), ("", None), ("  ", None), (" c1 ", "c1"), ("c1", "c1")])

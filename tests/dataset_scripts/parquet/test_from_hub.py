@@ -112,6 +112,31 @@ def test_a_set_of_others_with_more_columns(online, splits, tmp_path):
         load_from_hub("bob/bare", "test")
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_split_goes_by_the_name_of_others(online, splits, tmp_path, streaming):
+    shards = {}
+    for name, split in (("dev", "validation"), ("val", "test")):
+        splits[split].cast_column("image", datasets.Image()).to_parquet(tmp_path / name)
+        shards[name] = (tmp_path / name).read_bytes()
+    paths = {name: f"{name}.parquet" for name in shards}
+    cards = {
+        repo: datasets_card({name: paths[name] for name in names})
+        for repo, names in (("bob/one", ["val"]), ("bob/two", ["dev", "val"]))
+    }
+    for repo, card in cards.items():
+        online.add_repository("dataset", repo, {"README.md": card} | {paths[name]: shards[name] for name in shards})
+    loaded = load_from_hub("bob/one", "validation", streaming=streaming)
+    assert list(loaded) == list(splits["test"])
+    for split in ("validation", None):
+        with pytest.raises(ValueError, match="bob/two names the validation split in two ways: dev and val"):
+            load_from_hub("bob/two", split, streaming=streaming)
+
+
+def datasets_card(files: dict[str, str]) -> bytes:
+    lines = [f"  - split: {split}\n    path: {path}\n" for split, path in files.items()]
+    return f"---\nconfigs:\n- config_name: default\n  data_files:\n{''.join(lines)}---\n".encode()
+
+
 def test_what_cannot_be_had(online, converted, tmp_path, monkeypatch):
     push_dataset(converted, REPO)
     for arguments, error, word in [
