@@ -1,6 +1,6 @@
 """From checked rows to one record an image: merging the rows of an image, and the rules that rows obey together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def merge_rows(records: Iterable[PersonSearchRecord], identity_per_image: bool =
     return merged
 
 
-def check_identities(records: Sequence[PersonSearchRecord]) -> None:
+def check_identities(records: Iterable[PersonSearchRecord]) -> None:
     """Refuses a person who is in two splits: the test would be on people seen in training.
 
     Raises AnnotationError that counts those people and names the first, with a row of each split.

@@ -17,6 +17,7 @@ from dataset_scripts.dataset_card import CARD, dataset_card
 from dataset_scripts.images import check_images_inside
 from dataset_scripts.parquet.manifest import MANIFEST, DataSource, Manifest, Settings, ShardRecord, SplitRecord
 from dataset_scripts.parquet.processes import run_jobs
+from dataset_scripts.parquet.rows import check_annotation, loaded_rows
 from dataset_scripts.parquet.shards import RowHash, source_batches, verify_shard, write_shard
 from dataset_scripts.person_search import PERSON_SEARCH_FEATURES, PERSON_SEARCH_SPLITS
 
@@ -60,8 +61,8 @@ def convert_to_parquet(
         The record of the conversion.
 
     Raises:
-        ValueError: a value out of its range, a missing column, an unknown or empty split, or a folder that holds a
-            conversion of another source or with other settings.
+        ValueError: a value out of its range, a missing column, an unknown or empty split, a row or person that loading
+            would refuse, or a folder that holds a conversion of another source or with other settings.
         FileExistsError: the folder holds something else.
         OSError: an image or file cannot be read or written, or what was read back is not what was written.
     """
@@ -69,6 +70,7 @@ def convert_to_parquet(
     for rows in splits.values():
         check_images_inside(rows)
     pieces = _pieces(splits, rows_per_shard)
+    check_annotation({name: loaded_rows(rows, f"{source}, {name}") for name, rows in splits.items()})
     settings = Settings(
         image_size=tuple(image_size) if image_size else None,
         quality=quality if image_size else None,

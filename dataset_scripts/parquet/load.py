@@ -43,8 +43,8 @@ def load_parquet(
     """Loads a folder made by `prompt-clip data convert`, or by others with the same columns.
 
     Others' files are called `train-00000-of-00002.parquet` or `train.parquet`, or lie in a folder of such a name;
-    `val`, `valid` and `dev` are `validation`. Their rows are checked as those of a folder are: ids, captions, that no
-    person is in two splits and no image under two persons. Images are those inside the shards: no path or address in
+    `val`, `valid` and `dev` are `validation`. Rows are checked as those of a folder are, whoever wrote them: ids,
+    captions, that no person is in two splits, and in others' files that no image is under two persons. Images are those inside the shards: no path or address in
     a row is ever opened, and `dataset_scripts.images.check_images_inside` names a row without bytes.
     Whatever is loaded was checked: a table is built once from shards that agree with their SHA-256, and never served
     once one of them has been touched; a stream checks sizes and numbers of rows at once, and each page's checksum as
@@ -103,10 +103,10 @@ def _checked(folder: str | Path | None) -> tuple[Path, Manifest | None, dict[str
         raise FileNotFoundError(
             f"{folder} has no Parquet file of a split, such as data/train-00000-of-00001.parquet. {_AGAIN}"
         )
-    if manifest is None:  # what this package converted was checked at its source
-        for file in (file for files in shards.values() for file in files):
-            check_schema(_metadata(file).schema.to_arrow_schema(), str(file))
-        check_annotation({name: shard_rows(files) for name, files in shards.items()})
+    for file in (file for files in shards.values() for file in files):
+        check_schema(_metadata(file).schema.to_arrow_schema(), str(file))
+    # Also of what this package converted: an earlier version, or by a record that was edited.
+    check_annotation({name: shard_rows(files) for name, files in shards.items()}, images_once=manifest is not None)
     return folder, manifest, shards
 
 
@@ -134,8 +134,6 @@ def _load_split(
     name: str, files: Sequence[Path], manifest: Manifest | None, streaming: bool, cache_dir: str | Path | None
 ) -> Rows:
     """Loads one split from its shards."""
-    for file in files:
-        check_schema(_metadata(file).schema.to_arrow_schema(), str(file))
     builder = PersonSearchParquet(
         cache_dir=cache_dir and str(cache_dir),
         dataset_name="person_search_parquet",

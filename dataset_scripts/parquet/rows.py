@@ -18,17 +18,20 @@ COLUMNS = ("image_id", "person_id", "captions", "camera")
 _ROWS_AT_ONCE = 1000
 
 
-def check_annotation(splits: Mapping[str, Iterable[AnnotationRow]]) -> None:
-    """Checks ids, captions and cameras of all rows, and that no person is in two splits.
+def check_annotation(splits: Mapping[str, Iterable[AnnotationRow]], *, images_once: bool = False) -> None:
+    """Checks ids, captions and cameras of all rows, that no person is in two splits, and no image under two persons.
 
     Args:
         splits: `train`, `validation` and `test`, as far as there are, and their rows.
+        images_once: no two rows are of one image, as `convert_to_parquet` has seen: images are not compared then,
+            which would take the memory of all rows.
 
     Raises:
         AnnotationError: names the file, the row, the field, the value, the rule and the remedy.
     """
     rows = (_record(row, split) for split, found in splits.items() for row in found)
-    check_identities(merge_rows(tqdm(rows, desc="Checking rows", unit=" rows", delay=2)))
+    rows = tqdm(rows, desc="Checking rows", unit=" rows", delay=2)
+    check_identities(rows if images_once else merge_rows(rows))
 
 
 def shard_rows(files: Iterable[Path]) -> Iterator[AnnotationRow]:

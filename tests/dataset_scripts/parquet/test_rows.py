@@ -1,5 +1,6 @@
 """Parquet of others is checked as folders are, and opens nothing that a row names."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import datasets
@@ -14,6 +15,7 @@ from dataset_scripts.images import check_images_inside
 from dataset_scripts.joint import join_training_sets
 from dataset_scripts.parquet import convert_to_parquet
 from dataset_scripts.parquet.manifest import MANIFEST
+from dataset_scripts.parquet.shards import file_sha256
 
 FEATURES = datasets.Features(
     {
@@ -117,6 +119,40 @@ def test_a_wrong_row_is_named(picture: Path, tmp_path: Path, changes: dict, word
     folder = write(tmp_path / "set", "train.parquet", [row(picture, 0), row(picture, 1, **changes)])
     with pytest.raises(ValueError, match=f"train.parquet, {words}"):
         load(folder, "train", streaming=streaming)
+
+
+WRONG = [
+    ({"person_id": 0}, "test: 1 person id.s. are in more than one split"),
+    ({"person_id": -1}, "test, row 0: 'person_id' is -1"),
+    ({"captions": ["nan"]}, "test, row 0: 'captions' is"),
+    ({"captions": None}, "test, row 0: 'captions' is None"),
+    ({"image_id": "0.png"}, "test, row 0: image 0.png is of person 1 here, and of person 0"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), WRONG)
+def test_what_loading_refuses_is_not_converted(picture: Path, tmp_path: Path, changes: dict, words: str):
+    rows = {"train": row(picture, 0), "test": row(picture, 1, **changes)}
+    splits = {name: datasets.Dataset.from_list([fields], features=FEATURES) for name, fields in rows.items()}
+    with pytest.raises(ValueError, match=f"mine, {words}"):
+        convert_to_parquet(splits, tmp_path / "copy", source="mine")
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(("changes", "words"), WRONG[:4])
+def test_a_record_vouches_for_no_row(picture: Path, tmp_path: Path, changes: dict, words: str, streaming: bool):
+    rows = {"train": row(picture, 0), "test": row(picture, 1)}
+    splits = {name: datasets.Dataset.from_list([fields], features=FEATURES) for name, fields in rows.items()}
+    folder = tmp_path / "set"
+    manifest = convert_to_parquet(splits, folder, source="mine")
+    name = "data/test-00000-of-00001.parquet"
+    write(folder, name, [row(picture, 1, **changes)])
+    size, digest = (folder / name).stat().st_size, file_sha256(folder / name)
+    manifest.shards[name] = replace(manifest.shards[name], file_bytes=size, sha256=digest)
+    manifest.write(folder)
+    with pytest.raises(ValueError, match=words.replace("test", "test-00000-of-00001.parquet")):
+        load(folder, "test", streaming=streaming)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
