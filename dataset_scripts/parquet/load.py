@@ -44,8 +44,9 @@ def load_parquet(
 
     Others' files are called `train-00000-of-00002.parquet` or `train.parquet`, or lie in a folder of such a name;
     `val`, `valid` and `dev` are `validation`. Rows are checked as those of a folder are, whoever wrote them: ids,
-    captions, that no person is in two splits, and in others' files that no image is under two persons. Images are those inside the shards: no path or address in
-    a row is ever opened, and `dataset_scripts.images.check_images_inside` names a row without bytes.
+    captions, that no person is in two splits, and in others' files that no image is under two persons. Images are
+    those inside the shards: no path or address in a row is ever opened, and
+    `dataset_scripts.images.check_images_inside` names a row without bytes.
     Whatever is loaded was checked: a table is built once from shards that agree with their SHA-256, and never served
     once one of them has been touched; a stream checks sizes and numbers of rows at once, and each page's checksum as
     it is read.
