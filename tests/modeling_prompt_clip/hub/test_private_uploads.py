@@ -7,6 +7,7 @@ import torch
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import HfHubHTTPError
 from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import pipeline
 
 from elsewhere import run_elsewhere
 from hub_state import StoredFile
@@ -209,6 +210,21 @@ def test_an_adapter_of_a_base_on_the_hub_names_it(hub, tiny_clip_folder):
     card = ModelCard(hub.files("model", REPO)["README.md"].decode())
     assert card.data.base_model == "alice/base" and f'load_model("{REPO}")' in card.text
     assert load_model(REPO)[0].config.text_config.prompt_length == 2
+
+
+def test_a_pipeline_of_ours_is_private(hub, parts):
+    model, processor = parts
+    pieces = {"tokenizer": processor.tokenizer, "image_processor": processor.image_processor}
+    ours = pipeline("zero-shot-image-classification", model=model, **pieces)
+    ours.push_to_hub(REPO)
+    assert hub.repository("model", REPO).private
+    hub.add_repository("model", "alice/open", {}, private=False)
+    with pytest.raises(ValueError, match="alice/open exists and is public"):
+        ours.push_to_hub("alice/open")
+    ours.push_to_hub("alice/open", private=False)
+    assert hub.repository("model", "alice/open").commits[-1].files
+    processor.tokenizer.push_to_hub("alice/tokens")  # which is transformers', and goes its own way
+    assert not hub.repository("model", "alice/tokens").private
 
 
 def test_adapters_of_other_methods_go_their_own_way(hub, parts):
