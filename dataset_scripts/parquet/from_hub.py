@@ -7,11 +7,12 @@ import datasets
 from datasets.data_files import DataFilesDict
 from datasets.exceptions import DatasetsError
 from datasets.packaged_modules.parquet.parquet import Parquet
-from huggingface_hub import HfApi, is_offline_mode
+from huggingface_hub import is_offline_mode
 
 from dataset_scripts.common.hub_errors import hub_errors_in_words
 from dataset_scripts.parquet.builder import PersonSearchParquet
 from dataset_scripts.parquet.columns import Rows, Splits, with_features
+from dataset_scripts.parquet.hub_settings import checked_commit
 from dataset_scripts.parquet.rows import check_annotation, loaded_rows
 from dataset_scripts.parquet.shard_names import SPLIT_NAMES
 
@@ -40,14 +41,15 @@ def load_from_hub(
         As `load_parquet`.
 
     Raises:
-        ValueError: no such split, a split under another name, a missing or wrong column, a wrong row, or an image that
-            is not inside the set: no path or address in a row is ever opened.
+        ValueError: no such split, a split under another name, a data file that is not in the repository, a missing or
+            wrong column, a wrong row, or an image that is not inside the set: no path or address in a row is ever
+            opened.
         OSError: the repository does not exist, may not be read or cannot be reached; the message says what to do.
     """
     if Path(repo_id).is_dir():
         raise ValueError(f"{repo_id} is a folder here, which hides the repository. Pass it as data_dir of 'parquet'.")
     with hub_errors_in_words(repo_id, "loaded"):
-        commit = revision if is_offline_mode() else HfApi().dataset_info(repo_id, revision=revision).sha
+        commit = revision if is_offline_mode() else checked_commit(repo_id, revision)
         try:
             builder = datasets.load_dataset_builder(repo_id, cache_dir=cache_dir and str(cache_dir), revision=commit)
             # Where the Hub fails, `datasets` takes whatever its cache has, and leaves it at a warning.

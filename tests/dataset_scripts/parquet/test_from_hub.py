@@ -132,6 +132,29 @@ def test_a_split_goes_by_the_name_of_others(online, splits, tmp_path, streaming)
             load_from_hub("bob/two", split, streaming=streaming)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("settings", ["README.md", ".huggingface.yaml"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *(
+            "{hub}/elsewhere/test.parquet",
+            "zip://test.parquet::{hub}/elsewhere/a.zip",
+            "hf://datasets/bob/two/x.parquet",
+        ),
+        *("{here}/test.parquet", "file://{here}/test.parquet", "../../bob/two/test.parquet", "~/test.parquet"),
+    ],
+)
+def test_no_file_outside_the_repository_is_asked_for(online, tmp_path, place, settings, streaming):
+    place = place.format(hub=online.url, here=tmp_path)
+    card = datasets_card({"test": json.dumps(place)})
+    card = card if settings == "README.md" else card.strip(b"-\n")
+    online.add_repository("dataset", "bob/set", {settings: card, "train.parquet": b"no Parquet"})
+    with pytest.raises(ValueError, match=f"bob/set: {settings} names the data file .*which is not in the repository"):
+        load_from_hub("bob/set", "test", streaming=streaming)
+    assert not [request.path for request in online.requests if "elsewhere" in request.path or "two" in request.path]
+
+
 def datasets_card(files: dict[str, str]) -> bytes:
     lines = [f"  - split: {split}\n    path: {path}\n" for split, path in files.items()]
     return f"---\nconfigs:\n- config_name: default\n  data_files:\n{''.join(lines)}---\n".encode()
