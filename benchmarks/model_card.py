@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from dataset_scripts import load_person_search
+from dataset_scripts.builders.synthetic_pedes import SyntheticPedesConfig
 from dataset_scripts.common.files import write_atomically, write_json
-from dataset_scripts.synthetic_pedes import SyntheticPedesConfig
 from modeling_prompt_clip.hub.card_facts import Snippet, Table
 from modeling_prompt_clip.hub.model_card import render_model_card, with_front_matter
 from modeling_prompt_clip.loading import load_model

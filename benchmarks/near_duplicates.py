@@ -17,11 +17,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image, ImageOps, features
 
-from dataset_scripts.image_hash import ImagePrints, hash_files
-from dataset_scripts.image_signature import SAME_PICTURE_CORRELATION, signature_correlation
-from dataset_scripts.near_duplicates import MAX_HASH_DISTANCE, near_pair_blocks, near_pairs, same_pictures
+from dataset_scripts.builders.synthetic_pedes import encode_jpeg
+from dataset_scripts.leaks.image_hash import ImagePrints, hash_files
+from dataset_scripts.leaks.image_signature import SAME_PICTURE_CORRELATION, signature_correlation
+from dataset_scripts.leaks.near_duplicates import MAX_HASH_DISTANCE, near_pair_blocks, near_pairs, same_pictures
 from dataset_scripts.synthetic import render_person
-from dataset_scripts.synthetic_pedes import encode_jpeg
 from record import write_record
 
 PERSONS, IMAGES_A_PERSON, COPIED = 1250, 4, 1000

@@ -19,7 +19,7 @@ from dataset_scripts.formats import FORMATS, detect_format
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
-    from dataset_scripts.person_search import PersonSearchTable
+    from dataset_scripts.builders.person_search import PersonSearchTable
 
 __all__ = ["PERSON_SEARCH_DATASETS", "load_person_search", "skipped_images"]
 
@@ -78,13 +78,13 @@ def load_person_search(
 
 def skipped_images(dataset: Dataset) -> list[dict[str, str | int]]:
     """Returns what `on_bad_image="skip"` left out of a set: `image_id`, `split`, `file`, `row`, `reason` of each."""
-    return import_module("dataset_scripts.skipped").skipped_images(dataset)
+    return import_module("dataset_scripts.builders.skipped").skipped_images(dataset)
 
 
 def _builder(name: str, data_dir: str | Path | None, cache_dir: str | Path | None, options: dict) -> PersonSearchTable:
     """Makes the builder of a set that is drawn or read from a folder."""
     if name == "synthetic_pedes":
-        builder_class = import_module("dataset_scripts.synthetic_pedes").SyntheticPedes
+        builder_class = import_module("dataset_scripts.builders.synthetic_pedes").SyntheticPedes
         _check_options(name, options, builder_class.option_names)
         return builder_class(data_dir=data_dir, cache_dir=cache_dir, **options)
     if name not in FORMATS:
@@ -92,7 +92,7 @@ def _builder(name: str, data_dir: str | Path | None, cache_dir: str | Path | Non
             f"name is {name!r}, but the data sets are {', '.join(PERSON_SEARCH_DATASETS)}, or USER/NAME on the Hub."
             f"{did_you_mean(str(name), PERSON_SEARCH_DATASETS)}"
         )
-    builder_class = import_module("dataset_scripts.person_search").PersonSearchBuilder
+    builder_class = import_module("dataset_scripts.builders.person_search").PersonSearchBuilder
     _check_options(name, options, builder_class.option_names)
     return builder_class(name, data_dir=data_dir, cache_dir=cache_dir, **options)
 

@@ -1,7 +1,7 @@
 """The processor of PromptCLIP: CLIP's tokenizer and image processor at the model's rectangular size.
 
 What reads pictures and cleans captions here is a copy of `dataset_scripts.common.images` and
-`dataset_scripts.captions`, which do not travel with a published model; a test keeps them the same.
+`dataset_scripts.annotations.captions`, which do not travel with a published model; a test keeps them the same.
 """
 
 import base64

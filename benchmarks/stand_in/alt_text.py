@@ -4,8 +4,8 @@ import random
 from collections.abc import Collection, Sequence
 
 from dataset_scripts.synthetic.attributes import PersonAttributes
-from dataset_scripts.synthetic.lexicon import with_article
-from dataset_scripts.synthetic.phrases import Phrases
+from dataset_scripts.synthetic.words.lexicon import with_article
+from dataset_scripts.synthetic.words.phrases import Phrases
 
 __all__ = ["describe_outfit", "describe_parts", "list_items", "with_tail"]
 

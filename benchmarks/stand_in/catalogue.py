@@ -7,9 +7,9 @@ from dataclasses import replace
 from PIL import Image, ImageDraw
 
 from dataset_scripts.synthetic.attributes import Colour, PersonAttributes, sample_attributes
-from dataset_scripts.synthetic.figure import draw_figure, visible_parts
-from dataset_scripts.synthetic.lexicon import with_article
-from dataset_scripts.synthetic.pen import jitter
+from dataset_scripts.synthetic.figure.figure import draw_figure, visible_parts
+from dataset_scripts.synthetic.figure.pen import jitter
+from dataset_scripts.synthetic.words.lexicon import with_article
 
 from .alt_text import describe_outfit, describe_parts, list_items, with_tail
 from .objects import draw_objects

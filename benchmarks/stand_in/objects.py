@@ -7,8 +7,8 @@ from collections.abc import Callable
 from PIL import ImageDraw
 
 from dataset_scripts.synthetic.attributes import PALETTE, Colour
-from dataset_scripts.synthetic.lexicon import colour_word
-from dataset_scripts.synthetic.pen import jitter, shade
+from dataset_scripts.synthetic.figure.pen import jitter, shade
+from dataset_scripts.synthetic.words.lexicon import colour_word
 
 __all__ = ["draw_objects"]
 

@@ -58,7 +58,7 @@ class ImageError(OSError):
     """An image that cannot be used.
 
     Attributes:
-        kind: what is wrong with it, a name of `dataset_scripts.problems.PROBLEMS`.
+        kind: what is wrong with it, a name of `dataset_scripts.annotations.problems.PROBLEMS`.
         fault: the particulars in a few words, for a table; "" where the kind says it all.
     """
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
-from dataset_scripts.annotations import AnnotationError, AnnotationRow
-from dataset_scripts.folders import find_data_folder
-from dataset_scripts.records import PersonSearchRecord
-from dataset_scripts.row_files import read_json_list
+from dataset_scripts.annotations.folders import find_data_folder
+from dataset_scripts.annotations.records import PersonSearchRecord
+from dataset_scripts.annotations.row_files import read_json_list
+from dataset_scripts.annotations.rows import AnnotationError, AnnotationRow
 
 __all__ = ["AnnotationFormat", "SplitCounts"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from dataset_scripts.annotations import AnnotationRow, names_a_person
+from dataset_scripts.annotations.row_files import BrokenRow, read_csv, read_json_lines
+from dataset_scripts.annotations.rows import AnnotationRow, names_a_person
 from dataset_scripts.formats.base import AnnotationFormat
-from dataset_scripts.row_files import BrokenRow, read_csv, read_json_lines
 
 __all__ = ["Custom"]
 

@@ -3,7 +3,7 @@
 import re
 from types import MappingProxyType
 
-from dataset_scripts.annotations import AnnotationRow
+from dataset_scripts.annotations.rows import AnnotationRow
 from dataset_scripts.formats.base import AnnotationFormat, SplitCounts
 
 __all__ = ["IcfgPedes"]

@@ -5,9 +5,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset_scripts.annotations import AnnotationRow
+from dataset_scripts.annotations.row_files import read_json_object
+from dataset_scripts.annotations.rows import AnnotationRow
 from dataset_scripts.formats.base import AnnotationFormat
-from dataset_scripts.row_files import read_json_object
 
 __all__ = ["LUPersonMllm"]
 

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from dataset_scripts.annotations import AnnotationRow
+from dataset_scripts.annotations.rows import AnnotationRow
 from dataset_scripts.formats.base import AnnotationFormat, SplitCounts
 
 __all__ = ["Mals"]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from datasets.utils import tqdm
 
-from dataset_scripts.annotations import AnnotationError, AnnotationRow
+from dataset_scripts.annotations.rows import AnnotationError, AnnotationRow
 from dataset_scripts.formats.base import AnnotationFormat
 from dataset_scripts.integrity.caption_lengths import CaptionLengths, LongCaption
 from dataset_scripts.integrity.findings import Example, Findings

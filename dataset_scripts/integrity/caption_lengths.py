@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from dataset_scripts.captions import clean_caption
+from dataset_scripts.annotations.captions import clean_caption
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

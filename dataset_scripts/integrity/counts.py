@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dataset_scripts.carving import check_drawn_persons
+from dataset_scripts.annotations.splitting import check_drawn_persons
 from dataset_scripts.formats.base import AnnotationFormat, SplitCounts
 from dataset_scripts.integrity.findings import Example, Findings
 from dataset_scripts.integrity.image_rows import ImageRows

@@ -8,7 +8,7 @@ from dataset_scripts.integrity.findings import Example, Findings
 from dataset_scripts.integrity.image_checks import SeenImages
 from dataset_scripts.integrity.image_rows import ImageRows, first_with_same
 from dataset_scripts.integrity.row_columns import NOT_READ, SPLITS
-from dataset_scripts.near_duplicates import same_pictures
+from dataset_scripts.leaks.near_duplicates import same_pictures
 
 __all__ = ["check_duplicates"]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
-from dataset_scripts.problems import PROBLEMS
+from dataset_scripts.annotations.problems import PROBLEMS
 
 __all__ = ["Example", "Findings"]
 

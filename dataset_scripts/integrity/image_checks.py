@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from datasets.utils import tqdm
 
+from dataset_scripts.builders.images import ImageFolder
 from dataset_scripts.common.images import ImageError, decode_image, ends_whole, is_rotated, open_image, read_image_file
-from dataset_scripts.image_hash import ImagePrints, perceptual_hash
-from dataset_scripts.image_signature import SIGNATURE_SHAPE, image_signature
-from dataset_scripts.images import ImageFolder
 from dataset_scripts.integrity.findings import Findings
 from dataset_scripts.integrity.image_rows import ImageRows
+from dataset_scripts.leaks.image_hash import ImagePrints, perceptual_hash
+from dataset_scripts.leaks.image_signature import SIGNATURE_SHAPE, image_signature
 
 __all__ = ["SeenImages", "check_images"]
 

@@ -9,15 +9,15 @@ from typing import NamedTuple
 import numpy as np
 
 from dataset_scripts.formats.base import AnnotationFormat
-from dataset_scripts.image_hash import hash_files
 from dataset_scripts.integrity.annotation_checks import read_annotation
 from dataset_scripts.integrity.caption_lengths import CaptionLengths
 from dataset_scripts.integrity.findings import Example, Findings
 from dataset_scripts.integrity.image_checks import SeenImages
 from dataset_scripts.integrity.image_rows import ImageRows, image_rows
 from dataset_scripts.integrity.row_columns import NOT_READ, SPLITS
-from dataset_scripts.leak_report import Leak
-from dataset_scripts.leaks import HashedImages, find_leaks_between
+from dataset_scripts.leaks.guard import HashedImages, find_leaks_between
+from dataset_scripts.leaks.image_hash import hash_files
+from dataset_scripts.leaks.report import Leak
 
 __all__ = ["check_leaks"]
 

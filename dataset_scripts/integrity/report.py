@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset_scripts.annotations.problems import PROBLEMS, SKIPPED_PROBLEMS
 from dataset_scripts.formats.base import AnnotationFormat, SplitCounts
 from dataset_scripts.integrity.findings import Findings
-from dataset_scripts.problems import PROBLEMS, SKIPPED_PROBLEMS
 
 __all__ = ["FolderReport"]
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from dataset_scripts.annotations.problems import PROBLEMS
 from dataset_scripts.formats.base import SplitCounts
 from dataset_scripts.integrity.counts import total_counts
 from dataset_scripts.integrity.findings import Example
 from dataset_scripts.integrity.report import FolderReport
-from dataset_scripts.problems import PROBLEMS
 
 __all__ = ["report_text"]
 

@@ -12,14 +12,14 @@ import datasets
 from datasets.utils import tqdm
 from filelock import FileLock, Timeout
 
+from dataset_scripts.builders.images import check_images_inside
+from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES, PERSON_SEARCH_SPLITS
 from dataset_scripts.common.files import remove_leftovers, replacing
-from dataset_scripts.dataset_card import CARD, dataset_card
-from dataset_scripts.images import check_images_inside
+from dataset_scripts.parquet.card import CARD, dataset_card
 from dataset_scripts.parquet.manifest import MANIFEST, DataSource, Manifest, Settings, ShardRecord, SplitRecord
 from dataset_scripts.parquet.processes import run_jobs
 from dataset_scripts.parquet.rows import check_annotation, loaded_rows
 from dataset_scripts.parquet.shards import RowHash, source_batches, verify_shard, write_shard
-from dataset_scripts.person_search import PERSON_SEARCH_FEATURES, PERSON_SEARCH_SPLITS
 
 __all__ = ["convert_to_parquet"]
 

@@ -8,7 +8,7 @@ import yaml
 from datasets.config import REPOYAML_FILENAME
 from huggingface_hub import HfApi, hf_hub_download
 
-from dataset_scripts.dataset_card import CARD
+from dataset_scripts.parquet.card import CARD
 
 __all__ = ["checked_commit"]
 

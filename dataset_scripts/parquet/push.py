@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dataset_scripts.common.hub import PushedRepository, check_repo_id, push_folder
 from dataset_scripts.common.upload_files import select_files
-from dataset_scripts.dataset_card import CARD
+from dataset_scripts.parquet.card import CARD
 from dataset_scripts.parquet.manifest import MANIFEST, Manifest
 from dataset_scripts.parquet.shards import check_file
 

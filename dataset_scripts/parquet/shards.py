@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from dataset_scripts.builders.images import PersonImage
+from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
 from dataset_scripts.common.files import replacing
 from dataset_scripts.common.images import decode_image, open_image, read_image_file
-from dataset_scripts.images import PersonImage
 from dataset_scripts.parquet.manifest import ShardRecord
-from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
 
 __all__ = ["RowHash", "source_batches", "verify_shard", "write_shard"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from dataset_scripts.synthetic.attributes import Colour
-from dataset_scripts.synthetic.pen import jitter, shade
+from dataset_scripts.synthetic.figure.pen import jitter, shade
 
 __all__ = ["CAMERAS", "Camera", "draw_background", "expose"]
 

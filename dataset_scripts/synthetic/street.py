@@ -8,10 +8,10 @@ from PIL import Image, ImageDraw
 
 from dataset_scripts.synthetic.attributes import PersonAttributes, sample_attributes
 from dataset_scripts.synthetic.cameras import CAMERAS, Camera, draw_background, expose
-from dataset_scripts.synthetic.figure import VIEWS, draw_figure, visible_parts
-from dataset_scripts.synthetic.grammar import describe_pedestrian
-from dataset_scripts.synthetic.pen import Box, jitter, shade
+from dataset_scripts.synthetic.figure.figure import VIEWS, draw_figure, visible_parts
+from dataset_scripts.synthetic.figure.pen import Box, jitter, shade
 from dataset_scripts.synthetic.seeds import stream
+from dataset_scripts.synthetic.words.grammar import describe_pedestrian
 
 __all__ = ["IMAGE_SIZE", "SyntheticImage", "person_attributes", "render_person"]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from datasets import Features, List, Value
 
+from dataset_scripts.builders.images import PersonImage
 from dataset_scripts.formats.cuhk_pedes import CuhkPedes
-from dataset_scripts.images import PersonImage
 
 if TYPE_CHECKING:
     from tests.dataset_scripts.conftest import CuhkFolder

@@ -6,7 +6,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
-from dataset_scripts.carving import SPLIT_RULES
+from dataset_scripts.annotations.splitting import SPLIT_RULES
 from dataset_scripts.common.hub import check_repo_id
 from trainers.arguments.checks import check_ranges
 from trainers.arguments.parsing import parse_json_dict, parse_numbers, parse_objectives

@@ -14,7 +14,7 @@ import datasets
 import torch
 
 from dataset_scripts import load_person_search
-from dataset_scripts.export import export_images
+from dataset_scripts.builders.export import export_images
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import (
     FolderSearcher,

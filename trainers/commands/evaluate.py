@@ -13,8 +13,8 @@ import datasets
 from datasets.utils import tqdm
 
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search
+from dataset_scripts.builders.images import check_images_inside
 from dataset_scripts.common.files import write_json
-from dataset_scripts.images import check_images_inside
 from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
 from modeling_prompt_clip.loading import STAND_IN, load_model
 from modeling_prompt_clip.retrieval import (

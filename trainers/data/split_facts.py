@@ -6,7 +6,7 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.carving import SplitDraw, drawn_splits
+from dataset_scripts.annotations.splitting import SplitDraw, drawn_splits
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import datasets
 from datasets.utils import tqdm
 from torch.utils.data import Dataset, Sampler
 
-from dataset_scripts.captions import clean_caption
+from dataset_scripts.annotations.captions import clean_caption
 from trainers.data.batches import check_batch_fits
 from trainers.data.pairs import PairAugmenter
 from trainers.data.samplers import shuffled_indices

@@ -6,7 +6,7 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.captions import clean_caption
+from dataset_scripts.annotations.captions import clean_caption
 
 __all__ = ["tokenized_captions"]
 

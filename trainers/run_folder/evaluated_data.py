@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dataset_scripts import PERSON_SEARCH_DATASETS
+from dataset_scripts.builders.synthetic_pedes import SyntheticPedesConfig
 from dataset_scripts.formats import FORMATS, detect_format, get_format
 from dataset_scripts.parquet import is_parquet_folder
-from dataset_scripts.synthetic_pedes import SyntheticPedesConfig
 from modeling_prompt_clip.loading import STAND_IN
 from trainers.arguments.resolved import GIVEN_DATA, SYNTHETIC
 from trainers.arguments.settings import TwoStageTrainingArguments

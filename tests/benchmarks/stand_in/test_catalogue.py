@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.stand_in.catalogue import CATALOGUE_SIZE, render_catalogue_item
 from benchmarks.stand_in.catalogue_set import load_catalogue_set
-from dataset_scripts.synthetic.lexicon import THING_WORDS
+from dataset_scripts.synthetic.words.lexicon import THING_WORDS
 
 
 def _items(count: int, seed: int) -> list[tuple[bytes, str]]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dataset_scripts import load_person_search
-from dataset_scripts.annotations import AnnotationError
+from dataset_scripts.annotations.records import PersonSearchRecord
+from dataset_scripts.annotations.rows import AnnotationError
 from dataset_scripts.formats.custom import Custom
-from dataset_scripts.records import PersonSearchRecord
 from person_search_folders import make_folder
 
 

@@ -10,8 +10,8 @@ import datasets
 import pytest
 
 from dataset_scripts import load_person_search
+from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
 from dataset_scripts.formats import FORMATS, detect_format, get_format
-from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
 from person_search_folders import FOLDERS, make_folder
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dataset_scripts import load_person_search
-from dataset_scripts.annotations import AnnotationRow
+from dataset_scripts.annotations.rows import AnnotationRow
 from dataset_scripts.formats import detect_format
 from dataset_scripts.formats.icfg_pedes import IcfgPedes
 from dataset_scripts.formats.rstp_reid import RstpReid

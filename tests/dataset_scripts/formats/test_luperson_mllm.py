@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dataset_scripts import row_files
-from dataset_scripts.annotations import AnnotationError, AnnotationRow
+from dataset_scripts.annotations import row_files
+from dataset_scripts.annotations.rows import AnnotationError, AnnotationRow
 from dataset_scripts.formats.luperson_mllm import LUPersonMllm
 from person_search_folders import make_folder
 

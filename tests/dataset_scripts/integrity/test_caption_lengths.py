@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from dataset_scripts.captions import clean_caption
+from dataset_scripts.annotations.captions import clean_caption
 from dataset_scripts.integrity.caption_lengths import CONTEXT, CaptionLengths, least_tokens
 
 TEXTS = st.text(st.one_of(st.sampled_from("ab A.,!'’-_ 12½²éß中🙂\t\n"), st.characters(exclude_categories=["Cs"])))

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from dataset_scripts import load_person_search
+from dataset_scripts.annotations.problems import PROBLEMS, SKIPPED_PROBLEMS
 from dataset_scripts.commands.check import main
 from dataset_scripts.integrity.checker import check_folder
-from dataset_scripts.problems import PROBLEMS, SKIPPED_PROBLEMS
 from person_search_folders import make_folder
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_scripts.annotations import AnnotationError
+from dataset_scripts.annotations.records import PersonSearchRecord, check_identities, merge_rows
+from dataset_scripts.annotations.rows import AnnotationError
 from dataset_scripts.formats import SplitCounts
 from dataset_scripts.integrity.counts import count_splits, total_counts
 from dataset_scripts.integrity.findings import Findings
 from dataset_scripts.integrity.image_rows import ImageRows, first_with_same, image_rows
 from dataset_scripts.integrity.row_checks import check_captions, check_splits, new_captions
 from dataset_scripts.integrity.row_columns import SPLITS, RowColumns
-from dataset_scripts.records import PersonSearchRecord, check_identities, merge_rows
 
 FILE = Path("/data/rows.json")
 ROWS = st.lists(

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from dataset_scripts import load_person_search
+from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
 from dataset_scripts.parquet import load_from_hub, push_dataset
-from dataset_scripts.person_search import PERSON_SEARCH_FEATURES
 
 REPO = "alice/tiny-set"
 

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from dataset_scripts import load_person_search
+from dataset_scripts.builders.images import check_images_inside
+from dataset_scripts.builders.joining import join_training_sets
 from dataset_scripts.commands import check
 from dataset_scripts.common.images import ImageError
-from dataset_scripts.images import check_images_inside
-from dataset_scripts.joint import join_training_sets
 from dataset_scripts.parquet import convert_to_parquet
 from dataset_scripts.parquet.manifest import MANIFEST
 from dataset_scripts.parquet.shards import file_sha256

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dataset_scripts.synthetic.lexicon import COLOUR_WORDS, THING_WORDS
+from dataset_scripts.synthetic.words.lexicon import COLOUR_WORDS, THING_WORDS
 
 _PART_OF = {
     **dict.fromkeys(("tshirt", "shirt", "jacket", "hoodie", "coat", "sweater", "dress", "vest"), "upper"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dataset_scripts.synthetic import PersonAttributes
-from dataset_scripts.synthetic.figure import VIEWS, Figure, draw_figure, visible_parts
+from dataset_scripts.synthetic.figure.figure import VIEWS, Figure, draw_figure, visible_parts
 
 LOOK = PersonAttributes(
     hair_length="short",

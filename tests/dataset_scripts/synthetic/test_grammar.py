@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks.stand_in.alt_text import describe_outfit, describe_parts, list_items, with_tail
 from dataset_scripts.synthetic import person_attributes, render_person, sample_attributes
-from dataset_scripts.synthetic.grammar import describe_pedestrian
-from dataset_scripts.synthetic.lexicon import THING_WORDS, with_article
+from dataset_scripts.synthetic.words.grammar import describe_pedestrian
+from dataset_scripts.synthetic.words.lexicon import THING_WORDS, with_article
 
 PARTS = ("upper", "lower", "shoes", "hat", "bag", "held", "glasses", "hair", "pattern", "inner")
 

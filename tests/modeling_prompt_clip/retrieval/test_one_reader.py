@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dataset_scripts import captions
+from dataset_scripts.annotations import captions
 from dataset_scripts.common import images as reader
 from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPProcessor, processing_prompt_clip
 from modeling_prompt_clip.retrieval import FolderSearcher, encode_captions, encode_images
@@ -110,7 +110,7 @@ def test_an_odd_picture_is_the_same_by_every_route(tiny_processor, folder, name)
     options = {"flip": 0, "pad": 0, "erase": 0}
     training = TrainingTransform((height, width), settings.image_mean, settings.image_std, **options)
     from_table = {"bytes": (folder / name).read_bytes(), "path": None}
-    feature = import_module("dataset_scripts.images").PersonImage()
+    feature = import_module("dataset_scripts.builders.images").PersonImage()
     routes = {
         "path": tiny_processor(images=str(folder / name)),
         "Path in a list": tiny_processor(images=[folder / name]),

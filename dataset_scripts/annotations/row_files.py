@@ -1,0 +1,239 @@
+"""Reading annotation files row by row, in the memory of one row: JSON lists and objects, JSON lines, CSV.
+
+A list of a million rows would take gigabytes as one Python object. What is wrong with a file as a whole is an
+`AnnotationError` of the kind `not_json` or `encoding` that says where reading stopped. What is wrong with one row is
+raised when that row is looked at, and reading can go on after it.
+"""
+
+import csv
+import json
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+from dataset_scripts.annotations.rows import AnnotationError
+
+__all__ = ["BrokenRow", "read_csv", "read_json_lines", "read_json_list", "read_json_object"]
+
+_CHUNK = 1 << 20
+# A longer row is a file whose quotes or brackets do not close; reading on would take all memory.
+_LONGEST_VALUE = 16 << 20
+# What may follow a number and belong to it still, as in "1" + "e+" + "5".
+_NUMBER_TAIL = 2
+_RESTORE = "Restore the file from its source."
+
+
+class BrokenRow(Mapping[str, object]):
+    """A row that is no object with fields: it raises its error, of the kind `bad_row`, whatever it is asked."""
+
+    def __init__(self, file: Path, index: int, message: str) -> None:
+        self._error = AnnotationError("bad_row", file, index, message)
+
+    def __getitem__(self, key: str) -> NoReturn:
+        raise self._error
+
+    def __contains__(self, key: object) -> NoReturn:
+        raise self._error
+
+    def __iter__(self) -> NoReturn:
+        raise self._error
+
+    def __len__(self) -> NoReturn:
+        raise self._error
+
+
+def read_json_list(file: Path) -> Iterator[Mapping[str, object]]:
+    """Yields the objects of a file that holds one JSON list of them, in UTF-8, with or without a byte-order mark.
+
+    Raises AnnotationError for anything else (also where the list is empty), OSError for a file that cannot be read. A
+    value of the list that is no object is a `BrokenRow`.
+    """
+    for index, value in enumerate(_items(file, "[", "a JSON list with one object for each image")):
+        yield _as_object(file, index, value)
+
+
+def read_json_object(file: Path) -> Iterator[tuple[str, object]]:
+    """Yields the names and values of a file that holds one JSON object, such as `{"a.jpg": "A man ..."}`.
+
+    Raises AnnotationError for anything else (also where the object is empty), OSError for a file that cannot be read.
+    """
+    yield from _items(file, "{", "a JSON object with one entry for each image")
+
+
+def read_json_lines(file: Path) -> Iterator[Mapping[str, object]]:
+    """Yields the objects of a file with one JSON object a line; blank lines are passed over.
+
+    A line that is anything else is a `BrokenRow`. Raises AnnotationError where there is no row or the text is not
+    UTF-8, OSError for a file that cannot be read.
+    """
+    index = 0
+    with _opened(file) as stream:
+        for number, line in enumerate(iter(partial(stream.readline, _LONGEST_VALUE), ""), start=1):
+            if not line.strip():
+                continue
+            try:
+                yield _as_object(file, index, json.loads(line))
+            except (ValueError, RecursionError) as error:
+                yield BrokenRow(file, index, f"line {number} is not one whole JSON object ({error}). {_RESTORE}")
+            index += 1
+    if not index:
+        raise AnnotationError("not_json", file, None, "the file holds no row. Write one JSON object a line.")
+
+
+def read_csv(file: Path) -> Iterator[Mapping[str, str]]:
+    """Yields the rows of a table as text: separated by commas, semicolons or tabs, columns named in the first line.
+
+    Which of the three it is, the first line tells. Columns without a name and rows without a value are passed over, as
+    spreadsheets leave some behind.
+
+    A row with more or fewer cells than there are columns is a `BrokenRow`. Raises AnnotationError for a file without
+    rows, with two columns of one name, or with quotes that do not close; OSError for a file that cannot be read.
+    """
+    index = 0
+    with _opened(file) as stream:
+        first_line = stream.readline(_LONGEST_VALUE)
+        style = {"delimiter": max(",;\t", key=first_line.count), "skipinitialspace": True, "strict": True}
+        try:
+            columns = [name.strip() for name in next(csv.reader([first_line], **style), [])]
+            _check_columns(file, columns)
+            reader = csv.reader(stream, **style)
+            for cells in reader:
+                if not any(cells):
+                    continue
+                if len(cells) != len(columns):
+                    message = (
+                        f"line {reader.line_num + 1} has {len(cells)} cells, but there are {len(columns)} columns "
+                        f"({', '.join(columns)}). Put texts with {style['delimiter']!r} in double quotes."
+                    )
+                    yield BrokenRow(file, index, message)
+                else:
+                    yield {name: cell for name, cell in zip(columns, cells, strict=True) if name}
+                index += 1
+        except csv.Error as error:
+            raise AnnotationError("not_json", file, index, f"it is not CSV ({error}). {_RESTORE}") from error
+    if not index:
+        raise AnnotationError("not_json", file, None, "the file holds no row below the names of the columns.")
+
+
+def _check_columns(file: Path, columns: Sequence[str]) -> None:
+    """Refuses a first line that names a column twice: one would hide the other."""
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        message = f"the first line names {', '.join(twice)} more than once. Rename all columns but one."
+        raise AnnotationError("not_json", file, None, message)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[TextIO]:
+    """Opens a UTF-8 text, and says so where it is none."""
+    # utf-8-sig takes the byte-order mark that some editors write, and plain UTF-8 as well.
+    with open(file, encoding="utf-8-sig", newline="") as stream:
+        try:
+            yield stream
+        except UnicodeDecodeError as error:
+            message = f"it is not UTF-8 (byte {error.object[error.start]:#04x}: {error.reason}). Save it as UTF-8."
+            raise AnnotationError("encoding", file, None, message) from error
+
+
+def _as_object(file: Path, index: int, value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        message = f"{reprlib.repr(value)} is not an object with the fields of one image. Remove it."
+        return BrokenRow(file, index, message)
+    return value
+
+
+def _items(file: Path, opening: str, expected: str) -> Iterator[object]:
+    """Yields the items of the JSON list (`[`), or the pairs of the JSON object (`{`), that a file holds."""
+    closing = {"[": "]", "{": "}"}[opening]
+    with _opened(file) as stream:
+        text = _JsonText(file, stream)
+        if text.peek() != opening:
+            raise text.error(f"it must be {expected}")
+        text.skip()
+        if text.peek() == closing:
+            raise text.error(f"it holds nothing, but must be {expected}")
+        while True:
+            if opening == "[":
+                yield text.value()
+            else:
+                name = text.value()
+                if not isinstance(name, str) or text.peek() != ":":
+                    raise text.error("a name in quotes and a colon must come here")
+                text.skip()
+                yield name, text.value()
+            text.items += 1
+            mark = text.peek()
+            if mark not in (",", closing):
+                raise text.error(f"',' or {closing!r} must come here")
+            text.skip()
+            if mark == closing:
+                break
+        if text.peek():
+            raise text.error(f"nothing may follow the closing {closing!r}")
+
+
+class _JsonText:
+    """A JSON text that is read in pieces and taken value by value.
+
+    Attributes:
+        items: items taken so far, for the messages.
+    """
+
+    def __init__(self, file: Path, stream: TextIO) -> None:
+        self.items = 0
+        self._file = file
+        self._stream = stream
+        self._decoder = json.JSONDecoder()
+        self._piece = ""
+        self._position = 0
+
+    def peek(self) -> str:
+        """Returns the next character that is no space, without taking it; "" at the end."""
+        while True:
+            while self._position < len(self._piece):
+                if self._piece[self._position] not in " \t\r\n":
+                    return self._piece[self._position]
+                self._position += 1
+            if not self._read_on():
+                return ""
+
+    def skip(self) -> None:
+        """Takes the character that `peek` returned."""
+        self._position += 1
+
+    def value(self) -> object:
+        """Takes one whole value. Raises AnnotationError where there is none."""
+        self.peek()
+        while True:
+            try:
+                value, end = self._decoder.raw_decode(self._piece, self._position)
+            except (ValueError, RecursionError) as error:
+                # The value may only be cut off at the end of the piece.
+                too_long = len(self._piece) - self._position > _LONGEST_VALUE
+                if too_long or isinstance(error, RecursionError) or not self._read_on():
+                    self._position = getattr(error, "pos", self._position)
+                    raise self.error(getattr(error, "msg", str(error))) from error
+                continue
+            if len(self._piece) - end <= _NUMBER_TAIL and self._read_on():
+                continue
+            self._position = end
+            return value
+
+    def error(self, reason: str) -> AnnotationError:
+        """Makes (does not raise) the error about this place."""
+        here = self._piece[self._position : self._position + 40]
+        found = f"before {here!r}" if here else "at the end of the file"
+        message = f"it is not the JSON expected: {reason}, {found}, after {self.items:,} rows. {_RESTORE}"
+        return AnnotationError("not_json", self._file, None, message)
+
+    def _read_on(self) -> bool:
+        """Appends the next piece of the file, forgetting what is taken. Returns False at the end."""
+        more = self._stream.read(_CHUNK)
+        if not more:
+            return False
+        self._piece = self._piece[self._position :] + more
+        self._position = 0
+        return True

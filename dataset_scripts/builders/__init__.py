@@ -1,0 +1,1 @@
+"""Tables of data sets: from folders, drawn, joined, exported."""

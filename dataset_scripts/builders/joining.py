@@ -1,0 +1,79 @@
+"""Several training sets as one, their persons, images and cameras kept apart."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+import datasets
+import numpy as np
+
+from dataset_scripts.builders.images import PersonImage, check_images_inside
+from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+
+__all__ = ["join_training_sets"]
+
+_NAMED = ("person_id", "image_id", "camera")
+
+
+def join_training_sets(parts: Mapping[str, datasets.Dataset]) -> datasets.Dataset:
+    """The rows of several sets one after another, as one set of the same columns.
+
+    Persons of different sets are different persons: person ids are counted anew from 0, set by set in the order given
+    and in ascending order within each. Image ids and cameras get the set's name in front (`icfg_pedes/a.jpg`); a
+    camera that is not told stays null. Images and captions are neither copied nor read.
+
+    Args:
+        parts: name of a set -> its rows.
+
+    Raises:
+        ValueError: no set, or one without rows, without a column of `PERSON_SEARCH_FEATURES`, or with captions of
+            another type.
+    """
+    if not parts:
+        raise ValueError("parts is empty; give at least one data set")
+    apart, persons = [], 0
+    for name, dataset in parts.items():
+        _check_part(name, dataset)
+        person_ids = np.unique(dataset.with_format("numpy")["person_id"][:])
+        apart.append(_kept_apart(name, dataset, person_ids, persons))
+        persons += len(person_ids)
+    joined = datasets.concatenate_datasets(apart).select_columns(list(PERSON_SEARCH_FEATURES))
+    return joined.cast_column("image", PersonImage())  # `concatenate_datasets` makes it a plain `datasets.Image`
+
+
+def _check_part(name: str, dataset: datasets.Dataset) -> None:
+    """Raise a ValueError for a part that cannot be joined."""
+    for column, feature in PERSON_SEARCH_FEATURES.items():
+        if column not in dataset.features:
+            raise ValueError(f"the data set {name} has no column {column!r}, only {dataset.column_names}; add it")
+        if column == "captions" and dataset.features[column] != feature:
+            raise ValueError(
+                f"the captions of the data set {name} are {dataset.features[column]}; cast the column to {feature}"
+            )
+    check_images_inside(dataset)
+    if not len(dataset):
+        raise ValueError(f"the data set {name} has no rows; leave it out")
+
+
+def _kept_apart(name: str, dataset: datasets.Dataset, person_ids: np.ndarray, first: int) -> datasets.Dataset:
+    """The set with its name in its image ids and cameras, and its persons counted from `first`."""
+    key = hashlib.sha256(json.dumps([dataset._fingerprint, name, first]).encode()).hexdigest()[:32]
+    named = dataset.select_columns(list(_NAMED)).map(
+        _renamed,
+        batched=True,
+        fn_kwargs={"name": name, "person_ids": person_ids, "first": first},
+        features=datasets.Features({column: PERSON_SEARCH_FEATURES[column] for column in _NAMED}),
+        new_fingerprint=key,
+        desc=f"Keeping {name} apart",
+    )
+    rest = dataset.select_columns(["image", "captions"]).cast_column("image", PersonImage())
+    return datasets.concatenate_datasets([rest, named], axis=1)
+
+
+def _renamed(rows: dict[str, Sequence], name: str, person_ids: np.ndarray, first: int) -> dict[str, list]:
+    """The columns `_NAMED` of a batch of rows, as the joined set has them."""
+    return {
+        "person_id": (first + np.searchsorted(person_ids, rows["person_id"])).tolist(),
+        "image_id": [f"{name}/{image_id}" for image_id in rows["image_id"]],
+        "camera": [None if camera is None else f"{name}/{camera}" for camera in rows["camera"]],
+    }

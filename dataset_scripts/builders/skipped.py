@@ -1,0 +1,36 @@
+"""The list of images that a build left out, kept beside its table."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import datasets
+
+from dataset_scripts.builders.images import BadImage
+
+__all__ = ["SKIPPED_IMAGES", "skipped_images", "write_skipped"]
+
+SKIPPED_IMAGES = "skipped_images.json"
+"""Name of the list in the folder of a table."""
+
+
+def write_skipped(folder: str | Path, bad: Sequence[BadImage]) -> None:
+    """Writes the images that are left out: a JSON list of `image_id`, `split`, `file`, `row` and `reason`."""
+    rows = [
+        {
+            "image_id": image.record.image_id,
+            "split": image.record.split,
+            "file": str(image.record.file),
+            "row": image.record.row,
+            "reason": image.reason,
+        }
+        for image in bad
+    ]
+    Path(folder, SKIPPED_IMAGES).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def skipped_images(dataset: datasets.Dataset) -> list[dict[str, str | int]]:
+    """Returns what was left out when the table of `dataset` was built with `on_bad_image="skip"`; usually nothing."""
+    folders = {Path(file["filename"]).parent for file in dataset.cache_files}
+    lists = [folder / SKIPPED_IMAGES for folder in sorted(folders)]
+    return [row for file in lists if file.is_file() for row in json.loads(file.read_text(encoding="utf-8"))]

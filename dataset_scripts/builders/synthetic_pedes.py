@@ -1,0 +1,152 @@
+"""A person-search set drawn by this package: no download, no real person, the same pictures from the same seed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from io import BytesIO
+from os import cpu_count
+from pathlib import Path
+
+import datasets
+from PIL import Image
+
+from dataset_scripts.builders.cache_key import RENDERER_RULES
+from dataset_scripts.builders.person_search import PersonSearchTable
+from dataset_scripts.synthetic import render_person
+
+__all__ = ["SyntheticPedes", "SyntheticPedesConfig", "encode_jpeg"]
+
+_CAMERAS = 6
+# What a second process costs to start is about what it takes to draw this many images.
+_IMAGES_WORTH_A_PROCESS = 500
+# Least and greatest value of each option; None: no limit.
+_RANGES: dict[str, tuple[int, int | None]] = {
+    "seed": (0, None),
+    "train_identities": (1, None),
+    "validation_identities": (1, None),
+    "test_identities": (1, None),
+    "images_per_identity": (1, _CAMERAS),
+    "captions_per_image": (1, None),
+}
+
+
+@dataclass
+class SyntheticPedesConfig(datasets.BuilderConfig):
+    """Options of the synthetic set. Every one of them is part of the cache key.
+
+    Attributes:
+        seed: 0 or greater; another seed gives another population.
+        train_identities, validation_identities, test_identities: persons in each split, 1 or more. Person ids go on
+            from split to split (train 0..799, validation 800..949, test 950..1249 by default).
+        images_per_identity: 1 to 6; each image of a person is from another of the six cameras.
+        captions_per_image: 1 or more.
+
+    Raises:
+        ValueError: an option is not a whole number in its range.
+    """
+
+    seed: int = 0
+    train_identities: int = 800
+    validation_identities: int = 150
+    test_identities: int = 300
+    images_per_identity: int = 4
+    captions_per_image: int = 2
+
+    def __post_init__(self):
+        super().__post_init__()
+        for option, (least, greatest) in _RANGES.items():
+            value = getattr(self, option)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not whole or value < least or (greatest is not None and value > greatest):
+                limit = "or greater" if greatest is None else f"to {greatest}"
+                raise ValueError(f"{option} is {value!r}, but must be a whole number, {least} {limit}.")
+
+    def person_ids(self) -> dict[str, range]:
+        """Returns the person ids of each split: disjoint and consecutive."""
+        train_end = self.train_identities
+        validation_end = train_end + self.validation_identities
+        return {
+            "train": range(train_end),
+            "validation": range(train_end, validation_end),
+            "test": range(validation_end, validation_end + self.test_identities),
+        }
+
+
+class SyntheticPedes(PersonSearchTable):
+    """Synthetic pedestrians in six virtual cameras, described by sentences that name only what a picture shows.
+
+    By default 800 / 150 / 300 persons x 4 images x 2 captions, 48 x 144 pixels (width x height). Persons never appear
+    in two splits. Images are stored in the table as JPEG, as the crops of real benchmarks are.
+
+    Args:
+        data_dir: folder for the finished table; the same as `cache_dir`, give one of them or neither.
+        cache_dir: folder for the finished table; by default where `datasets` keeps its own.
+        options: the fields of `SyntheticPedesConfig`.
+
+    Raises:
+        ValueError: an option is out of its range, or both folders are given and differ.
+        TypeError: an unknown option.
+    """
+
+    BUILDER_CONFIG_CLASS = SyntheticPedesConfig
+    option_names = tuple(_RANGES)
+    terms = "Apache-2.0"
+
+    def __init__(self, data_dir: str | Path | None = None, cache_dir: str | Path | None = None, **options: int):
+        if data_dir is not None and cache_dir is not None and str(data_dir) != str(cache_dir):
+            raise ValueError(
+                f"data_dir is {data_dir} and cache_dir is {cache_dir}, but the synthetic set is kept in one folder. "
+                "Give one of them."
+            )
+        # Options left out are written out: the key must not depend on whether a default was given or meant.
+        filled_in = SyntheticPedesConfig(**options)
+        super().__init__(
+            cache_dir=data_dir if cache_dir is None else cache_dir,
+            # Pillow draws and numpy throws the dice: another version of either may give other pixels.
+            hash=f"rules_{RENDERER_RULES}-pillow_{version('pillow')}-numpy_{version('numpy')}",
+            **{option: getattr(filled_in, option) for option in self.option_names},
+        )
+
+    def worker_processes(self) -> int:
+        """Number of processes that draw: one for some hundred images, at most one for each core or person."""
+        persons = self.config.person_ids().values()
+        images = sum(map(len, persons)) * self.config.images_per_identity
+        return max(1, min(cpu_count() or 1, images // _IMAGES_WORTH_A_PROCESS, *map(len, persons)))
+
+    def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
+        generators = []
+        for split, person_ids in self.config.person_ids().items():
+            # A list is what `datasets` deals out to its processes; the order of the rows stays that of the list.
+            generator = datasets.SplitGenerator(name=split, gen_kwargs={"person_ids": list(person_ids)})
+            # The size is known before: it gives the progress bar its end.
+            generator.split_info.num_examples = len(person_ids) * self.config.images_per_identity
+            generators.append(generator)
+        return generators
+
+    def _generate_examples(self, person_ids: list[int]) -> Iterator[tuple[str, dict]]:
+        config = self.config
+        for person_id in person_ids:
+            rendered = render_person(config.seed, person_id, config.images_per_identity, config.captions_per_image)
+            for number, picture in enumerate(rendered):
+                image_id = f"{person_id:05d}_{picture.camera}_{number}.jpg"
+                yield (
+                    image_id,
+                    {
+                        "image": encode_jpeg(picture.image),
+                        "image_id": image_id,
+                        "person_id": person_id,
+                        "captions": picture.captions,
+                        "camera": picture.camera,
+                    },
+                )
+
+
+def encode_jpeg(image: Image.Image) -> bytes:
+    """Encodes an RGB image as JPEG of quality 92, colours at full resolution.
+
+    Compression belongs to the look of surveillance crops, and takes a third of PNG's space; but at 48 pixels of
+    width the usual halved colour resolution would smear a hat or a shoe into its surroundings.
+    """
+    buffer = BytesIO()
+    image.save(buffer, "JPEG", quality=92, subsampling=0)
+    return buffer.getvalue()

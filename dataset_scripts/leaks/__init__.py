@@ -1,0 +1,1 @@
+"""Images of one split in another: hashes, near duplicates, names, the guard."""

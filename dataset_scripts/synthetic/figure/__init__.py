@@ -1,0 +1,1 @@
+"""A drawn person: body, head, garments, belongings."""

@@ -1,0 +1,1 @@
+"""The words for a drawn person: names of things, phrases, sentences."""
