@@ -22,7 +22,7 @@ from dataset_scripts.common.hub import PushedRepository
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.cli import main as prompt_clip
 from modeling_prompt_clip.retrieval import Interval, RetrievalMetrics, bootstrap_intervals
-from modeling_prompt_clip.retrieval.report import ranked_strips
+from modeling_prompt_clip.retrieval.pictures import ranked_strips
 from trainers.arguments.resolved import settled
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.data.fingerprint import data_fingerprint

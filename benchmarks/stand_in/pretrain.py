@@ -28,7 +28,7 @@ from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer, HfArgumentParser
 
 from dataset_scripts.synthetic import render_person, stream
-from modeling_prompt_clip.retrieval.metrics import RetrievalMetrics, retrieval_metrics
+from modeling_prompt_clip.retrieval.metrics.query_metrics import RetrievalMetrics, retrieval_metrics
 
 from .catalogue import render_catalogue_item
 from .catalogue_set import CatalogueSet, load_catalogue_set

@@ -10,7 +10,7 @@ from PIL import Image
 
 from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
 from modeling_prompt_clip.loading import load_model
-from modeling_prompt_clip.retrieval.report import SheetRow, Tile, contact_sheet, thumbnail
+from modeling_prompt_clip.retrieval.pictures import SheetRow, Tile, contact_sheet, thumbnail
 from modeling_prompt_clip.retrieval.search import FolderSearcher, SearchHit, check_query, list_images, read_image
 
 __all__ = ["main"]

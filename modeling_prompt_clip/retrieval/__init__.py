@@ -4,20 +4,25 @@ from pathlib import Path
 
 from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images
 from modeling_prompt_clip.retrieval.evaluator import PROTOCOL, EncodedSplit, TextToImageEvaluator
-from modeling_prompt_clip.retrieval.intervals import Comparison, Interval, bootstrap_intervals, compare_models
-from modeling_prompt_clip.retrieval.k_reciprocal import KReciprocal
-from modeling_prompt_clip.retrieval.knn_correction import KnnCorrection
-from modeling_prompt_clip.retrieval.metrics import QueryValues, RetrievalMetrics, query_values, retrieval_metrics
-from modeling_prompt_clip.retrieval.open_set import (
+from modeling_prompt_clip.retrieval.metrics.intervals import Comparison, Interval, bootstrap_intervals, compare_models
+from modeling_prompt_clip.retrieval.metrics.open_set import (
     OpenSetRates,
     OpenSetScores,
     calibrate_threshold,
     open_set_rates,
     open_set_scores,
 )
-from modeling_prompt_clip.retrieval.rank_curves import RankCurves, rank_curves
-from modeling_prompt_clip.retrieval.report import SheetRow, Tile, contact_sheet, dataset_sheet, ranked_strips
-from modeling_prompt_clip.retrieval.reranking import RERANKINGS
+from modeling_prompt_clip.retrieval.metrics.query_metrics import (
+    QueryValues,
+    RetrievalMetrics,
+    query_values,
+    retrieval_metrics,
+)
+from modeling_prompt_clip.retrieval.metrics.rank_curves import RankCurves, rank_curves
+from modeling_prompt_clip.retrieval.pictures import SheetRow, Tile, contact_sheet, dataset_sheet, ranked_strips
+from modeling_prompt_clip.retrieval.reranking.by_name import RERANKINGS
+from modeling_prompt_clip.retrieval.reranking.k_reciprocal import KReciprocal
+from modeling_prompt_clip.retrieval.reranking.knn_correction import KnnCorrection
 from modeling_prompt_clip.retrieval.search import FolderSearcher, SearchHit, search_folder
 from modeling_prompt_clip.retrieval.tables import metrics_table
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images
-from modeling_prompt_clip.retrieval.metrics import QueryValues, RetrievalMetrics, Ties, query_values
-from modeling_prompt_clip.retrieval.ranking import Reranking
+from modeling_prompt_clip.retrieval.metrics.query_metrics import QueryValues, RetrievalMetrics, Ties, query_values
+from modeling_prompt_clip.retrieval.metrics.ranking import Reranking
 
 if TYPE_CHECKING:
     from datasets import Dataset

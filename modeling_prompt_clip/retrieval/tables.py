@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from modeling_prompt_clip.retrieval.metrics import RetrievalMetrics
+from modeling_prompt_clip.retrieval.metrics.query_metrics import RetrievalMetrics
 
 __all__ = ["metrics_table"]
 

@@ -25,7 +25,7 @@ from modeling_prompt_clip.retrieval import (
     contact_sheet,
     metrics_table,
 )
-from modeling_prompt_clip.retrieval.report import thumbnail
+from modeling_prompt_clip.retrieval.pictures import thumbnail
 from modeling_prompt_clip.retrieval.search import read_image
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.configs.recipes import read_recipe

@@ -21,7 +21,7 @@ from dataset_scripts.leaks.guard import LeakReport, drop_leaks, find_leaks
 from dataset_scripts.parquet import is_parquet_folder
 from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
-from modeling_prompt_clip.retrieval.report import dataset_sheet
+from modeling_prompt_clip.retrieval.pictures import dataset_sheet
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.data.streaming import first_rows
 

@@ -6,7 +6,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from modeling_prompt_clip.retrieval.metrics import retrieval_metrics
+from modeling_prompt_clip.retrieval.metrics.query_metrics import retrieval_metrics
 
 DESCRIPTION = """\
 Rank-k, mAP and mINP of text-to-image person re-identification: every query ranks the whole gallery by inner product,

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from modeling_prompt_clip.retrieval.neighbors import nearest
+from modeling_prompt_clip.retrieval.reranking.neighbors import nearest
 
 SMALL = st.integers(-2, 2)
 

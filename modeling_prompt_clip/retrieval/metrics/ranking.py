@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from modeling_prompt_clip.retrieval.relevance import RelevantItems, match_identities
+from modeling_prompt_clip.retrieval.metrics.relevance import RelevantItems, match_identities
 
 __all__ = [
     "Correction",

@@ -1,6 +1,6 @@
 import numpy as np
 
-from modeling_prompt_clip.retrieval.relevance import match_identities
+from modeling_prompt_clip.retrieval.metrics.relevance import match_identities
 
 
 def test_columns_point_at_the_items_of_the_querys_person():

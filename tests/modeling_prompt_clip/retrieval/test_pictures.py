@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from modeling_prompt_clip.retrieval import EncodedSplit, Tile, contact_sheet, dataset_sheet, ranked_strips
-from modeling_prompt_clip.retrieval.report import IRRELEVANT, RELEVANT
+from modeling_prompt_clip.retrieval.pictures import IRRELEVANT, RELEVANT
 
 BLUE = (0, 0, 255)
 

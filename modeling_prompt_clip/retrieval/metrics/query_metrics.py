@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from modeling_prompt_clip.retrieval.ranking import (
+from modeling_prompt_clip.retrieval.metrics.ranking import (
     Embeddings,
     PersonIds,
     RelevantRanks,
@@ -18,7 +18,7 @@ from modeling_prompt_clip.retrieval.ranking import (
     checked_ids,
     relevant_ranks,
 )
-from modeling_prompt_clip.retrieval.ties import expected_values
+from modeling_prompt_clip.retrieval.metrics.ties import expected_values
 
 __all__ = ["PERCENTAGES", "QueryValues", "RetrievalMetrics", "query_values", "retrieval_metrics"]
 

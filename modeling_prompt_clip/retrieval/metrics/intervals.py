@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modeling_prompt_clip.retrieval.metrics import PERCENTAGES, QueryValues
+from modeling_prompt_clip.retrieval.metrics.query_metrics import PERCENTAGES, QueryValues
 
 __all__ = ["Comparison", "Interval", "bootstrap_intervals", "compare_models"]
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_prompt_clip.retrieval import KnnCorrection, query_values, retrieval_metrics
-from modeling_prompt_clip.retrieval.ranking import score_blocks
+from modeling_prompt_clip.retrieval.metrics.ranking import score_blocks
 
 
 def scores_of(method, queries, gallery, block_size=1024):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from modeling_prompt_clip.retrieval.ranking import Embeddings, PersonIds, prepared, score_blocks
+from modeling_prompt_clip.retrieval.metrics.ranking import Embeddings, PersonIds, prepared, score_blocks
 
 __all__ = ["OpenSetRates", "OpenSetScores", "calibrate_threshold", "open_set_rates", "open_set_scores"]
 

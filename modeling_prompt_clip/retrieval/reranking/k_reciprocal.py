@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from modeling_prompt_clip.retrieval.neighbors import nearest
-from modeling_prompt_clip.retrieval.ranking import Correction
-from modeling_prompt_clip.retrieval.sparse_rows import SparseRows
+from modeling_prompt_clip.retrieval.metrics.ranking import Correction
+from modeling_prompt_clip.retrieval.reranking.neighbors import nearest
+from modeling_prompt_clip.retrieval.reranking.sparse_rows import SparseRows
 
 __all__ = ["KReciprocal"]
 

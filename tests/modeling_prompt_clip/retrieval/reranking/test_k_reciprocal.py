@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_prompt_clip.retrieval import KReciprocal, query_values
-from modeling_prompt_clip.retrieval.ranking import score_blocks
+from modeling_prompt_clip.retrieval.metrics.ranking import score_blocks
 
 
 def units(seed, rows, dim=4):

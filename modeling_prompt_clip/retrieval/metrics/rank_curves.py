@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modeling_prompt_clip.retrieval.ranking import Embeddings, PersonIds, RelevantRanks, relevant_ranks
+from modeling_prompt_clip.retrieval.metrics.ranking import Embeddings, PersonIds, RelevantRanks, relevant_ranks
 
 __all__ = ["RankCurves", "rank_curves"]
 

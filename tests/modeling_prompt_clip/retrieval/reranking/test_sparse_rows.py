@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from modeling_prompt_clip.retrieval.sparse_rows import SparseRows
+from modeling_prompt_clip.retrieval.reranking.sparse_rows import SparseRows
 
 QUARTERS = st.sampled_from([0.0, 0.0, 0.0, 0.25, 0.5, 1.0])
 

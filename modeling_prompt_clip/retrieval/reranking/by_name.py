@@ -1,7 +1,7 @@
 """Re-ranking methods by name, for results that are reported apart from the plain ones."""
 
-from modeling_prompt_clip.retrieval.k_reciprocal import KReciprocal
-from modeling_prompt_clip.retrieval.knn_correction import KnnCorrection
+from modeling_prompt_clip.retrieval.reranking.k_reciprocal import KReciprocal
+from modeling_prompt_clip.retrieval.reranking.knn_correction import KnnCorrection
 
 __all__ = ["RERANKINGS"]
 

@@ -4,7 +4,7 @@ from math import comb
 
 import numpy as np
 
-from modeling_prompt_clip.retrieval.ranking import RelevantRanks
+from modeling_prompt_clip.retrieval.metrics.ranking import RelevantRanks
 
 __all__ = ["expected_values"]
 

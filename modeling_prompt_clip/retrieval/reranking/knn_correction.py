@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from modeling_prompt_clip.retrieval.ranking import Correction
+from modeling_prompt_clip.retrieval.metrics.ranking import Correction
 
 __all__ = ["KnnCorrection"]
 
