@@ -1,6 +1,7 @@
 """The house rules that no linter knows."""
 
 import ast
+import pkgutil
 import re
 import subprocess
 import sys
@@ -85,6 +86,39 @@ def test_links_in_documents_lead_somewhere():
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def shown_texts():
+    """What people copy from: documents, cards and their template, recipes."""
+    places = ("*.md", "docs/**/*.md", "modeling_prompt_clip/**/*.md", "trainers/configs/**/*.yaml")
+    return [path for place in places for path in sorted(ROOT.glob(place)) if path.name != "CHANGELOG.md"]
+
+
+def test_files_that_documents_name_are_there():
+    named = re.compile(r"(?<![\w./-])((?:modeling_prompt_clip|trainers|dataset_scripts|tests|benchmarks)/[\w./-]*\w)")
+    for path in shown_texts():
+        for name in named.findall(path.read_text(encoding="utf-8")):
+            if "NAME" not in name:
+                assert (ROOT / name).exists(), f"{path.name}: {name}"
+
+
+def test_modules_that_documents_name_are_imported():
+    modules = re.compile(rf"\b((?:{'|'.join(PACKAGES)}|benchmarks)(?:\.\w+)+)(?!\.?\w)")
+    imports = re.compile(rf"^[ >.]*from ((?:{'|'.join(PACKAGES)})[\w.]*) import ([^\n(]+|\([^)]*\))", re.MULTILINE)
+    shown, texts = set(), [path.read_text(encoding="utf-8") for path in shown_texts()]
+    for text in texts:
+        shown |= {name for name in modules.findall(text) if not name.endswith((".py", ".md", ".yaml"))}
+        for module, names in imports.findall(text):
+            shown |= {f"{module}.{name.split()[0]}" for name in names.strip("()\n ").split(",") if name.strip()}
+    assert {"modeling_prompt_clip.PromptCLIPModel", "trainers.two_stage", "trainers.launch"} <= shown
+    for name in sorted(shown):
+        assert pkgutil.resolve_name(name) is not None, name
+
+
+@pytest.mark.parametrize("module", ["trainers.two_stage", "trainers.launch", "modeling_prompt_clip.cli"])
+def test_modules_run_by_the_names_that_they_have_had(module):
+    done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "usage" in done.stdout.lower(), done.stderr
 
 
 def test_the_training_module_starts_without_importing_itself_twice():
