@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 from datasets.config import REPOYAML_FILENAME
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download, metadata_load
 
 from dataset_scripts.parquet.card import CARD
 
@@ -35,10 +35,11 @@ def checked_commit(repo_id: str, revision: str | None) -> str:
 
 def _settings(file: Path) -> object:
     """Returns what the YAML of a card, or of a file of settings, says; None where it is no YAML."""
-    text = file.read_text(encoding="utf-8", errors="replace")
     try:
-        return yaml.safe_load(text.split("---", 2)[1] if text.startswith("---") else text if file.name != CARD else "")
-    except (yaml.YAMLError, IndexError):
+        if file.name == CARD:
+            return metadata_load(file)
+        return yaml.safe_load(file.read_text(encoding="utf-8", errors="replace"))
+    except (yaml.YAMLError, ValueError):
         return None  # for `datasets` to refuse
 
 

@@ -148,7 +148,7 @@ def test_a_split_goes_by_the_name_of_others(online, splits, tmp_path, streaming)
 def test_no_file_outside_the_repository_is_asked_for(online, tmp_path, place, settings, streaming):
     place = place.format(hub=online.url, here=tmp_path)
     card = datasets_card({"test": json.dumps(place)})
-    card = card if settings == "README.md" else card.strip(b"-\n")
+    card = b"\n" + card.replace(b"default", b"a---b") if settings == "README.md" else card.strip(b"-\n")
     online.add_repository("dataset", "bob/set", {settings: card, "train.parquet": b"no Parquet"})
     with pytest.raises(ValueError, match=f"bob/set: {settings} names the data file .*which is not in the repository"):
         load_from_hub("bob/set", "test", streaming=streaming)
