@@ -160,16 +160,18 @@ class Manifest:
                 raise ValueError(f"its format_version is {content['format_version']!r}, not {_FORMAT_VERSION}")
             if odd := [name for name in content["shards"] if not _SHARD.fullmatch(name)]:
                 raise ValueError(f"it names the shard {odd[0]!r}; shards lie in data/ and end in .parquet")
-            return cls(
+            found = cls(
                 source=DataSource(**content["source"]),
                 settings=_settings(content["settings"]),
                 splits={name: SplitRecord(**record) for name, record in content["splits"].items()},
                 shards={name: record and ShardRecord(**record) for name, record in content["shards"].items()},
                 complete=content["complete"],
             )
+            _check(found)
+            return found
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{path} is no record of a conversion that can be read ({type(error).__name__}: {error}). "
                 "Convert again into a new folder."
@@ -192,6 +194,23 @@ class Manifest:
 def split_of(shard: str) -> str:
     """Returns the split that the name of a shard starts with: `data/train-00000-of-00002.parquet` -> `train`."""
     return shard.rpartition("/")[2].partition("-")[0]
+
+
+def _check(manifest: Manifest) -> None:
+    """Refuses a record whose parts deny each other: rows would be left out, or taken for what they are not."""
+    records = [manifest.source, *manifest.splits.values(), *filter(None, manifest.shards.values())]
+    for record in records:
+        for field in fields(record):
+            value, kind = getattr(record, field.name), {"str": str, "int": int}[field.type]
+            if type(value) is not kind:
+                raise ValueError(f"its {field.name} is {value!r}, and no {kind.__name__}")
+    if not isinstance(manifest.complete, bool):
+        raise ValueError(f"its complete is {manifest.complete!r}, neither true nor false")
+    of_shards = {split_of(name) for name in manifest.shards}
+    if different := sorted(of_shards.symmetric_difference(manifest.splits)):
+        raise ValueError(f"its splits and its shards do not agree on {different[0]!r}")
+    if manifest.complete and None in manifest.shards.values():
+        raise ValueError("it is complete and lacks a shard")
 
 
 def _settings(content: Mapping[str, Any]) -> Settings:

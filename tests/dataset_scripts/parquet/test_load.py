@@ -1,5 +1,6 @@
 """What is loaded is what was converted, as a table or streamed, and nothing that was edited or is incomplete."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from dataset_scripts import load_person_search
 from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
 from dataset_scripts.parquet import convert_to_parquet, is_parquet_folder, load_parquet
+from dataset_scripts.parquet.manifest import MANIFEST
 
 SHARD = "data/train-00001-of-00003.parquet"
 
@@ -205,3 +207,35 @@ def test_which_folders_are_parquet(converted_once, tmp_path):
     assert not is_parquet_folder(tmp_path / "none")
     (tmp_path / "gallery.parquet").touch()
     assert not is_parquet_folder(tmp_path)
+
+
+TEST_SHARD = "data/test-00000-of-00001.parquet"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("shards", TEST_SHARD), None, "it is complete and lacks a shard"),
+        (("splits",), {}, "its splits and its shards do not agree on 'test'"),
+        (("splits", "gallery"), {}, "missing .* required"),
+        (("shards", TEST_SHARD, "rows"), "4", "its rows is '4', and no int"),
+        (("source", "terms"), ["Apache-2.0"], r"its terms is \['Apache-2.0'\], and no str"),
+        (("source", "name"), None, "its name is None, and no str"),
+        (("complete",), "no", "its complete is 'no', neither true nor false"),
+    ],
+)
+def test_a_record_that_denies_itself_is_refused(converted, place, value, words):
+    record = json.loads((converted / MANIFEST).read_text())
+    inner = record
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    (converted / MANIFEST).write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=rf"conversion\.json is no record of a conversion .*{words}"):
+        load_parquet(converted, "train")
+
+
+def test_a_record_that_is_nested_without_end_is_refused(converted):
+    (converted / MANIFEST).write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="no record of a conversion"):
+        load_parquet(converted, "train")
