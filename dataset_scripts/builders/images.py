@@ -119,9 +119,10 @@ def check_stored_images(images: pa.Array | pa.ChunkedArray, where: str, first_ro
         ValueError: a row has no bytes; it names the shard and the row.
     """
     for chunk in images.chunks if isinstance(images, pa.ChunkedArray) else [images]:
-        missing = pc.is_null(chunk)
-        if pa.types.is_struct(chunk.type):
-            missing = pc.or_(missing, pc.is_null(chunk.field("bytes")))
+        content = pc.struct_field(chunk, "bytes") if pa.types.is_struct(chunk.type) else chunk
+        missing = pc.is_null(content)
+        if not pa.types.is_null(content.type):
+            missing = pc.or_(missing, pc.equal(pc.fill_null(pc.binary_length(content), 0), 0))
         row = pc.index(missing, True).as_py()
         if row >= 0:
             raise ValueError(

@@ -15,13 +15,15 @@ Splits = datasets.DatasetDict | datasets.IterableDatasetDict
 
 
 def check_schema(schema: pa.Schema, where: str) -> None:
-    """Refuses columns that are missing or cannot be those of a person-search set. Raises ValueError."""
+    """Refuses columns that are missing, there twice, or cannot be those of a person-search set. Raises ValueError."""
     if missing := [column for column in PERSON_SEARCH_FEATURES if column not in schema.names]:
         raise ValueError(
             f"{where} has no column {', '.join(missing)} (it has {', '.join(schema.names) or 'none'}). "
             f"A person-search set has {', '.join(PERSON_SEARCH_FEATURES)}: rename or add them."
         )
     for column, (fits, meaning) in _COLUMN_TYPES.items():
+        if schema.names.count(column) > 1:
+            raise ValueError(f"{where} has the column {column} more than once. Rename all but one.")
         kind = schema.field(column).type
         if not fits(kind):
             raise ValueError(f"{where}: column {column} is of type {kind}, but must be {meaning}.")
@@ -39,9 +41,16 @@ def _is_list_of_text(kind: pa.DataType) -> bool:
     return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _is_text(kind.value_type)
 
 
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
 def _is_image(kind: pa.DataType) -> bool:
-    stored_as_feature = pa.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}
-    return stored_as_feature or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    if not pa.types.is_struct(kind) or sorted(field.name for field in kind) != ["bytes", "path"]:
+        return _is_bytes(kind)
+    # Where no row has bytes, their type is null: that is refused by row.
+    content = kind.field("bytes").type
+    return (_is_bytes(content) or pa.types.is_null(content)) and _is_text_or_null(kind.field("path").type)
 
 
 _COLUMN_TYPES = {

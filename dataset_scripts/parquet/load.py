@@ -61,7 +61,7 @@ def load_parquet(
         A `Dataset`, or an `IterableDataset` where streamed, of `PERSON_SEARCH_FEATURES`; for `split=None` a dict.
 
     Raises:
-        ValueError: no such split, a missing or wrong column, a wrong row, an unfinished conversion.
+        ValueError: no such split, a missing or wrong column, no rows, a wrong row, an unfinished conversion.
         OSError: the folder or a shard is missing, damaged, or changed since it was written.
     """
     folder, manifest, shards = _checked(folder)
@@ -105,7 +105,10 @@ def _checked(folder: str | Path | None) -> tuple[Path, Manifest | None, dict[str
             f"{folder} has no Parquet file of a split, such as data/train-00000-of-00001.parquet. {_AGAIN}"
         )
     for file in (file for files in shards.values() for file in files):
-        check_schema(_metadata(file).schema.to_arrow_schema(), str(file))
+        metadata = _metadata(file)
+        check_schema(metadata.schema.to_arrow_schema(), str(file))
+        if not metadata.num_rows:
+            raise ValueError(f"{file} has no rows. Remove the file.")
     # Also of what this package converted: an earlier version, or by a record that was edited.
     check_annotation({name: shard_rows(files) for name, files in shards.items()}, images_once=manifest is not None)
     return folder, manifest, shards

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
 
+from dataset_scripts.annotations import AnnotationError, AnnotationRow
 from dataset_scripts.annotations.records import PersonSearchRecord, check_identities, merge_rows
 from dataset_scripts.annotations.rows import AnnotationRow
 
@@ -35,13 +36,18 @@ def check_annotation(splits: Mapping[str, Iterable[AnnotationRow]], *, images_on
 
 
 def shard_rows(files: Iterable[Path]) -> Iterator[AnnotationRow]:
-    """Yields the rows of shards without their images. Raises OSError for a damaged shard."""
+    """Yields the rows of shards without their images.
+
+    Raises:
+        AnnotationError: a text is not UTF-8.
+        OSError: a shard is damaged.
+    """
     for file in files:
         number = 0
         try:
             with pq.ParquetFile(file, page_checksum_verification=True) as shard:
                 for batch in shard.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(COLUMNS)):
-                    for fields in batch.to_pylist():
+                    for fields in _rows_of(batch, file, number):
                         yield AnnotationRow(file, number, fields, number)
                         number += 1
         except (OSError, pa.ArrowInvalid) as error:
@@ -56,6 +62,21 @@ def loaded_rows(rows: datasets.Dataset | datasets.IterableDataset, where: str) -
             fields: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
             yield AnnotationRow(Path(where), number, fields, number)
             number += 1
+
+
+def _rows_of(batch: pa.RecordBatch, file: Path, first: int) -> list[dict[str, Any]]:
+    """Returns rows of a shard. Raises AnnotationError that names the first text that is not UTF-8."""
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError as error:
+        for row in range(batch.num_rows):
+            for name in batch.schema.names:
+                try:
+                    batch.column(name)[row].as_py()
+                except UnicodeDecodeError as fault:
+                    message = f"{name!r} is not UTF-8 ({fault.reason}). Write the file again from the source's text."
+                    raise AnnotationError("bad_text", file, first + row, message) from error
+        raise
 
 
 def _record(row: AnnotationRow, split: str) -> PersonSearchRecord:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -161,6 +163,43 @@ def test_a_person_in_two_splits(picture: Path, tmp_path: Path, streaming: bool):
     folder = write(tmp_path / "set", "test.parquet", [row(picture, 1, person_id=0)])
     with pytest.raises(ValueError, match="1 person id.s. are in more than one split"):
         load(folder, "train", streaming=streaming)
+
+
+def _stored(picture: Path, **columns: pa.Array) -> pa.Table:
+    table = datasets.Dataset.from_list([row(picture, 0), row(picture, 1)], features=FEATURES).data.table
+    for name, column in columns.items():
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"image": pa.array([{"bytes": {"bytes": None, "path": "/a.png"}, "path": None}] * 2)},
+            "column image is of type",
+        ),
+        ({"image": pa.array([{"bytes": "/a.png", "path": "/a.png"}] * 2)}, "column image is of type"),
+        ({"image": pa.array([{"bytes": b"", "path": "/a.png"}] * 2)}, "row 0: 'image' holds no bytes"),
+        ({"image": pa.array([{"bytes": None, "path": "/a.png"}] * 2)}, "row 0: 'image' holds no bytes"),
+        ({"image_id": pa.array([b"a", b"\xff"]).view(pa.string())}, "row 1: 'image_id' is not UTF-8"),
+        ("twice", "has the column image_id more than once"),
+        ("empty", "has no rows"),
+    ],
+)
+def test_what_a_shard_of_others_cannot_be(picture: Path, tmp_path: Path, change: dict | str, words: str):
+    table = _stored(picture, **({} if isinstance(change, str) else change))
+    if change == "twice":
+        table = table.append_column("image_id", table["image_id"])
+    (tmp_path / "set").mkdir()
+    pq.write_table(table.slice(0, 0) if change == "empty" else table, tmp_path / "set" / "train.parquet")
+    for use in (
+        lambda: check.main([str(tmp_path / "set")]),
+        lambda: list(load(tmp_path / "set", "train", streaming=True)),
+        lambda: check_images_inside(load(tmp_path / "set", "train")),
+    ):
+        with pytest.raises(ValueError, match=f"train.parquet.*{words}"):
+            use()
 
 
 @pytest.mark.parametrize(
