@@ -101,6 +101,11 @@ def _checked(folder: str | Path | None) -> tuple[Path, Manifest | None, dict[str
     manifest = Manifest.read(folder)
     shards = named_shards(folder) if manifest is None else _recorded_shards(folder, manifest)
     if not shards:
+        if other := next(folder.rglob("*.parquet"), None):
+            raise FileNotFoundError(
+                f"{folder} has {other.relative_to(folder)}, which is named after no split. Name it train-..., "
+                "validation-... or test-...: a file's name, or its folder's, begins with the split."
+            )
         raise FileNotFoundError(
             f"{folder} has no Parquet file of a split, such as data/train-00000-of-00001.parquet. {_AGAIN}"
         )
