@@ -12,11 +12,12 @@ import datasets
 from accelerate import Accelerator
 
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search, skipped_images
-from dataset_scripts.builders.images import check_images_inside
+from dataset_scripts.builders.images import PersonImage, check_images_inside
 from dataset_scripts.builders.joining import join_training_sets
 from dataset_scripts.common.files import write_json
 from dataset_scripts.common.markdown import as_code, as_text
 from dataset_scripts.formats import FORMATS
+from dataset_scripts.leaks import LeakReport, drop_leaks, find_leaks
 from dataset_scripts.leaks.guard import LeakReport, drop_leaks, find_leaks
 from dataset_scripts.parquet import is_parquet_folder
 from modeling_prompt_clip import PromptCLIPProcessor
@@ -101,13 +102,14 @@ def prepare_splits(args: TwoStageTrainingArguments, splits: Mapping[str, Rows] |
 
     Args:
         args: the settings.
-        splits: instead of those of `args.dataset`.
+        splits: instead of those of `args.dataset`; their images are read by the same rule.
 
     Raises:
         ValueError, TypeError, OSError: see [`load_person_search`]; no train split; sets that cannot be joined; test
             images among the training images, where `args.on_leak` is "error".
     """
-    run = RunSplits(dict(splits) if splits is not None else load_splits(args))
+    splits = splits if splits is not None else load_splits(args)
+    run = RunSplits({name: _read_by_our_rule(rows) for name, rows in splits.items()})
     for rows in run.splits.values():
         check_images_inside(rows)
     if "train" not in run.splits:
@@ -121,6 +123,15 @@ def prepare_splits(args: TwoStageTrainingArguments, splits: Mapping[str, Rows] |
     if run.skipped:
         logger.warning("%d images cannot be used and are left out", len(run.skipped))
     return run
+
+
+def _read_by_our_rule(rows: Rows) -> Rows:
+    """A split whose images are read as those of every set are: upright, on white, and from no address.
+
+    A caller's own split has `datasets.Image`, which asks whatever address a row names.
+    """
+    own = type((rows.features or {}).get("image")) is datasets.Image
+    return rows.cast_column("image", PersonImage()) if own else rows
 
 
 def load_splits(args: TwoStageTrainingArguments) -> dict[str, Rows]:

@@ -7,6 +7,7 @@ import datasets
 import pytest
 
 from dataset_scripts import load_person_search
+from dataset_scripts.common.images import ImageError
 from dataset_scripts.parquet import convert_to_parquet
 from person_search_folders import make_folder
 from trainers import TwoStageTrainer
@@ -167,3 +168,15 @@ def test_what_cannot_be_streamed_says_so(make_args, people, cuhk, splits):
 def test_a_set_without_training_rows_is_refused(make_args, splits):
     with pytest.raises(ValueError, match="no train split, only .'test'."):
         prepare_splits(make_args(), {"test": splits["test"]})
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_no_address_in_a_callers_own_splits_is_asked(make_args, streaming):
+    row = {"image": {"bytes": None, "path": "http://127.0.0.1:9/a.png"}, "image_id": "a", "person_id": 0}
+    features = datasets.Features(
+        image=datasets.Image(), image_id=datasets.Value("string"), person_id=datasets.Value("int64")
+    )
+    rows = datasets.Dataset.from_list([row], features=features)
+    splits = {"train": rows.to_iterable_dataset() if streaming else rows}
+    with pytest.raises(ImageError, match="is missing"):
+        next(iter(prepare_splits(make_args(), splits).splits["train"]))
