@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
 
-from dataset_scripts.annotations import AnnotationError, AnnotationRow
 from dataset_scripts.annotations.records import PersonSearchRecord, check_identities, merge_rows
-from dataset_scripts.annotations.rows import AnnotationRow
+from dataset_scripts.annotations.rows import AnnotationError, AnnotationRow
 
 __all__ = ["check_annotation", "loaded_rows", "shard_rows"]
 

@@ -17,7 +17,6 @@ from dataset_scripts.builders.joining import join_training_sets
 from dataset_scripts.common.files import write_json
 from dataset_scripts.common.markdown import as_code, as_text
 from dataset_scripts.formats import FORMATS
-from dataset_scripts.leaks import LeakReport, drop_leaks, find_leaks
 from dataset_scripts.leaks.guard import LeakReport, drop_leaks, find_leaks
 from dataset_scripts.parquet import is_parquet_folder
 from modeling_prompt_clip import PromptCLIPProcessor
