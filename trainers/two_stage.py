@@ -41,6 +41,7 @@ from trainers.run_folder.evaluated_data import check_earlier_runs
 from trainers.run_folder.folder import RunFolder
 from trainers.run_folder.lock import check_unused, only_writer
 from trainers.run_folder.metrics_log import MetricsLog
+from trainers.run_folder.model_fingerprint import model_fingerprint
 from trainers.run_folder.results import StageResult, result_rows
 from trainers.run_folder.resume_point import resume_point
 from trainers.stages.best_weights import RunWeights
@@ -114,7 +115,7 @@ class TwoStageTrainer:
         self.batches_per_epoch = self.pairs.batches_per_epoch(args.batch_size, self.accelerator.num_processes)
         self.validation = split_evaluator(args, self.accelerator, self.processor, self.splits, "validation")
         self.log: MetricsLog | None = None
-        self.fingerprint: dict[str, Any] | None = None  # of the data, on the first process
+        self.fingerprints: dict[str, Any] = {"data": None, "model": None}  # of the start, on the first process
         self.stop = StopRequest(self.accelerator)
         self.store = CheckpointStore(
             self.run.checkpoints, writer=self.accelerator.is_main_process, keep=args.save_total_limit
@@ -220,9 +221,10 @@ class TwoStageTrainer:
         return finished
 
     def _resume_point(self) -> tuple[dict[str, StageResult], Checkpoint | None]:
-        """What is done and where to go on; work of the first process, which alone looks at the data's fingerprint."""
-        self.fingerprint = data_fingerprint(self.splits, self.args)
-        return resume_point(self.run, self.store, self.fingerprint) if self.goes_on else ({}, None)
+        """What is done and where to go on; work of the first process, which alone looks at the fingerprints."""
+        data, model = data_fingerprint(self.splits, self.args), model_fingerprint(self.model, self.processor)
+        self.fingerprints = {"data": data, "model": model}
+        return resume_point(self.run, self.store, data, model) if self.goes_on else ({}, None)
 
     def _stop_between(self, where: str) -> None:
         """Stop the run if it was asked to; everything so far is on disk."""
@@ -295,7 +297,7 @@ class TwoStageTrainer:
             "weights": weights_kind(self.accelerator),
             "caption-image pairs": len(self.pairs),
             "persons": self.pairs.num_identities,
-            "data": self.fingerprint,
+            **self.fingerprints,
             "finished": self.run.finished() if self.accelerator.is_main_process else {},
         }
         checkpoints = StageCheckpoints(self.accelerator, self.store, name, model, save, load, facts, self.uploads)
@@ -313,7 +315,7 @@ class TwoStageTrainer:
                 facts = self._facts("validation")
                 self.run.record(result_rows(self.args, name, "validation", result.best_step, best, facts=facts))
             hashes = self.store.best_hashes(name, result.best_step)
-            self.run.finish_stage(name, result, weights=hashes, data=self.fingerprint)
+            self.run.finish_stage(name, result, weights=hashes, **self.fingerprints)
         return result
 
     def _stage_loop(

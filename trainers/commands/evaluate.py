@@ -35,6 +35,7 @@ from trainers.data.split_facts import SplitFacts, size_text, split_facts
 from trainers.data.splits import source_label
 from trainers.run_folder.evaluated_data import EvaluatedData, evaluated_data
 from trainers.run_folder.files import read_results
+from trainers.run_folder.folder import check_folder
 from trainers.run_folder.lock import check_unused, only_writer
 from trainers.run_folder.settings import settings_of_model
 
@@ -55,9 +56,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = _parser()
     args = parser.parse_args(argv)
-    if args.data is None and (args.data_dir or settings_of_model(args.model) is None):
+    if args.data is None and args.data_dir:
+        parser.error(f"--data_dir is {args.data_dir}, but --data does not name the set in it; give a folder to --data")
+    if args.data is None and settings_of_model(args.model) is None:
         parser.error("--data is needed: MODEL is no run, whose data set could be taken")
     if args.output:
+        check_folder(args.output)
         check_unused(args.output)
         _earlier_rows(args.output)
     options = parse_json_dict("dataset_options", args.dataset_options)

@@ -13,7 +13,7 @@ from dataset_scripts.parquet import is_parquet_folder
 from modeling_prompt_clip.loading import STAND_IN
 from trainers.arguments.resolved import GIVEN_DATA, SYNTHETIC
 from trainers.arguments.settings import TwoStageTrainingArguments
-from trainers.data.splits import joined_options, resolve_source, source_options
+from trainers.data.splits import joined_options, resolve_source, source_label, source_options
 from trainers.run_folder.settings import settings_of_model
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,11 @@ class EvaluatedData:
             return "parquet" if is_parquet_folder(self.data_dir) else detect_format(self.data_dir).name
         except (OSError, ValueError):
             return self.name
+
+    @property
+    def label(self) -> str:
+        """What people call the set."""
+        return source_label(self.name, self.data_dir)
 
     def drawing(self) -> dict[str, Any]:
         """What decides who is in which split, defaults written out; empty for sets whose splits are their own."""
@@ -149,6 +154,16 @@ def check_drawing(trained: Sequence[_Trained], data: EvaluatedData) -> None:
         data = replace(data, options={"seed": 0, **data.options})
     here = data.drawing()
     for each in trained:
+        draws = any(each.data.drawing().get(name) for name in SHARES[:2])
+        if draws and data.format not in (*FORMATS, SYNTHETIC, "auto"):
+            logger.warning(
+                "the run in %s drew its splits of %s, %s has splits of its own: where both hold the same persons, it "
+                "was trained on some of those tested",
+                each.place,
+                each.data.label,
+                data.label,
+            )
+            continue
         relation = each.relation(data)
         there = EvaluatedData(data.name, data.data_dir, each.data.options).drawing() if relation != "no" else here
         different = [
@@ -156,7 +171,7 @@ def check_drawing(trained: Sequence[_Trained], data: EvaluatedData) -> None:
         ]
         if not different or not any(side[name] for side in (there, here) for name in here if name in SHARES):
             continue
-        told = f"the run in {each.place} drew the splits of {each.data.name} by {'; '.join(different)}"
+        told = f"the run in {each.place} drew the splits of {each.data.label} by {'; '.join(different)}"
         if relation == "same":
             raise ValueError(
                 f"{told}: persons that it was trained on would be tested. Leave the options out of evaluate, which "

@@ -13,7 +13,7 @@ from dataset_scripts.common.files import write_atomically, write_json
 from trainers.arguments.resolved import is_place
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.run_folder.curves import plot_curves
-from trainers.run_folder.files import read_config, read_progress, read_results, shown
+from trainers.run_folder.files import START_AGAIN, read_config, read_progress, read_results, shown
 from trainers.run_folder.metrics_log import MetricsLog, read_metrics
 from trainers.run_folder.results import StageResult, stage_result
 from trainers.run_folder.settings import complete_settings
@@ -59,11 +59,7 @@ class RunFolder:
         Raises:
             OSError: the folder holds a run and `overwrite` is not set, or it cannot be written, or the path is a file.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise OSError(f"output_dir {self.path} is a file; name a folder")
-        there = next(path for path in (self.path.absolute(), *self.path.absolute().parents) if path.exists())
-        if not os.access(there, os.W_OK):
-            raise OSError(f"output_dir {self.path} cannot be written: {there} is read-only here; name another folder")
+        check_folder(self.path, "output_dir")
         taken = [name for name in CONTENTS if (self.path / name).exists()]
         if taken and not overwrite:
             raise OSError(
@@ -87,9 +83,13 @@ class RunFolder:
 
         Raises:
             ValueError: there is one, of other settings; the message names them.
-            OSError: its settings cannot be read.
+            OSError: its settings are missing or cannot be read.
         """
-        if args.resume == "no" or not self.config.exists():
+        if args.resume == "no":
+            return False
+        if not self.config.exists():
+            if self.progress.exists() and not args.overwrite_output_dir:
+                raise FileNotFoundError(f"{self.config} of the run to go on with is missing: {START_AGAIN}")
             return False
         earlier = complete_settings(read_config(self.config))
         different = [
@@ -195,6 +195,19 @@ class RunFolder:
         return plot_curves(read_metrics(self.metrics), self.plots)
 
 
+def check_folder(path: Path, name: str = "output") -> None:
+    """See that a folder can be written, or made.
+
+    Raises:
+        OSError: it is a file, or read-only; the message says so of the setting `name`.
+    """
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise OSError(f"{name} {path} cannot be a folder: {there} is a file; name another")
+    if not os.access(there, os.W_OK):
+        raise OSError(f"{name} {path} cannot be written: {there} is read-only here; name another folder")
+
+
 def _is_same(name: str, earlier: Any, now: Any) -> bool:
     """Whether two values of a setting mean the same: a folder may be spelled in several ways."""
     if earlier == now or (name in DATA and _without_folders(earlier) == _without_folders(now)):
@@ -221,4 +234,4 @@ def _key(entry: dict[str, Any]) -> tuple[str, ...]:
     return tuple(entry[name] for name in ("stage", "method", "split", "direction"))
 
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "check_folder"]

@@ -11,6 +11,7 @@ from trainers.run_folder.checkpoint_store import Checkpoint, CheckpointStore
 from trainers.run_folder.files import read_arguments, wrong_progress
 from trainers.run_folder.folder import RunFolder
 from trainers.run_folder.hashes import check_hashes, file_hashes, is_hashes
+from trainers.run_folder.model_fingerprint import check_same_model
 from trainers.run_folder.results import StageResult, stage_result
 
 START_AGAIN = "put it back from a copy, or start the run again with overwrite_output_dir"
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def resume_point(
-    run: RunFolder, store: CheckpointStore, fingerprint: Mapping[str, Any]
+    run: RunFolder, store: CheckpointStore, fingerprint: Mapping[str, Any], model: Mapping[str, str]
 ) -> tuple[dict[str, StageResult], Checkpoint | None]:
     """What of a run is done, and the checkpoint to go on from, both whole; nothing of both where it begins.
 
@@ -29,10 +30,11 @@ def resume_point(
         run: the folder.
         store: its checkpoints.
         fingerprint: of the data that it is to go on with.
+        model: fingerprint of the model that it starts from.
 
     Raises:
         OSError, ValueError: something that the run goes on from is missing or damaged, and nothing earlier is whole;
-            the data are others.
+            the data or the model are others.
     """
     finished = run.finished()
     if not finished:
@@ -54,10 +56,11 @@ def resume_point(
             )
     if checkpoint is not None and checkpoint.stage == "two" and not _starts_with_two(run) and "one" not in finished:
         raise FileNotFoundError(f"{run.progress} does not say how stage one ended: {START_AGAIN}")
-    for place, before in [(run.progress, entry.get("data")) for entry in finished.values()] + (
-        [(checkpoint.path, checkpoint.facts.get("data"))] if checkpoint else []
+    for place, before in [(run.progress, entry) for entry in finished.values()] + (
+        [(checkpoint.path, checkpoint.facts)] if checkpoint else []
     ):
-        check_same_data(before, fingerprint, Path(place))
+        check_same_data(before.get("data"), fingerprint, Path(place))
+        check_same_model(before.get("model"), model, Path(place))
     return {name: stage_result(entry) for name, entry in finished.items()}, checkpoint
 
 

@@ -58,8 +58,10 @@ def _is_of_run(path: Path) -> bool:
     try:
         recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return False
-    return isinstance(recorded, dict) and {"dataset", "dataset_options", "stages"} <= recorded.keys()
+        recorded = None
+    if not isinstance(recorded, dict):  # damaged, where the rest of a run lies beside it
+        return all((path.parent / name).exists() for name in ("metrics.jsonl", "results.json"))
+    return {"dataset", "dataset_options", "stages"} <= recorded.keys()
 
 
 def _read(path: Path) -> TwoStageTrainingArguments:

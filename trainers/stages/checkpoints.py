@@ -79,7 +79,7 @@ class StageCheckpoints:
             ValueError: the data or the processes are others than those that the checkpoint was made with.
         """
         for name, value in self.facts.items():
-            if name in ("data", "finished"):  # not what must be equal, or compared before, with more to say
+            if name in ("data", "model", "finished"):  # not what must be equal, or compared before, with more to say
                 continue
             if (before := checkpoint.facts.get(name)) != value:
                 raise ValueError(

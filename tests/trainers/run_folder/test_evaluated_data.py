@@ -104,7 +104,7 @@ def test_another_draw_of_a_set_that_moved_is_a_warning(recorded_run, people, tmp
 
 def test_two_models_of_two_draws_are_not_compared(recorded_run, people):
     first, second = recorded_run(), recorded_run("second", dataset_options=DRAW)
-    with pytest.raises(ValueError, match="the run in .*second drew the splits of custom by"):
+    with pytest.raises(ValueError, match=f"the run in .*second drew the splits of {people.name} by"):
         evaluated_data([str(first.path), str(second.path)], "custom", people, {})
 
 
@@ -157,6 +157,24 @@ def test_damaged_settings_are_no_settings(recorded_run):
     run.config.write_text("[1, 2")
     with pytest.raises(ValueError, match=r"config.yaml cannot be read as the settings of a run"):
         settings_of_model(run.path)
+    with pytest.raises(ValueError, match=r"config.yaml cannot be read as the settings of a run"):
+        settings_of_model(run.path / "model")
+    run.metrics.unlink()
+    assert settings_of_model(run.path / "model") is None  # a file of somebody else
+
+
+def test_a_run_that_drew_its_splits_on_a_set_of_others(recorded_run, people, tmp_path, caplog):
+    run = recorded_run(dataset_options=DRAW)
+    assert cli.main(["data", "convert", str(people), str(tmp_path / "parquet")]) == 0  # which draws by other options
+    assert evaluated_data([str(run.path)], str(tmp_path / "parquet"), None, {}).options == {}
+    assert f"drew its splits of {people.name}, parquet has splits of its own" in caplog.text
+
+
+@pytest.mark.parametrize("place", ["file", "file/inside"])
+def test_an_output_that_is_a_file_is_refused_before_anything_is_computed(tiny_clip_folder, tmp_path, place, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert cli.main(["evaluate", str(tiny_clip_folder), "--data", "nothing", "--output", str(tmp_path / place)]) == 1
+    assert f"output {tmp_path / place} cannot be a folder: {tmp_path / 'file'} is a file" in capsys.readouterr().err
 
 
 def test_a_run_is_evaluated_as_it_was_trained(people, make_args, capsys, caplog):

@@ -14,8 +14,10 @@ from trainers.publishing.run_card import write_run_card
 from trainers.run_folder.checkpoint_store import FACTS, CheckpointStore
 from trainers.run_folder.files import read_arguments
 from trainers.run_folder.folder import RunFolder
+from trainers.run_folder.model_fingerprint import model_fingerprint
 from trainers.run_folder.results import stage_result
 from trainers.run_folder.resume_point import resume_point
+from trainers.stages.starting_model import load_base
 
 DAMAGES = {
     "empty": b"",
@@ -47,7 +49,7 @@ def arguments(tiny_run):
 
 @pytest.fixture(scope="module")
 def fingerprint(splits, arguments):
-    return data_fingerprint(splits, arguments)
+    return data_fingerprint(splits, arguments), model_fingerprint(*load_base(arguments))
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def readers(run: RunFolder, arguments, fingerprint, target: Path) -> dict[str, C
     stages = {"one": None, "two": None}
     return {
         "resume: settings": lambda: run.take(arguments),
-        "resume: where": lambda: resume_point(run, CheckpointStore(run.checkpoints, True), fingerprint),
+        "resume: where": lambda: resume_point(run, CheckpointStore(run.checkpoints, True), *fingerprint),
         "resume: logs": lambda: run.reopen().close(),
         "record": lambda: run.record([]),
         "evaluate": lambda: _earlier_rows(run.path),

@@ -275,6 +275,29 @@ def test_another_training_set_is_noticed(train, tmp_path, monkeypatch, splits):
         train(tmp_path / "run")
 
 
+@pytest.mark.parametrize("change", ["weights", "image settings", "vocabulary"])
+@pytest.mark.parametrize("stage", ["one", "two"])
+def test_another_base_model_in_its_place_is_noticed(train, tmp_path, tiny_clip_folder, monkeypatch, stage, change):
+    base = shutil.copytree(tiny_clip_folder, tmp_path / "base")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(StageLoop, "_save_or_stop", die_at(4, stage))
+        train(tmp_path / "run", base_model=str(base))
+    if change == "weights":
+        weights = load_file(base / "model.safetensors")
+        weights["visual_projection.weight"] += 0.01
+        save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    elif change == "vocabulary":
+        vocabulary = json.loads((base / "vocab.json").read_text())
+        vocabulary["red</w>"], vocabulary["b"] = vocabulary["b"], vocabulary["red</w>"]
+        (base / "vocab.json").write_text(json.dumps(vocabulary))
+    else:
+        settings = json.loads((base / "preprocessor_config.json").read_text())
+        (base / "preprocessor_config.json").write_text(json.dumps(settings | {"image_mean": [0.5, 0.5, 0.5]}))
+    monkeypatch.setattr(StageLoop, "_step", lambda *args: pytest.fail("a step was taken"))
+    with pytest.raises(ValueError, match=f"from another base model or adapter than .*; different: {change}. Put"):
+        train(tmp_path / "run", base_model=str(base))
+
+
 @contextlib.contextmanager
 def full_disk_from(step: int, stage: str) -> Iterator[None]:
     """No file grows beyond 100 kB once that step is taken: writers fail as on a full disk, each in its own way."""
@@ -351,15 +374,15 @@ def test_a_run_of_an_earlier_version_goes_on_with_warnings(train, undisturbed, t
     for path in (tmp_path / "run" / "checkpoints").glob("*/checkpoint.json"):
         content = json.loads(path.read_text())
         content.pop("best", None)
-        del content["facts"]["data"], content["facts"]["finished"]
+        del content["facts"]["data"], content["facts"]["model"], content["facts"]["finished"]
         path.write_text(json.dumps(content))
     progress = tmp_path / "run" / "progress.json"
     content = json.loads(progress.read_text())
-    del content["one"]["data"], content["one"]["weights"]
+    del content["one"]["data"], content["one"]["model"], content["one"]["weights"]
     progress.write_text(json.dumps(content))
     train(tmp_path / "run")
     assert "written without hashes by an earlier version" in caplog.text
-    assert "no fingerprint of the data" in caplog.text
+    assert "no fingerprint of the data" in caplog.text and "no fingerprint of the base model" in caplog.text
     assert_same(ending(tmp_path / "run"), undisturbed)
 
 
@@ -372,6 +395,13 @@ def test_what_was_removed_is_made_again_or_said_to_be_lost(train, tmp_path, monk
     assert (tmp_path / "run" / "README.md").is_file() and path.exists()
     if lost != "plots":
         assert f"{path} is missing" in caplog.text
+
+
+def test_missing_settings_are_named_and_not_taken_for_no_run(train, tmp_path, tiny_run):
+    shutil.copytree(tiny_run, tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match=r"run/config\.yaml of the run to go on with is missing: put it back"):
+        train(tmp_path / "run")
 
 
 def test_rows_that_evaluate_added_stay_and_do_no_harm(train, tmp_path, monkeypatch):
