@@ -334,13 +334,12 @@ class TwoStageTrainer:
             world_size=self.accelerator.num_processes,
             done=done * accumulation,
         )
-        pad_token_id = self.processor.tokenizer.pad_token_id
         return StageLoop(
             self.accelerator,
             self.args,
             stage,
             StageModule(model, objective),
-            pair_loader(self.pairs, batches, pad_token_id, self.args.num_workers),
+            pair_loader(self.pairs, batches, self.processor.tokenizer.pad_token_id, self.args.num_workers),
             total_steps=total_steps,
             eval_steps=self.args.eval_steps or steps_per_epoch,
             evaluate=self.validation and (lambda: self.validation(model)["text_to_image"].to_dict()),
@@ -365,8 +364,7 @@ class TwoStageTrainer:
         last = list(stages)[-1]
         self._record(last, "test", stages[last].best_step, metrics, intervals)
         if self.accelerator.is_main_process:
-            strips = ranked_strips(encoded, self.splits["test"], seed=self.args.seed)
-            strips.save(self.run.plots / "ranked_test.png")
+            ranked_strips(encoded, self.splits["test"], seed=self.args.seed).save(self.run.plots / "ranked_test.png")
         return metrics
 
     def _facts(self, split: str) -> dict[str, Any]:
