@@ -8,6 +8,7 @@ from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 from .private_uploads import PrivateUploads
 
 TOWERS = ("text", "vision")
+_ATTENTION = ("attn_implementation", "_attn_implementation")  # a choice of who loads, never of a file
 
 
 def validate_prompt_settings(tower: str, prompt_length: int, prompt_layers: list[int] | None, num_layers: int) -> None:
@@ -175,6 +176,12 @@ class PromptCLIPConfig(PrivateUploads, CLIPConfig):
                 "such as openai/clip-vit-base-patch16"
             )
         return config_dict if model_type == cls.model_type else cls._adopt(config_dict), kwargs
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """A configuration without the attention that its file names: a kernel of the Hub there would be code."""
+        kept = {name: value for name, value in config_dict.items() if name not in _ATTENTION}
+        return super().from_dict(kept, **kwargs)
 
     @classmethod
     def _adopt(cls, clip: dict[str, Any]) -> dict[str, Any]:

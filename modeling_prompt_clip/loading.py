@@ -62,8 +62,14 @@ def processor_path(name_or_path: str | os.PathLike) -> str:
     Raises:
         OSError, ValueError: see [`resolve_model_path`]; an adapter that names no base model.
     """
-    path = resolve_model_path(name_or_path)
+    path, adapters = resolve_model_path(name_or_path), []
     while is_adapter(path):
+        if path in adapters:
+            raise ValueError(
+                f"base_model_name_or_path in {ADAPTER_FILE} of {path!r} leads back to that adapter; write a CLIP "
+                "folder or Hub id there"
+            )
+        adapters.append(path)
         path = resolve_model_path(_base_of(path))
     return path
 
@@ -119,6 +125,7 @@ def load_at_own_size(path: str) -> tuple[PromptCLIPModel, str]:
     if not isinstance(config, ClipPromptConfig):
         raise ValueError(f"{ADAPTER_FILE} of {path!r} has peft_type {config.peft_type}; it must be CLIP_PROMPT")
     base = _base_of(path)
+    processor_path(path)  # refuses adapters that name each other
     try:
         model, source = load_at_own_size(resolve_model_path(base))
     except OSError as error:

@@ -2,7 +2,9 @@
 
 import copy
 import importlib
+import json
 import os
+import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -98,11 +100,21 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
         if image_size is not None:
             image_size = as_image_size(image_size, config.vision_config.patch_size)
         try:
-            model, info = cls.from_pretrained(name_or_path, output_loading_info=True, **kwargs)
-        except SafetensorError as error:
+            # mismatches are refused below, by name: transformers' own error leaves the names to its log
+            options = {**kwargs, "output_loading_info": True, "ignore_mismatched_sizes": True}
+            model, info = cls.from_pretrained(name_or_path, **options)
+        except (SafetensorError, pickle.UnpicklingError, EOFError, KeyError, RuntimeError, ValueError) as error:
+            is_of_the_caller = isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
+            if is_of_the_caller or isinstance(error, torch.OutOfMemoryError):
+                raise
             raise OSError(
                 f"the weights of {name_or_path!r} are damaged ({error}); save or download them again"
             ) from error
+        for name, found, wanted in sorted(info["mismatched_keys"]):
+            raise ValueError(
+                f"checkpoint {name_or_path!r} has {name} of shape {tuple(found)}, its config.json asks for "
+                f"{tuple(wanted)}; give the config.json and the weights of one model"
+            )
         raise_on_incomplete_checkpoint(name_or_path, info["missing_keys"], info["unexpected_keys"])
         model = model if image_size is None else model.resized(image_size)
         model.name_or_path = name_or_path

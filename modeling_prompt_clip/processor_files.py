@@ -56,7 +56,7 @@ def _local_path(name: str, file: str, options: dict[str, Any]) -> Path | None:
     """Where a file lies on this machine, after its download from the Hub; `None` where the repository lacks it."""
     if Path(name).is_dir():
         path = Path(name, options.get("subfolder", ""), file)
-        return path if path.exists() else None
+        return path if os.path.lexists(path) else None  # a link to nothing is damage
     try:
         return Path(hf_hub_download(name, file, **options))
     except LocalEntryNotFoundError as error:  # of a Hub that was not asked, or did not answer
@@ -187,6 +187,7 @@ def _fit_to_model(tokenizer: Any, name: str, config: PromptCLIPConfig) -> None:
             f"the tokenizer of model {name!r} has {len(tokenizer)} tokens, its text tower takes {vocabulary} "
             "(text_config.vocab_size); put the tokenizer files that belong to it beside config.json"
         )
+    _check_merges(tokenizer, name)
     context, own = config.text_config.max_position_embeddings, tokenizer.model_max_length
     if own != context and own < 10**6:  # transformers' own for none is 10**30
         logger.warning(
@@ -205,6 +206,22 @@ def _fit_to_model(tokenizer: Any, name: str, config: PromptCLIPConfig) -> None:
         raise ValueError(
             f"the tokenizer of model {name!r} ends captions with token {end}, its config.json has {told} as "
             f"text_config.eos_token_id; write {end} there, or put the tokenizer that belongs to the model beside it"
+        )
+
+
+def _check_merges(tokenizer: Any, name: str) -> None:
+    """Refuse a byte-pair vocabulary whose merges are cut off: its words would fall apart into letters."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    model = json.loads(backend.to_str())["model"] if backend is not None else {}
+    if model.get("type") != "BPE":
+        return
+    made = {"".join(pair.split(" ") if isinstance(pair, str) else pair) for pair in model["merges"]}
+    words = {token for token in model["vocab"] if len(token.removesuffix("</w>")) > 1 and not token.startswith("<|")}
+    lacking = words - made - tokenizer.get_added_vocab().keys()
+    if lacking:
+        raise ValueError(
+            f"the tokenizer of model {name!r} lacks the merges that make {len(lacking)} of its tokens, such as "
+            f"{min(lacking)!r}; copy or download merges.txt, or tokenizer.json, again"
         )
 
 

@@ -69,6 +69,8 @@ def choose_activation(
     run = str(file.beside.get("name", "")).lower()
     if family is OPEN_CLIP and "quickgelu" in run:
         return Choice("quick_gelu", f"as the name of the run says, {file.beside['name']}")
+    if "quickgelu" in file.path.name.lower():
+        return Choice("quick_gelu", f"as the name of the file says, {file.path.name}")
     if family is OPEN_CLIP:
         why = (
             "open_clip's default; the checkpoint does not say. If its model's name ends with -quickgelu, or it began "

@@ -64,6 +64,12 @@ def test_the_name_of_the_file_points_at_open_clip(make_source, convert, name):
     assert converted.choices["activation"].value == "gelu" and converted.choices["activation"].is_assumed
 
 
+def test_the_name_of_the_file_says_quickgelu(make_source, convert):
+    converted, folder = convert(make_source().state("open_clip"), "vit_b_32-quickgelu-laion400m_e32-46683a32.pt")
+    choice = converted.choices["activation"]
+    assert (choice.value, choice.is_assumed) == ("quick_gelu", False) and "46683a32" in choice.why
+
+
 def test_activation_as_given(make_source, convert):
     source = make_source(gelu=True)
     with pytest.raises(ValueError, match="activation is 'relu'; it must be 'quick_gelu' or 'gelu'"):
