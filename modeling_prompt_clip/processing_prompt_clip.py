@@ -184,7 +184,12 @@ def _opened(source: str | os.PathLike) -> Image.Image:
         file, name = BytesIO(base64.b64decode(name.partition(",")[2])), "data:image/"
     elif len(name) > 1024 and not os.path.isfile(name):
         file, name = BytesIO(base64.b64decode(name)), "in base64"
-    picture = Image.open(file, formats=IMAGE_FORMATS)
+    try:
+        picture = Image.open(file, formats=IMAGE_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"picture {name} has too many pixels ({error}); crop the person") from error
+    except SyntaxError as error:
+        raise OSError(f"picture {name} cannot be decoded ({error})") from error
     if picture.width * picture.height > MOST_PIXELS:
         raise ValueError(f"picture {name} has {picture.width} x {picture.height} pixels; crop the person")
     return picture

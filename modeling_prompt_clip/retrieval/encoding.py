@@ -11,7 +11,7 @@ from torch import nn
 from tqdm import tqdm
 
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, unit_vectors
-from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor, clean_caption
 from modeling_prompt_clip.retrieval.image_batches import ImagePreparation, image_batches
 
 __all__ = ["encode_captions", "encode_images", "scores_of"]
@@ -97,7 +97,8 @@ def encode_captions(
         description: in front of the bar.
 
     Returns:
-        `[captions, projection_dim]` unit vectors, float32, on the CPU.
+        `[captions, projection_dim]` unit vectors, float32, on the CPU. Captions of equal tokens are embedded once, as
+        equal images are.
 
     Raises:
         ValueError: no captions, a batch size below 1, or an embedding that is not finite.
@@ -106,18 +107,23 @@ def encode_captions(
     captions = list(captions)
     if not captions:
         raise ValueError("captions is empty; give at least one sentence")
+    if getattr(processor, "clean_captions", False):
+        captions = [clean_caption(caption) for caption in captions]
     tokens = processor.tokenizer(captions, truncation=True, return_attention_mask=False)["input_ids"]
+    places: dict[tuple[int, ...], int] = {}  # of the embedding of each distinct caption
+    rows_of = [places.setdefault(tuple(ids), len(places)) for ids in tokens]
+    distinct = _first_places(rows_of, 0)
     options = _pooling_options(model)
-    by_length = sorted(range(len(captions)), key=lambda row: len(tokens[row]))
+    by_length = sorted(range(len(distinct)), key=lambda row: len(tokens[distinct[row]]))
     embeds = []
-    with _inference(model), _bar(len(captions), description, progress) as bar:
-        for start in range(0, len(captions), batch_size):
+    with _inference(model), _bar(len(distinct), description, progress) as bar:
+        for start in range(0, len(distinct), batch_size):
             rows = by_length[start : start + batch_size]
-            input_ids = processor(text=[captions[row] for row in rows])["input_ids"].to(model.device)
+            input_ids = processor(text=[captions[distinct[row]] for row in rows])["input_ids"].to(model.device)
             features = model.get_text_features(input_ids=input_ids, **options).pooler_output
             embeds.append(_unit_on_cpu(features))
             bar.update(len(rows))
-    return _joined(embeds, "caption")[torch.tensor(by_length).argsort()]
+    return _joined(embeds, "caption")[torch.tensor(by_length).argsort()][torch.tensor(rows_of)]
 
 
 def scores_of(query: torch.Tensor, embeds: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from dataset_scripts.common.images import ImageError, decode_image, open_image, read_image_file
-from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor, clean_caption
 from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images, scores_of
 
 __all__ = ["FolderSearcher", "SearchHit", "check_query", "list_images", "read_image", "search_folder"]
@@ -126,7 +126,7 @@ def search_folder(
 
 def check_query(sentence: str, top: int) -> None:
     """Raises ValueError unless there is something to look for and something to return."""
-    if not sentence.strip():
+    if not clean_caption(sentence):
         raise ValueError(f"the query {sentence!r} is blank; describe a person in a sentence")
     if top < 1:
         raise ValueError(f"top={top} must be at least 1")

@@ -148,3 +148,9 @@ def test_auto_image_processor_gives_the_processors_own_pixels(tiny_folder):
     own = PromptCLIPProcessor.from_pretrained(tiny_folder)(images=[picture])["pixel_values"]
     auto = AutoImageProcessor.from_pretrained(tiny_folder, backend="torchvision")
     assert torch.equal(auto(images=[picture], return_tensors="pt")["pixel_values"], own)
+
+
+def test_a_picture_file_of_too_many_pixels_is_refused_in_words(tiny_folder, tmp_path):
+    Image.new("1", (20000, 20000)).save(tmp_path / "huge.png")
+    with pytest.raises(ValueError, match=r"huge.png has too many pixels"):
+        PromptCLIPProcessor.from_pretrained(tiny_folder)(images=[str(tmp_path / "huge.png")])

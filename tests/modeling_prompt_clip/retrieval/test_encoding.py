@@ -37,6 +37,17 @@ def test_captions_come_back_in_the_order_given(tiny_model, tiny_processor, batch
     torch.testing.assert_close(embeds, expected, atol=1e-6, rtol=0)
 
 
+def test_equal_captions_have_equal_embeddings_wherever_they_stand(tiny_model, tiny_processor):
+    others = [f"a man in red {'and blue ' * (row % 9)}" for row in range(60)]
+    captions = [
+        caption for other in others for caption in (other, "a man in a red coat", "a man in a red coat &nbsp;")
+    ]
+    embeds = encode_captions(tiny_model, tiny_processor, captions, 7).unflatten(0, (60, 3))
+    assert (embeds[:, 1:] == embeds[0, 1]).all()
+    expected = caption_by_caption(tiny_model, tiny_processor, others)
+    torch.testing.assert_close(embeds[:, 0], expected, atol=1e-6, rtol=0)
+
+
 def test_captions_of_one_length_share_a_batch(tiny_model, tiny_processor, monkeypatch):
     shapes = []
     encode = tiny_model.get_text_features

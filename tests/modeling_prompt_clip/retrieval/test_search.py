@@ -85,7 +85,9 @@ def test_wrong_use_is_named(tiny_model, tiny_processor, gallery, tmp_path):
         FolderSearcher(tiny_model, tiny_processor, gallery, on_bad_image="ignore")
 
 
-@pytest.mark.parametrize(("query", "top", "message"), [(" \t", 10, "is blank"), ("a man", 0, "top=0")])
+@pytest.mark.parametrize(
+    ("query", "top", "message"), [(" \t", 10, "is blank"), ("\u200b&nbsp;", 10, "is blank"), ("a man", 0, "top=0")]
+)
 def test_a_bad_query_is_refused_before_the_folder_is_read(query, top, message):
     with pytest.raises(ValueError, match=message):
         search_folder(None, None, Path("nowhere"), query, top=top)
