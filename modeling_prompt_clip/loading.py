@@ -2,6 +2,7 @@
 
 import logging
 import os
+from json import JSONDecodeError
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -121,7 +122,7 @@ def load_at_own_size(path: str) -> tuple[PromptCLIPModel, str]:
     """
     if not is_adapter(path):
         return PromptCLIPModel.from_clip(path, image_size=None), path
-    config = PeftConfig.from_pretrained(path)
+    config = _adapter_config(path)
     if not isinstance(config, ClipPromptConfig):
         raise ValueError(f"{ADAPTER_FILE} of {path!r} has peft_type {config.peft_type}; it must be CLIP_PROMPT")
     base = _base_of(path)
@@ -143,7 +144,7 @@ def with_adapter(model: PromptCLIPModel, path: str) -> PeftModel:
         OSError: the adapter has no weights, or its files are damaged.
         ValueError: its tensors are not the ones that its configuration asks for, or it names a library to import.
     """
-    config = PeftConfig.from_pretrained(path)
+    config = _adapter_config(path)
     if getattr(config, "megatron_config", None):
         raise ValueError(f"{ADAPTER_FILE} of {path!r} has megatron_config, by which PEFT imports a library; remove it")
     tensors = read_adapter(path)
@@ -198,13 +199,26 @@ def put_adapter(model: PeftModel, tensors: dict[str, torch.Tensor], path: str | 
     set_peft_model_state_dict(model, tensors)
 
 
+def _adapter_config(path: str) -> PeftConfig:
+    """An adapter's configuration.
+
+    Raises:
+        OSError: its file is damaged.
+        ValueError: a setting is not allowed.
+    """
+    try:
+        return PeftConfig.from_pretrained(path)
+    except (JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
+        raise OSError(f"{ADAPTER_FILE} of {path!r} is damaged ({error}); copy or download it again") from error
+
+
 def _base_of(path: str) -> str:
     """The base model that an adapter records.
 
     Raises:
         ValueError: it records none.
     """
-    base = PeftConfig.from_pretrained(path).base_model_name_or_path
+    base = _adapter_config(path).base_model_name_or_path
     if not base:
         raise ValueError(
             f"{ADAPTER_FILE} of {path!r} names no base model; write a CLIP folder or Hub id into it as "

@@ -64,6 +64,10 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
             image_processor = CLIPImageProcessorPil.from_dict(image_processor.to_dict())
         if tokenizer is not None:  # an older cut, of tokenizer.json, would win over model_max_length
             getattr(tokenizer, "init_kwargs", {}).pop("max_length", None)
+        if not isinstance(clean_captions, bool):
+            raise ValueError(
+                f"clean_captions of the processor ({PROCESSOR_FILE}) is {clean_captions!r}; it must be true or false"
+            )
         super().__init__(image_processor, tokenizer, **kwargs)
         self.clean_captions = clean_captions
 

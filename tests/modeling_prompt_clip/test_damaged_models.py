@@ -84,3 +84,19 @@ def test_adapters_that_name_each_other(tiny_adapter_folder: Path, tmp_path: Path
         change_json(adapter / "adapter_config.json", base_model_name_or_path=str(base))
     with pytest.raises(ValueError, match="leads back"):
         load(one)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '"x"'])
+def test_a_damaged_adapter_configuration_is_named(tiny_adapter_folder: Path, tmp_path: Path, content: str):
+    folder = shutil.copytree(tiny_adapter_folder, tmp_path / "adapter")
+    (folder / "adapter_config.json").write_text(content)
+    with pytest.raises(OSError, match=r"adapter_config.json of .* is damaged"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("value", ["false", 0, None])
+def test_a_setting_of_captions_that_is_no_truth_value(tiny_folder: Path, tmp_path: Path, value: object):
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    change_json(folder / "processor_config.json", clean_captions=value)
+    with pytest.raises(ValueError, match="clean_captions of the processor"):
+        load_model(folder)
