@@ -56,7 +56,7 @@ def train(folder: Path, launcher: list[str], *options: str) -> tuple[list[dict],
     folder.mkdir()
     command = [*launcher, str(script), str(folder), "--config", "synthetic_pedes", "--output_dir", str(folder / "run")]
     steps = ("--stage_one_max_steps", str(STEPS), "--stage_two_max_steps", str(STEPS), "--log_steps", "1")
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     environment = {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(
         [*command, *steps, "--num_workers", "0", "--report_to", "none", *options],

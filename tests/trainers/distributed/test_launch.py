@@ -129,7 +129,7 @@ def test_one_process_is_started_without_a_launcher_that_would_keep_signals_from_
 
 def start(*options: str, script: Path) -> subprocess.Popen:
     """Start a script by `accelerate launch`, offline, with one thread a process."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "accelerate.commands.launch", *options, str(script)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -200,7 +200,7 @@ def cuhk_folder(tmp_path_factory) -> Path:
 
 def launch(*command: str) -> subprocess.CompletedProcess:
     """Run a command offline with one thread a process; stop the test with its words if it fails."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     settings = {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings)
     assert done.returncode == 0, done.stderr[-3000:]

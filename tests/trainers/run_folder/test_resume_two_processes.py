@@ -35,7 +35,7 @@ def start(folder: Path, data: Path) -> subprocess.Popen:
     ]
     command, environment = launch_command("two_cpu_processes", {})
     command += ["-m", "trainers.two_stage", "--output_dir", str(folder), "--data_dir", str(data), *options]
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     environment |= os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     log = open(folder.with_suffix(".log"), "ab")
     return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
