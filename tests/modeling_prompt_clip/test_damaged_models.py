@@ -77,6 +77,19 @@ def test_merges_that_are_cut_off(folder: Path, lines: int):
         load_model(folder)
 
 
+@pytest.mark.parametrize("name", ["unused17", "<extra_id_0>", "[PAD]", "reserved_3"])
+def test_tokens_that_only_fill_a_vocabulary_need_no_merges(folder: Path, name: str):
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    word = next(token for token, place in reversed(vocabulary.items()) if not token.startswith("<|"))
+    filled = {name if token == word else token: place for token, place in vocabulary.items()}
+    (folder / "vocab.json").write_text(json.dumps(filled))
+    merges = (folder / "merges.txt").read_text().splitlines()
+    kept = [line for line in merges if line.replace(" ", "") != word]
+    assert len(kept) == len(merges) - 1
+    (folder / "merges.txt").write_text("\n".join(kept) + "\n")
+    load_model(folder)
+
+
 @pytest.mark.parametrize("load", [load_model, processor_path])
 def test_adapters_that_name_each_other(tiny_adapter_folder: Path, tmp_path: Path, load: Callable):
     one, two = (shutil.copytree(tiny_adapter_folder, tmp_path / name) for name in ("one", "two"))
