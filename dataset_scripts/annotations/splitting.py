@@ -46,7 +46,7 @@ class SplitDraw:
     split_rule: str = "names"
 
     def drew(self, split: str) -> bool:
-        """Whether the persons of this split were drawn; those of train are what the others leave."""
+        """Whether the persons of this split were drawn; train keeps whoever the others leave."""
         shares = {"validation": self.validation_share, "test": self.test_share}
         return bool(shares.get(split, self.validation_share or self.test_share))
 

@@ -87,7 +87,7 @@ class EmbeddedImage(PersonImage):
 
 
 def check_images_inside(rows: datasets.Dataset | datasets.IterableDataset) -> None:
-    """Refuses a Parquet or Hub table of which an image is not inside; a stream is checked as it is read.
+    """Refuses a Parquet or Hub table with an image outside; a stream is checked while it is read.
 
     Whatever uses the images of a set calls this first; sets in folders name their images, and pass.
 

@@ -15,7 +15,7 @@ Splits = datasets.DatasetDict | datasets.IterableDatasetDict
 
 
 def check_schema(schema: pa.Schema, where: str) -> None:
-    """Refuses columns that are missing, there twice, or cannot be those of a person-search set. Raises ValueError."""
+    """Refuses columns that are missing, there twice, or of a kind that no person-search set has. Raises ValueError."""
     if missing := [column for column in PERSON_SEARCH_FEATURES if column not in schema.names]:
         raise ValueError(
             f"{where} has no column {', '.join(missing)} (it has {', '.join(schema.names) or 'none'}). "

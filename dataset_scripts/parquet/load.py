@@ -43,7 +43,7 @@ def load_parquet(
     """Loads a folder made by `prompt-clip data convert`, or by others with the same columns.
 
     Others' files are called `train-00000-of-00002.parquet` or `train.parquet`, or lie in a folder of such a name;
-    `val`, `valid` and `dev` are `validation`. Rows are checked as those of a folder are, whoever wrote them: ids,
+    `val`, `valid` and `dev` are `validation`. Rows are checked like a folder's, whoever wrote them: ids,
     captions, that no person is in two splits, and in others' files that no image is under two persons. Images are
     those inside the shards: no path or address in a row is ever opened, and
     `dataset_scripts.builders.images.check_images_inside` names a row without bytes.

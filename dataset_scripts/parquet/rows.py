@@ -1,4 +1,4 @@
-"""Rules that rows of Parquet and Hub sets obey, whoever made them: those of a set in a folder."""
+"""Rules that rows of Parquet and Hub sets obey, whoever made them; a folder's rows obey the same."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
