@@ -37,6 +37,7 @@ VERBS = {
     "export": Verb("modeling_prompt_clip.commands.export:main", "write both towers as ONNX, checked against torch"),
     "push": Verb("trainers.commands.push:main", "publish a run on the Hub: weights, code, card and figures"),
     "data": Verb("dataset_scripts.commands.data:main", "check a data set, convert it to Parquet, push it to the Hub"),
+    "env": Verb("modeling_prompt_clip.commands.env:main", "versions, devices and the precision that pays here"),
 }
 
 EXAMPLES = (

@@ -56,7 +56,7 @@ def test_the_version(capsys):
     ("argv", "advice"),
     [
         (["serach", "x"], "did you mean 'search'?"),
-        (["xyzzy"], "choose one of demo, train, evaluate, search, convert, export, push, data"),
+        (["xyzzy"], "choose one of demo, train, evaluate, search, convert, export, push, data, env"),
     ],
 )
 def test_an_unknown_verb_is_wrong_use(argv, advice, capsys):
