@@ -12,8 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from dataset_scripts.common.installing import install_hint
 from modeling_prompt_clip.cli import EXTRA_OF_MODULE
-from modeling_prompt_clip.installing import install_hint
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("modeling_prompt_clip", "trainers", "dataset_scripts")
@@ -38,10 +38,11 @@ def test_the_project_states_what_it_promises():
 
 
 def test_versions_agree():
+    from dataset_scripts import common
     from modeling_prompt_clip import __version__
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert project["project"]["version"] == __version__
+    assert project["project"]["version"] == __version__ == common.__version__
     assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text()
 
 

@@ -55,8 +55,8 @@ def is_of(name: str, package: str) -> bool:
 
 
 def is_common(room: str, path: Path, name: str) -> bool:
-    """Whether the rooms of the model package import what they may: the common room of `dataset_scripts`."""
-    in_a_room = path.parent != ROOT / "modeling_prompt_clip"
+    """Whether the model package imports what it may, from its rooms and the command's old name: the common room."""
+    in_a_room = path.parent != ROOT / "modeling_prompt_clip" or path.name == "cli.py"
     return room == "modeling_prompt_clip" and in_a_room and is_of(name, "dataset_scripts.common")
 
 

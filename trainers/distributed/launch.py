@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import yaml
 
-from modeling_prompt_clip.installing import install_hint
+from dataset_scripts.common.installing import install_hint
 
 PROCESSES = "PROMPT_CLIP_PROCESSES"  # the launcher's word to its processes: how many of them there are
 # to torchrun, which accelerate's launches of several processes are: what to pass on, and seconds to save in after that
