@@ -1,71 +1,68 @@
-"""The range of every numeric setting."""
+"""Types, ranges and choices of all settings, from what their fields say."""
 
-import math
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
+from dataclasses import fields
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
-_LEAST = 1e-300  # stands for "above 0"
-_BELOW_1 = math.nextafter(1.0, 0.0)
-# (lowest, highest), both allowed -> settings
-_RANGES: dict[tuple[float, float], tuple[str, ...]] = {
-    (0.0, math.inf): (
-        "text_prompt_length", "vision_prompt_length", "num_workers", "eval_steps", "save_steps", "max_grad_norm",
-        "stage_one_weight_decay", "stage_two_weight_decay", "tal_margin", "sdm_same_person_weight",
-        "itc_same_image_weight", "itc_same_person_weight", "citc_in_modal_weight", "citc_cross_modal_weight",
-        "mlm_layers", "augment_pad", "augment_color_jitter", "micro_batch_size", "stage_two_lora_rank",
-    ),
-    (1, math.inf): (
-        "log_steps", "eval_batch_size", "save_total_limit", "gradient_accumulation_steps", "max_bad_steps",
-        "shuffle_buffer", "num_instances",
-    ),
-    (2, math.inf): (
-        "batch_size",
-    ),
-    (-1, math.inf): (
-        "stage_one_max_steps", "stage_two_max_steps",
-    ),
-    (_LEAST, math.inf): (
-        "adam_epsilon", "bias_lr_multiplier", "head_lr_multiplier", "stage_one_epochs", "stage_one_learning_rate",
-        "stage_two_epochs", "stage_two_learning_rate", "sdm_temperature", "itc_temperature", "tal_temperature",
-        "stage_two_lora_alpha",
-    ),
-    (_LEAST, 1.0): (
-        "layer_lr_decay",
-    ),
-    (0.0, 1.0): (
-        "warmup_start", "stage_one_warmup_ratio", "stage_two_warmup_ratio", "mlm_probability", "augment_flip",
-        "augment_erase",
-    ),
-    (0.0, _BELOW_1): (
-        "adam_beta1", "adam_beta2", "label_smoothing", "ema_decay",
-    ),
-}  # fmt: skip
-RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {name: bounds for bounds, names in _RANGES.items() for name in names}
-)
+from trainers.arguments.fields import Rule
+
+__all__ = ["check_settings"]
+
+KINDS = {
+    int: "a whole number",
+    float: "a number (in YAML, write 1.0e-5 rather than 1e-5)",
+    bool: "true or false",
+    str: "text",
+    list: "a list",
+    dict: "a mapping",
+    NoneType: "left out",
+}
 
 
-def check_ranges(args: Any) -> None:
-    """Check every number among the settings.
+def check_settings(args: Any) -> None:
+    """Check every setting by its type and rule.
 
     Args:
-        args: has each name of `RANGES` as an attribute.
+        args: a dataclass whose fields are made by [`setting`].
 
     Raises:
-        ValueError: naming the first number that is none or is out of its range.
+        ValueError: naming the first setting that is of another type, out of its range or no choice.
     """
-    for name, (low, high) in RANGES.items():
-        value = getattr(args, name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{name} is {value!r}; it must be a number (in YAML, write 1.0e-5 rather than 1e-5)")
-        if not (math.isfinite(value) and low <= value <= high):
-            low_text = "above 0" if low == _LEAST else f"at least {low:g}"
-            high_text = "" if high == math.inf else f" and at most {high:.6g}"
-            raise ValueError(f"{name} is {value!r}; it must be {low_text}{high_text}")
-    for name in ("stage_one_max_steps", "stage_two_max_steps"):
-        if getattr(args, name) == 0:
-            raise ValueError(f"{name} is 0; give at least 1 step, or -1 to count epochs")
+    types = get_type_hints(type(args))
+    for each in fields(args):
+        _check(each.name, getattr(args, each.name), types[each.name], each.metadata["rule"])
 
 
-__all__ = ["RANGES", "check_ranges"]
+def _check(name: str, value: Any, expected: Any, rule: Rule) -> None:
+    if not _is_of(value, expected):
+        raise ValueError(f"{name} is {value!r}; it must be {_words(expected)}")
+    if rule.choices and value not in rule.choices:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(rule.choices)}")
+    if isinstance(value, int | float) and not isinstance(value, bool) and not rule.allows(value):
+        raise ValueError(f"{name} is {value!r}; it must be {rule.words()}")
+
+
+def _is_of(value: Any, expected: Any) -> bool:
+    """Whether a value has a type as the fields are annotated: a bool is no number, an int may stand for a float."""
+    parts = get_args(expected)
+    if expected is Any:
+        return True
+    if get_origin(expected) is UnionType:
+        return any(_is_of(value, part) for part in parts)
+    if get_origin(expected) is list:
+        return isinstance(value, list) and all(_is_of(item, parts[0]) for item in value)
+    if get_origin(expected) is dict:
+        return isinstance(value, dict) and all(
+            _is_of(key, parts[0]) and _is_of(item, parts[1]) for key, item in value.items()
+        )
+    if expected in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, int | float if expected is float else expected)
+
+
+def _words(expected: Any) -> str:
+    if get_origin(expected) is UnionType:
+        return " or ".join(_words(part) for part in get_args(expected))
+    if get_origin(expected) is list:
+        return f"a list, each item {KINDS[get_args(expected)[0]]}"
+    return KINDS[get_origin(expected) or expected]

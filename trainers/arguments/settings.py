@@ -1,31 +1,20 @@
 """Every setting of a two-stage run, checked before anything is loaded."""
 
 import math
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, fields
 from fractions import Fraction
-from types import MappingProxyType
 from typing import Any
 
 from dataset_scripts.annotations.splitting import SPLIT_RULES
 from dataset_scripts.common.hub import check_repo_id
-from trainers.arguments.checks import check_ranges
+from trainers.arguments.checks import check_settings
+from trainers.arguments.fields import setting
 from trainers.arguments.parsing import parse_json_dict, parse_numbers, parse_objectives
 from trainers.objectives.combined import first_temperatures
 from trainers.transforms.captions import TEXT_AUGMENTATIONS
 
-CHOICES = MappingProxyType(
-    {
-        "mixed_precision": ("no", "bf16", "fp16"),
-        "optimizer": ("adamw", "adam"),
-        "prompt_init": ("normal", "activations"),
-        "on_bad_image": ("error", "skip"),
-        "split_rule": SPLIT_RULES,
-        "on_leak": ("error", "drop", "allow"),
-        "resume": ("no", "auto"),
-        "sampling": ("shuffle", "identity", "length"),
-        "hub_strategy": ("end", "best", "every_save"),
-    }
-)
+MAX_SIDE = 4096  # pixels
 
 
 @dataclass(frozen=True)
@@ -59,236 +48,268 @@ class TwoStageTrainingArguments:
     """
 
     # what is trained
-    base_model: str = field(
+    base_model: str = setting(
         default="stand-in",
-        metadata={"help": "CLIP to start from: a folder, a Hub id, or 'stand-in', the small one that ships with us."},
+        help="CLIP to start from: a folder, a Hub id, or 'stand-in', the small one that ships with us.",
     )
-    image_size: list[int] = field(
-        default_factory=lambda: [384, 128],
-        metadata={"help": "Height and width in pixels, multiples of the patch size."},
+    image_size: list[int] = setting(
+        default_factory=lambda: [384, 128], help="Height and width in pixels, multiples of the patch size."
     )
-    text_prompt_length: int = field(default=4, metadata={"help": "Prompts in each prompted layer of the text tower."})
-    vision_prompt_length: int = field(
-        default=4, metadata={"help": "Prompts in each prompted layer of the vision tower."}
+    text_prompt_length: int = setting(
+        default=4, help="Prompts in each prompted layer of the text tower.", low=0, high=1024
     )
-    prompt_layers: list[int] | None = field(
-        default=None, metadata={"help": "Layers that get prompts, such as 0 1 2; all of them when left out."}
+    vision_prompt_length: int = setting(
+        default=4, help="Prompts in each prompted layer of the vision tower.", low=0, high=1024
     )
-    prompt_init: str = field(
-        default="normal", metadata={"help": "How prompts start: 'normal', or 'activations' of the frozen towers."}
+    prompt_layers: list[int] | None = setting(
+        default=None, help="Layers that get prompts, such as 0 1 2; all of them when left out."
     )
-    prompt_init_phrase: str = field(
-        default="a photo of a person", metadata={"help": "The phrase that 'activations' starts text prompts from."}
+    prompt_init: str = setting(
+        default="normal",
+        help="How prompts start: 'normal', or 'activations' of the frozen towers.",
+        choices=("normal", "activations"),
     )
-    coupled_prompts: bool = field(
-        default=False, metadata={"help": "Vision prompts are a learned projection of the text prompts, as in MaPLe."}
+    prompt_init_phrase: str = setting(
+        default="a photo of a person", help="The phrase that 'activations' starts text prompts from."
     )
-    stages: list[str] = field(
-        default_factory=lambda: ["one", "two"], metadata={"help": "Stages to run: 'one two', 'one', or 'two'."}
+    coupled_prompts: bool = setting(
+        default=False, help="Vision prompts are a learned projection of the text prompts, as in MaPLe."
     )
-    direct: bool = field(
-        default=False,
-        metadata={"help": "Direct fine-tuning, the baseline: stage two alone, from the base model, without prompts."},
+    stages: list[str] = setting(
+        default_factory=lambda: ["one", "two"], help="Stages to run: 'one two', 'one', or 'two'."
     )
-    adapter: str | None = field(
-        default=None, metadata={"help": "With --stages two: the stage-one adapter folder to merge before stage two."}
+    direct: bool = setting(
+        default=False, help="Direct fine-tuning, the baseline: stage two alone, from the base model, without prompts."
     )
-    attn_implementation: str | None = field(
-        default=None, metadata={"help": "'sdpa', 'eager' or 'flash_attention_2'; transformers' choice when left out."}
+    adapter: str | None = setting(
+        default=None, help="With --stages two: the stage-one adapter folder to merge before stage two."
+    )
+    attn_implementation: str | None = setting(
+        default=None, help="'sdpa', 'eager' or 'flash_attention_2'; transformers' choice when left out."
     )
 
     # data
-    dataset: str = field(
-        default="synthetic_pedes",
-        metadata={"help": "The data set: a name (with data_dir), a folder, or USER/NAME on the Hub."},
+    dataset: str = setting(
+        default="synthetic_pedes", help="The data set: a name (with data_dir), a folder, or USER/NAME on the Hub."
     )
-    data_dir: str | None = field(default=None, metadata={"help": "The data set's folder (not for synthetic_pedes)."})
-    dataset_options: dict[str, Any] = field(
-        default_factory=dict, metadata={"help": "Further options of the data set, as JSON: '{\"seed\": 1}'."}
+    data_dir: str | None = setting(
+        default=None, help="The data set's folder (not for synthetic_pedes).", resumable=True
     )
-    clean_captions: bool = field(
-        default=True, metadata={"help": "Put spaces and punctuation of captions right (sets in folders)."}
+    dataset_options: dict[str, Any] = setting(
+        default_factory=dict, help="Further options of the data set, as JSON: '{\"seed\": 1}'."
     )
-    split_rule: str = field(
+    clean_captions: bool = setting(
+        default=True, help="Put spaces and punctuation of captions right (sets in folders)."
+    )
+    split_rule: str = setting(
         default="names",
-        metadata={"help": "How splits are drawn that a set in a folder lacks: by 'names', or 'numbers' as once."},
+        help="How splits are drawn that a set in a folder lacks: by 'names', or 'numbers' as once.",
+        choices=SPLIT_RULES,
     )
-    on_bad_image: str = field(
-        default="error", metadata={"help": "'error', or 'skip' to list bad images and train on the rest (folders)."}
-    )
-    also_train_on: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Sets whose train splits are added: NAME=FOLDER, a folder, or USER/NAME on the Hub."},
-    )
-    on_leak: str = field(
+    on_bad_image: str = setting(
         default="error",
-        metadata={"help": "Test images in the joined training set: 'error', 'drop' those persons, or 'allow'."},
+        help="'error', or 'skip' to list bad images and train on the rest (folders).",
+        choices=("error", "skip"),
     )
-    streaming: bool = field(
-        default=False, metadata={"help": "Read the train split as it is needed (Parquet and the Hub)."}
+    also_train_on: list[str] = setting(
+        default_factory=list, help="Sets whose train splits are added: NAME=FOLDER, a folder, or USER/NAME on the Hub."
     )
-    shuffle_buffer: int = field(
-        default=10_000, metadata={"help": "With streaming: caption-image pairs that are held and shuffled."}
+    on_leak: str = setting(
+        default="error",
+        help="Test images in the joined training set: 'error', 'drop' those persons, or 'allow'.",
+        choices=("error", "drop", "allow"),
     )
-    sampling: str = field(
+    streaming: bool = setting(default=False, help="Read the train split as it is needed (Parquet and the Hub).")
+    shuffle_buffer: int = setting(
+        default=10_000, help="With streaming: caption-image pairs that are held and shuffled.", low=1
+    )
+    sampling: str = setting(
         default="shuffle",
-        metadata={
-            "help": "What a batch holds: any pairs ('shuffle'), several of each of some persons ('identity'), or "
+        help=(
+            "What a batch holds: any pairs ('shuffle'), several of each of some persons ('identity'), or "
             "captions of about one 'length', which are faster."
-        },
+        ),
+        choices=("shuffle", "identity", "length"),
     )
-    num_instances: int = field(default=4, metadata={"help": "With --sampling identity: pairs of a person in a batch."})
-    num_workers: int = field(default=2, metadata={"help": "Processes that prepare images, beside each training one."})
+    num_instances: int = setting(default=4, help="With --sampling identity: pairs of a person in a batch.", low=1)
+    num_workers: int = setting(
+        default=2, help="Processes that prepare images, beside each training one.", low=0, high=256, resumable=True
+    )
 
     # the run
-    output_dir: str = field(default="runs/two_stage", metadata={"help": "The run folder; it must not hold a run yet."})
-    overwrite_output_dir: bool = field(default=False, metadata={"help": "Replace the run in output_dir."})
-    resume: str = field(
-        default="no", metadata={"help": "'auto' goes on with the run in output_dir, if there is one; 'no' refuses it."}
+    output_dir: str = setting(
+        default="runs/two_stage", help="The run folder; it must not hold a run yet.", resumable=True
     )
-    save_steps: int = field(
-        default=0, metadata={"help": "Save what a killed run goes on from every so many steps; 0: when evaluating."}
+    overwrite_output_dir: bool = setting(default=False, help="Replace the run in output_dir.", resumable=True)
+    resume: str = setting(
+        default="no",
+        help="'auto' goes on with the run in output_dir, if there is one; 'no' refuses it.",
+        choices=("no", "auto"),
+        resumable=True,
     )
-    save_total_limit: int = field(default=2, metadata={"help": "Checkpoints to keep; the best weights stay apart."})
-    seed: int = field(default=0, metadata={"help": "Everything random hangs on it."})
-    log_steps: int = field(default=10, metadata={"help": "Log losses every so many optimizer steps."})
-    eval_steps: int = field(
-        default=0, metadata={"help": "Evaluate on validation every so many steps; 0 does once an epoch."}
+    save_steps: int = setting(
+        default=0,
+        help="Save what a killed run goes on from every so many steps; 0: when evaluating.",
+        low=0,
+        resumable=True,
     )
-    eval_batch_size: int = field(default=128, metadata={"help": "Images or captions encoded at once in evaluation."})
-    report_to: str = field(default="tensorboard", metadata={"help": "Tracker by accelerate's name, or 'none'."})
+    save_total_limit: int = setting(
+        default=2, help="Checkpoints to keep; the best weights stay apart.", low=1, resumable=True
+    )
+    seed: int = setting(default=0, help="Everything random hangs on it.", low=0, high=2**32 - 1)
+    log_steps: int = setting(default=10, help="Log losses every so many optimizer steps.", low=1, resumable=True)
+    eval_steps: int = setting(
+        default=0, help="Evaluate on validation every so many steps; 0 does once an epoch.", low=0
+    )
+    eval_batch_size: int = setting(
+        default=128, help="Images or captions encoded at once in evaluation.", low=1, resumable=True
+    )
+    report_to: str = setting(default="tensorboard", help="Tracker by accelerate's name, or 'none'.", resumable=True)
 
     # the Hub
-    push_to_hub: bool = field(default=False, metadata={"help": "Upload the run to the Hub; needs hub_model_id."})
-    hub_model_id: str | None = field(
-        default=None, metadata={"help": "The repository, USER/NAME; made where there is none."}
+    push_to_hub: bool = setting(default=False, help="Upload the run to the Hub; needs hub_model_id.", resumable=True)
+    hub_model_id: str | None = setting(
+        default=None, help="The repository, USER/NAME; made where there is none.", resumable=True
     )
-    hub_strategy: str = field(
+    hub_strategy: str = setting(
         default="end",
-        metadata={
-            "help": "When: at the 'end', or also whenever validation finds better weights ('best') or a checkpoint is "
+        help=(
+            "When: at the 'end', or also whenever validation finds better weights ('best') or a checkpoint is "
             "saved ('every_save')."
-        },
+        ),
+        choices=("end", "best", "every_save"),
+        resumable=True,
     )
-    hub_private_repo: bool = field(
-        default=True, metadata={"help": "Whether a new repository is private; a public one is not filled then."}
+    hub_private_repo: bool = setting(
+        default=True, help="Whether a new repository is private; a public one is not filled then.", resumable=True
     )
 
     # optimisation, both stages
-    batch_size: int = field(default=64, metadata={"help": "Caption-image pairs of one process in one step."})
-    gradient_accumulation_steps: int = field(
-        default=1, metadata={"help": "Batches a step; losses compare only the pairs of one batch."}
+    batch_size: int = setting(default=64, help="Caption-image pairs of one process in one step.", low=2)
+    gradient_accumulation_steps: int = setting(
+        default=1, help="Batches a step; losses compare only the pairs of one batch.", low=1
     )
-    micro_batch_size: int = field(
+    micro_batch_size: int = setting(
         default=0,
-        metadata={
-            "help": "Pairs that are in memory at once; losses still compare the whole batch. 0 is the whole batch."
-        },
+        help="Pairs that are in memory at once; losses still compare the whole batch. 0 is the whole batch.",
+        low=0,
     )
-    gradient_checkpointing: bool = field(
-        default=False, metadata={"help": "Compute activations anew in the backward pass: less memory, more time."}
+    gradient_checkpointing: bool = setting(
+        default=False, help="Compute activations anew in the backward pass: less memory, more time."
     )
-    compile: bool = field(default=False, metadata={"help": "Compile the towers' layers with torch.compile."})
-    mixed_precision: str = field(default="no", metadata={"help": "'no', 'bf16' or 'fp16', by accelerate."})
-    optimizer: str = field(default="adamw", metadata={"help": "'adamw' or 'adam'."})
-    adam_beta1: float = field(default=0.9, metadata={"help": "In [0, 1)."})
-    adam_beta2: float = field(default=0.999, metadata={"help": "In [0, 1)."})
-    adam_epsilon: float = field(default=1e-8, metadata={"help": "Above 0."})
-    bias_lr_multiplier: float = field(default=1.0, metadata={"help": "Learning rate of biases over the others'."})
-    head_lr_multiplier: float = field(default=5.0, metadata={"help": "Learning rate of loss heads over the others'."})
-    max_grad_norm: float = field(default=1.0, metadata={"help": "Clip the gradient's norm to this; 0 does not clip."})
-    layer_lr_decay: float = field(
+    compile: bool = setting(default=False, help="Compile the towers' layers with torch.compile.")
+    mixed_precision: str = setting(
+        default="no", help="'no', 'bf16' or 'fp16', by accelerate.", choices=("no", "bf16", "fp16")
+    )
+    optimizer: str = setting(default="adamw", help="'adamw' or 'adam'.", choices=("adamw", "adam"))
+    adam_beta1: float = setting(default=0.9, help="In [0, 1).", low=0, below=1)
+    adam_beta2: float = setting(default=0.999, help="In [0, 1).", low=0, below=1)
+    adam_epsilon: float = setting(default=1e-8, help="Above 0.", above=0)
+    bias_lr_multiplier: float = setting(default=1.0, help="Learning rate of biases over the others'.", above=0)
+    head_lr_multiplier: float = setting(default=5.0, help="Learning rate of loss heads over the others'.", above=0)
+    max_grad_norm: float = setting(default=1.0, help="Clip the gradient's norm to this; 0 does not clip.", low=0)
+    layer_lr_decay: float = setting(
         default=1.0,
-        metadata={"help": "Stage two: learning rate of a layer over that of the layer above it; 1 is off."},
+        help="Stage two: learning rate of a layer over that of the layer above it; 1 is off.",
+        above=0,
+        high=1,
     )
-    ema_decay: float = field(
-        default=0.0,
-        metadata={"help": "Evaluate and keep a moving average of the weights, such as 0.999; 0 is off."},
+    ema_decay: float = setting(
+        default=0.0, help="Evaluate and keep a moving average of the weights, such as 0.999; 0 is off.", low=0, below=1
     )
-    max_bad_steps: int = field(
-        default=5, metadata={"help": "Steps in a row with a loss or gradient that is not finite that stop the run."}
+    max_bad_steps: int = setting(
+        default=5, help="Steps in a row with a loss or gradient that is not finite that stop the run.", low=1
     )
-    warmup_start: float = field(
-        default=0.1, metadata={"help": "Learning rate at step 0 over the full one, in [0, 1]."}
+    warmup_start: float = setting(
+        default=0.1, help="Learning rate at step 0 over the full one, in [0, 1].", low=0, high=1
     )
 
     # stage one: domain adaptation, prompts only
-    stage_one_epochs: float = field(default=10.0, metadata={"help": "Passes over the captions in stage one."})
-    stage_one_max_steps: int = field(
-        default=-1, metadata={"help": "Steps of stage one, instead of epochs; -1 is off."}
-    )
-    stage_one_learning_rate: float = field(default=3e-3, metadata={"help": "Peak learning rate of the prompts."})
-    stage_one_weight_decay: float = field(default=0.0, metadata={"help": "Weight decay of prompts and loss heads."})
-    stage_one_warmup_ratio: float = field(default=0.1, metadata={"help": "Share of stage one that warms up."})
-    stage_one_objectives: dict[str, float] = field(
-        default_factory=lambda: {"sdm": 1.0}, metadata={"help": "Losses and weights: sdm=1,id=0.5 or JSON."}
+    stage_one_epochs: float = setting(default=10.0, help="Passes over the captions in stage one.", above=0)
+    stage_one_max_steps: int = setting(default=-1, help="Steps of stage one, instead of epochs; -1 is off.", low=-1)
+    stage_one_learning_rate: float = setting(default=3e-3, help="Peak learning rate of the prompts.", above=0)
+    stage_one_weight_decay: float = setting(default=0.0, help="Weight decay of prompts and loss heads.", low=0)
+    stage_one_warmup_ratio: float = setting(default=0.1, help="Share of stage one that warms up.", low=0, high=1)
+    stage_one_objectives: dict[str, float] = setting(
+        default_factory=lambda: {"sdm": 1.0}, help="Losses and weights: sdm=1,id=0.5 or JSON."
     )
 
     # stage two: task adaptation, CLIP itself
-    stage_two_epochs: float = field(default=60.0, metadata={"help": "Passes over the captions in stage two."})
-    stage_two_max_steps: int = field(
-        default=-1, metadata={"help": "Steps of stage two, instead of epochs; -1 is off."}
-    )
-    stage_two_learning_rate: float = field(default=1e-5, metadata={"help": "Peak learning rate of CLIP's weights."})
-    stage_two_weight_decay: float = field(default=0.01, metadata={"help": "Weight decay of CLIP's matrices."})
-    stage_two_warmup_ratio: float = field(default=0.1, metadata={"help": "Share of stage two that warms up."})
-    stage_two_objectives: dict[str, float] = field(
-        default_factory=lambda: {"sdm": 1.0}, metadata={"help": "Losses and weights: sdm=1,id=0.5 or JSON."}
+    stage_two_epochs: float = setting(default=60.0, help="Passes over the captions in stage two.", above=0)
+    stage_two_max_steps: int = setting(default=-1, help="Steps of stage two, instead of epochs; -1 is off.", low=-1)
+    stage_two_learning_rate: float = setting(default=1e-5, help="Peak learning rate of CLIP's weights.", above=0)
+    stage_two_weight_decay: float = setting(default=0.01, help="Weight decay of CLIP's matrices.", low=0)
+    stage_two_warmup_ratio: float = setting(default=0.1, help="Share of stage two that warms up.", low=0, high=1)
+    stage_two_objectives: dict[str, float] = setting(
+        default_factory=lambda: {"sdm": 1.0}, help="Losses and weights: sdm=1,id=0.5 or JSON."
     )
 
-    stage_two_lora_rank: int = field(
-        default=0, metadata={"help": "Train low-rank updates of CLIP's matrices, of this rank; 0 trains CLIP itself."}
+    stage_two_lora_rank: int = setting(
+        default=0,
+        help="Train low-rank updates of CLIP's matrices, of this rank; 0 trains CLIP itself.",
+        low=0,
+        high=4096,
     )
-    stage_two_lora_alpha: float = field(default=16.0, metadata={"help": "Scale of these updates: alpha / rank."})
+    stage_two_lora_alpha: float = setting(default=16.0, help="Scale of these updates: alpha / rank.", above=0)
 
     # losses
-    sdm_temperature: float = field(default=0.02, metadata={"help": "Temperature of sdm, above 0."})
-    itc_temperature: float = field(default=0.07, metadata={"help": "Temperature of itc, above 0."})
-    tal_temperature: float = field(default=0.015, metadata={"help": "Temperature of tal, above 0."})
-    tal_margin: float = field(default=0.1, metadata={"help": "Margin of tal, 0 or more."})
-    sdm_same_person_weight: float = field(
-        default=1.0, metadata={"help": "Target of sdm for another image of the person; for the same image it is 1."}
+    sdm_temperature: float = setting(default=0.02, help="Temperature of sdm, above 0.", above=0)
+    itc_temperature: float = setting(default=0.07, help="Temperature of itc, above 0.", above=0)
+    tal_temperature: float = setting(default=0.015, help="Temperature of tal, above 0.", above=0)
+    tal_margin: float = setting(default=0.1, help="Margin of tal, 0 or more.", low=0)
+    sdm_same_person_weight: float = setting(
+        default=1.0, help="Target of sdm for another image of the person; for the same image it is 1.", low=0
     )
-    itc_same_image_weight: float = field(
-        default=0.0, metadata={"help": "Target of itc for another caption of the image; for its own it is 1."}
+    itc_same_image_weight: float = setting(
+        default=0.0, help="Target of itc for another caption of the image; for its own it is 1.", low=0
     )
-    itc_same_person_weight: float = field(
-        default=0.0, metadata={"help": "Target of itc for another image of the person; 1 and 1 are TBPS-CLIP's."}
+    itc_same_person_weight: float = setting(
+        default=0.0, help="Target of itc for another image of the person; 1 and 1 are TBPS-CLIP's.", low=0
     )
-    citc_in_modal_weight: float = field(default=0.25, metadata={"help": "Weight of citc's term within a tower."})
-    citc_cross_modal_weight: float = field(default=0.25, metadata={"help": "Weight of citc's term across towers."})
-    mlm_layers: int = field(default=4, metadata={"help": "Transformer layers of mlm's head, 0 or more."})
-    mlm_probability: float = field(default=0.15, metadata={"help": "Probability of a word to be masked for mlm."})
-    learn_temperature: bool = field(
-        default=False, metadata={"help": "Learn the temperatures of sdm, itc and tal, starting from those given."}
+    citc_in_modal_weight: float = setting(default=0.25, help="Weight of citc's term within a tower.", low=0)
+    citc_cross_modal_weight: float = setting(default=0.25, help="Weight of citc's term across towers.", low=0)
+    mlm_layers: int = setting(default=4, help="Transformer layers of mlm's head, 0 or more.", low=0, high=64)
+    mlm_probability: float = setting(default=0.15, help="Probability of a word to be masked for mlm.", low=0, high=1)
+    learn_temperature: bool = setting(
+        default=False, help="Learn the temperatures of sdm, itc and tal, starting from those given."
     )
-    label_smoothing: float = field(default=0.0, metadata={"help": "Of itc and id, in [0, 1)."})
+    label_smoothing: float = setting(default=0.0, help="Of itc and id, in [0, 1).", low=0, below=1)
 
     # augmentation of training images and captions
-    augment_flip: float = field(default=0.5, metadata={"help": "Probability of a mirrored image."})
-    augment_pad: int = field(default=10, metadata={"help": "Padding before the random crop, in pixels of 384x128."})
-    augment_erase: float = field(default=0.5, metadata={"help": "Probability of an erased rectangle."})
-    augment_color_jitter: float = field(default=0.0, metadata={"help": "Strength of colour jitter; 0 is off."})
-    augment_text: dict[str, float] = field(
+    augment_flip: float = setting(default=0.5, help="Probability of a mirrored image.", low=0, high=1)
+    augment_pad: int = setting(default=10, help="Padding before the random crop, in pixels of 384x128.", low=0)
+    augment_erase: float = setting(default=0.5, help="Probability of an erased rectangle.", low=0, high=1)
+    augment_color_jitter: float = setting(default=0.0, help="Strength of colour jitter; 0 is off.", low=0)
+    augment_text: dict[str, float] = setting(
         default_factory=dict,
-        metadata={"help": "Chances of a word's deletion and of a token's mask: deletion=0.05,mask=0.1 or JSON."},
+        help="Chances of a word's deletion and of a token's mask: deletion=0.05,mask=0.1 or JSON.",
     )
 
     def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, tuple):
+                setattr(self, each.name, list(value))
+            elif isinstance(value, os.PathLike):
+                setattr(self, each.name, os.fspath(value))
+            elif value is False and "no" in each.metadata["rule"].choices:  # YAML reads an unquoted no as false
+                setattr(self, each.name, "no")
         self.stage_one_objectives = parse_objectives("stage_one_objectives", self.stage_one_objectives)
         self.stage_two_objectives = parse_objectives("stage_two_objectives", self.stage_two_objectives)
         self.augment_text = parse_numbers("augment_text", self.augment_text, TEXT_AUGMENTATIONS, most=1)
         self.dataset_options = parse_json_dict("dataset_options", self.dataset_options)
-        check_ranges(self)
+        check_settings(self)
         self._check_choices()
 
     def _check_choices(self) -> None:
-        """Raise a ValueError naming the first setting that is no known choice or contradicts another."""
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(choices)}")
-        if len(self.image_size) != 2 or any(not isinstance(side, int) or side < 1 for side in self.image_size):
-            raise ValueError(f"image_size is {self.image_size}; give height and width in pixels, such as 384 128")
+        """Raise a ValueError naming the first setting that contradicts another or cannot be."""
+        for name in ("stage_one_max_steps", "stage_two_max_steps"):
+            if getattr(self, name) == 0:
+                raise ValueError(f"{name} is 0; give at least 1 step, or -1 to count epochs")
+        if len(self.image_size) != 2 or not all(1 <= side <= MAX_SIDE for side in self.image_size):
+            raise ValueError(
+                f"image_size is {self.image_size}; give height and width in pixels, up to {MAX_SIDE}, such as 384 128"
+            )
         if tuple(self.stages) not in (("one", "two"), ("one",), ("two",)):
             raise ValueError(f"stages is {self.stages}; give 'one two', 'one' or 'two'")
         if self.resume == "auto" and self.overwrite_output_dir:
@@ -297,8 +318,6 @@ class TwoStageTrainingArguments:
             raise ValueError("push_to_hub is set, but hub_model_id is not; name the repository, USER/NAME")
         if self.hub_model_id is not None:
             check_repo_id(self.hub_model_id, "hub_model_id")
-        if not isinstance(self.also_train_on, list):
-            raise ValueError(f"also_train_on is {self.also_train_on!r}; it must be a list, such as [icfg_pedes=DIR]")
         if self.streaming and self.also_train_on:
             raise ValueError(
                 "streaming is set and so is also_train_on, but a stream cannot be joined: leave streaming out; sets "

@@ -4,7 +4,8 @@ import argparse
 import difflib
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from copy import copy
+from dataclasses import Field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -44,6 +45,13 @@ class RecipeParser(HfArgumentParser):
         for action in self._actions:
             if any(option.startswith("--no_") for option in action.option_strings):
                 action.help = argparse.SUPPRESS  # the twin of a setting that is on; its help would say the opposite
+
+    @staticmethod
+    def _parse_dataclass_field(parser: argparse.ArgumentParser, field: Field) -> None:
+        """Of what a field says of itself, argparse takes the help; transformers would change the field's own type."""
+        shown = copy(field)
+        shown.metadata = {"help": field.metadata["help"]}
+        HfArgumentParser._parse_dataclass_field(parser, shown)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """Parse, or exit with status 2 and a suggestion."""

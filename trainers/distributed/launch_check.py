@@ -76,11 +76,13 @@ def check_world_size(processes: int, environment: Mapping[str, str] = os.environ
 
 
 def check_launch(accelerator: Accelerator) -> None:
-    """Refuse a run that its launcher silently made into another: fewer processes, or DDP where parts were wanted.
+    """Refuse a run that its launcher silently made into another, or a precision that the device lacks.
 
     Raises:
-        ValueError: the number of processes or their kind is not what was asked for.
+        ValueError: the number of processes or their kind is not what was asked for, or fp16 without a GPU.
     """
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ValueError("mixed_precision is fp16, which needs a GPU, and there is none here; take bf16 or no")
     check_world_size(accelerator.num_processes)
     for kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         wanted = os.environ.get(f"ACCELERATE_USE_{kind.value}", "").lower() == "true"

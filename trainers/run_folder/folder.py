@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from dataset_scripts.common.files import write_atomically, write_json
+from trainers.arguments.fields import resumable
 from trainers.arguments.resolved import is_place
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.run_folder.curves import plot_curves
@@ -23,12 +24,7 @@ CONTENTS = (
     "progress.json", "adapter", "model", "checkpoints", "plots",
 )  # fmt: skip
 
-# settings that a run may go on under, whatever they were: they change neither data nor weights
-MAY_DIFFER = frozenset(
-    {"output_dir", "overwrite_output_dir", "resume", "save_steps", "save_total_limit", "num_workers", "report_to"}
-    | {"data_dir", "eval_batch_size", "log_steps"}
-    | {"push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo"}
-)
+MAY_DIFFER = resumable(TwoStageTrainingArguments)
 
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,8 @@
 import math
+from dataclasses import fields
 from fractions import Fraction
+from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -11,11 +14,11 @@ from trainers.arguments.settings import TwoStageTrainingArguments
     "field, value, rule",
     [
         ("batch_size", 1, "at least 2"),
-        ("batch_size", "8", "must be a number"),
-        ("batch_size", True, "must be a number"),
+        ("batch_size", "8", "must be a whole number"),
+        ("batch_size", True, "must be a whole number"),
         ("stage_one_learning_rate", 0.0, "above 0"),
         ("stage_two_learning_rate", math.nan, "above 0"),
-        ("adam_beta2", 1.0, "at most"),
+        ("adam_beta2", 1.0, "below 1"),
         ("augment_flip", 1.5, "at most 1"),
         ("stage_two_max_steps", 0, "at least 1 step"),
         ("text_prompt_length", -1, "at least 0"),
@@ -45,6 +48,47 @@ def test_a_bad_value_is_refused_by_name_with_the_rule(field, value, rule):
     with pytest.raises(ValueError, match=field) as error:
         TwoStageTrainingArguments(**{field: value})
     assert rule in str(error.value)
+
+
+OF_OTHER_TYPES = {
+    int: (8.5, 4.0, "4", None, [4], True, math.nan, {}),
+    float: ("0.1", None, [0.1], True, {}, math.inf, -math.inf, math.nan),
+    bool: ("no", 0, 1, None, [], "true"),
+    str: (1, None, ["x"], True, 0.5, {}),
+    list: ("x", 1, None, {"x": 1}, [None], [["x"]]),
+    dict: (1, None, ["x"], True, "{", {"x": None}),
+}
+
+
+def wrong_values():
+    types = get_type_hints(TwoStageTrainingArguments)
+    for each in fields(TwoStageTrainingArguments):
+        parts = [part for part in get_args(types[each.name]) if part is not type(None)]
+        may_be_left_out = type(None) in get_args(types[each.name])
+        kind = parts[0] if may_be_left_out else types[each.name]
+        for value in OF_OTHER_TYPES[get_origin(kind) or kind]:
+            anything = each.name == "dataset_options" and isinstance(value, dict)
+            if not (may_be_left_out and value is None) and not anything:
+                yield each.name, value
+
+
+@pytest.mark.parametrize(("name", "value"), wrong_values())
+def test_a_value_of_another_type_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=rf"^{name} "):
+        TwoStageTrainingArguments(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["text_prompt_length", "num_workers", "stage_two_lora_rank", "mlm_layers", "seed"])
+def test_sizes_that_no_machine_has_are_refused(name):
+    with pytest.raises(ValueError, match=rf"^{name} is 10000000000; it must be at least 0 and at most \d+$"):
+        TwoStageTrainingArguments(**{name: 10_000_000_000})
+
+
+def test_what_means_the_same_is_taken():
+    args = TwoStageTrainingArguments(
+        image_size=(96, 32), data_dir=Path("sets") / "a", mixed_precision=False, resume=False, max_grad_norm=1
+    )
+    assert (args.image_size, args.data_dir, args.mixed_precision, args.resume) == ([96, 32], "sets/a", "no", "no")
 
 
 def test_no_prompts_at_all_are_refused_unless_direct():

@@ -48,14 +48,25 @@ def test_a_variable_that_is_no_number_is_named():
         expected_processes({"WORLD_SIZE": "two"})
 
 
+def on_cpu(kind, mixed_precision="no"):
+    cpu = SimpleNamespace(type="cpu")
+    return SimpleNamespace(num_processes=1, distributed_type=kind, device=cpu, mixed_precision=mixed_precision)
+
+
+def test_fp16_without_a_gpu_is_refused(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    check_launch(on_cpu(DistributedType.NO, "bf16"))
+    with pytest.raises(ValueError, match="mixed_precision is fp16, which needs a GPU.*take bf16 or no"):
+        check_launch(on_cpu(DistributedType.NO, "fp16"))
+
+
 @pytest.mark.parametrize("kind", [DistributedType.FSDP, DistributedType.DEEPSPEED])
 def test_parts_that_became_ddp_are_refused(kind, monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setenv(f"ACCELERATE_USE_{kind.value}", "true")
-    cpu = SimpleNamespace(type="cpu")
-    check_launch(SimpleNamespace(num_processes=1, distributed_type=kind, device=cpu))
+    check_launch(on_cpu(kind))
     with pytest.raises(ValueError, match=f"{kind.value} was asked for, and accelerate made MULTI_CPU of it on cpu"):
-        check_launch(SimpleNamespace(num_processes=1, distributed_type=DistributedType.MULTI_CPU, device=cpu))
+        check_launch(on_cpu(DistributedType.MULTI_CPU))
 
 
 def launch(kind, version=2):
