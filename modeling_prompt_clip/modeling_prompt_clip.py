@@ -107,6 +107,12 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
             is_of_the_caller = isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
             if is_of_the_caller or isinstance(error, torch.OutOfMemoryError):
                 raise
+            activations = (config.text_config.hidden_act, config.vision_config.hidden_act)
+            if isinstance(error, KeyError) and error.args[0] in activations:
+                raise ValueError(
+                    f"hidden_act in config.json of {name_or_path!r} is {error.args[0]!r}, which transformers lacks; "
+                    "CLIP's are quick_gelu and gelu"
+                ) from error
             raise OSError(
                 f"the weights of {name_or_path!r} are damaged ({error}); save or download them again"
             ) from error

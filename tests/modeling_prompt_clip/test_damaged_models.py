@@ -69,6 +69,14 @@ def test_a_link_to_nothing_is_no_absent_file(folder: Path):
         read_image_settings(folder)
 
 
+def test_an_unknown_activation_is_no_damage_of_weights(folder: Path):
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["hidden_act"] = "swooosh"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"^hidden_act in config.json of .* is 'swooosh', which transformers lacks"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize("lines", [1, 3])
 def test_merges_that_are_cut_off(folder: Path, lines: int):
     merges = (folder / "merges.txt").read_text().splitlines()
