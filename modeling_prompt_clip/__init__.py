@@ -1,5 +1,8 @@
 """PromptCLIP: find people by sentence, with CLIP adapted in two stages."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from modeling_prompt_clip.configuration_clip_prompt import ClipPromptConfig
 from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, PromptCLIPOutput
@@ -7,9 +10,19 @@ from modeling_prompt_clip.private_pipelines import keep_pipelines_private
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.prompt_tuning import ClipPromptModel
 
+if TYPE_CHECKING:
+    from modeling_prompt_clip.loading import load_model
+    from modeling_prompt_clip.retrieval import TextToImageEvaluator, retrieval_metrics
+
 __version__ = "0.1.0"
 
 keep_pipelines_private()
+
+_IMPORTED_ON_USE = {
+    "load_model": "modeling_prompt_clip.loading",
+    "TextToImageEvaluator": "modeling_prompt_clip.retrieval",
+    "retrieval_metrics": "modeling_prompt_clip.retrieval",
+}
 
 __all__ = [
     "ClipPromptConfig",
@@ -18,4 +31,17 @@ __all__ = [
     "PromptCLIPModel",
     "PromptCLIPOutput",
     "PromptCLIPProcessor",
+    "TextToImageEvaluator",
+    "load_model",
+    "retrieval_metrics",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _IMPORTED_ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_IMPORTED_ON_USE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

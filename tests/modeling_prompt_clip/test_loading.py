@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import modeling_prompt_clip
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor, loading
 from modeling_prompt_clip.loading import STAND_IN, load_model, processor_path, resolve_model_path
 
@@ -170,3 +172,16 @@ def test_adapter_with_missing_tensors(tiny_adapter_folder: Path, tmp_path: Path)
     save_file(tensors, folder / "adapter_model.safetensors")
     with pytest.raises(ValueError, match=r"holey' lacks 1 tensors, such as '.*clip_prompt_embeddings"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("name", modeling_prompt_clip.__all__)
+def test_names_of_the_package(name: str):
+    """Those that are imported on use are there, listed, and the same objects."""
+    value = getattr(modeling_prompt_clip, name)
+    assert name in dir(modeling_prompt_clip)
+    assert value is getattr(sys.modules[value.__module__], name)
+
+
+def test_other_names_are_no_attributes():
+    with pytest.raises(AttributeError, match="has no attribute 'load_modle'"):
+        modeling_prompt_clip.load_modle  # noqa: B018
