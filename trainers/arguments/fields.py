@@ -1,4 +1,4 @@
-"""A setting with all that is known of it: default, help, rule, and whether a run that goes on may change it."""
+"""A setting's field: default, help, rule, and whether a resumed run may change it."""
 
 import dataclasses
 import math
@@ -18,7 +18,7 @@ class Rule:
         high: the greatest number.
         above: a limit that the number must exceed.
         below: a limit that the number must not reach.
-        choices: the texts that are allowed; any where there are none.
+        choices: the allowed texts; empty allows any.
         resumable: whether a run may go on under another value: it changes neither data nor weights.
     """
 

@@ -119,7 +119,7 @@ class TwoStageTrainingArguments:
         help="Test images in the joined training set: 'error', 'drop' those persons, or 'allow'.",
         choices=("error", "drop", "allow"),
     )
-    streaming: bool = setting(default=False, help="Read the train split as it is needed (Parquet and the Hub).")
+    streaming: bool = setting(default=False, help="Read the train split while training (Parquet and the Hub).")
     shuffle_buffer: int = setting(
         default=10_000, help="With streaming: caption-image pairs that are held and shuffled.", low=1
     )
@@ -169,7 +169,7 @@ class TwoStageTrainingArguments:
     # the Hub
     push_to_hub: bool = setting(default=False, help="Upload the run to the Hub; needs hub_model_id.", resumable=True)
     hub_model_id: str | None = setting(
-        default=None, help="The repository, USER/NAME; made where there is none.", resumable=True
+        default=None, help="The repository, USER/NAME; made if it does not exist.", resumable=True
     )
     hub_strategy: str = setting(
         default="end",
@@ -195,7 +195,7 @@ class TwoStageTrainingArguments:
         low=0,
     )
     gradient_checkpointing: bool = setting(
-        default=False, help="Compute activations anew in the backward pass: less memory, more time."
+        default=False, help="Recompute activations in the backward pass: less memory, more time."
     )
     compile: bool = setting(default=False, help="Compile the towers' layers with torch.compile.")
     mixed_precision: str = setting(

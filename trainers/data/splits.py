@@ -101,7 +101,7 @@ def prepare_splits(args: TwoStageTrainingArguments, splits: Mapping[str, Rows] |
 
     Args:
         args: the settings.
-        splits: instead of those of `args.dataset`; their images are read by the same rule.
+        splits: used instead of `args.dataset`; their images are read by the same rule.
 
     Raises:
         ValueError, TypeError, OSError: see [`load_person_search`]; no train split; sets that cannot be joined; test

@@ -1,0 +1,72 @@
+"""Runs that are killed and go on: their settings, where they die, and what must be the same at the end."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from trainers import TwoStageTrainer
+from trainers.run_folder.metrics_log import read_metrics
+from trainers.stages.loop import StageLoop
+
+TINY = {
+    "image_size": [96, 32],
+    "batch_size": 4,
+    "stage_two_learning_rate": 1e-3,
+    "num_workers": 0,
+    "report_to": "none",
+}
+SETTINGS = {
+    "stage_one_max_steps": 7,
+    "stage_two_max_steps": 7,
+    "eval_steps": 3,
+    "save_steps": 2,
+    "log_steps": 2,
+    "stage_one_objectives": "sdm=1,id=0.5",
+    "stage_two_objectives": "sdm=1,id=0.5",
+    "resume": "auto",
+}
+
+
+class Killed(BaseException):
+    """Stands for the end of the process at an exact place."""
+
+
+def ending(folder: Path) -> dict[str, object]:
+    """Everything that must not depend on whether a run was interrupted."""
+    weights = {
+        **load_file(folder / "adapter" / "adapter_model.safetensors"),
+        **load_file(folder / "model" / "model.safetensors"),
+    }
+    results = json.loads((folder / "results.json").read_text())
+    return {"weights": weights, "results": results, "metrics": read_metrics(folder / "metrics.jsonl")}
+
+
+def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
+    assert one["weights"].keys() == other["weights"].keys()
+    assert all(torch.equal(value, other["weights"][name]) for name, value in one["weights"].items())
+    assert one["results"] == other["results"]
+    assert one["metrics"] == other["metrics"]
+
+
+def die_at(step: int, stage: str | None = None) -> Callable[[StageLoop, int], None]:
+    """In place of `StageLoop._save_or_stop`: the process ends after that of a step."""
+    save_or_stop = StageLoop._save_or_stop
+
+    def save_and_die(loop: StageLoop, at: int) -> None:
+        save_or_stop(loop, at)
+        if at == step and stage in (None, loop.stage.name):
+            raise Killed
+
+    return save_and_die
+
+
+def interrupted(train: Callable[..., TwoStageTrainer], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves a run that was killed in stage two after its checkpoint of step 4."""
+    with monkeypatch.context() as patch:
+        patch.setattr(StageLoop, "_save_or_stop", die_at(4, "two"))
+        with pytest.raises(Killed):
+            train(folder)
