@@ -61,7 +61,8 @@ def before_first_step(args: TwoStageTrainingArguments, splits: datasets.DatasetD
     model, processor = load_base(args)
     torch.manual_seed(args.seed)
     prompted = prompted_model(args, model, processor, new_prompt_config(args, model), splits["train"])
-    return TextToImageEvaluator(splits["validation"], processor, progress=False)(prompted)["text_to_image"].rank_1
+    evaluator = TextToImageEvaluator(splits["validation"], processor, progress=False)
+    return evaluator(prompted)[evaluator.primary_metric]
 
 
 def run_variant(name: str, seed: int, folder: Path, splits: datasets.DatasetDict) -> dict[str, float]:

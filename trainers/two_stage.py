@@ -156,7 +156,7 @@ class TwoStageTrainer:
         if self.validation is None:
             logger.warning("no validation split: each stage keeps its last weights, and nothing is selected")
         elif not self.goes_on:
-            self._record("base", "validation", 0, self.validation(self.model))
+            self._record("base", "validation", 0, self.validation.by_direction(self.model))
         stages: dict[str, StageResult] = {}
         if "one" in self.args.stages:
             stages["one"] = self.stage_one(finished.get("one"))
@@ -342,7 +342,7 @@ class TwoStageTrainer:
             pair_loader(self.pairs, batches, self.processor.tokenizer.pad_token_id, self.args.num_workers),
             total_steps=total_steps,
             eval_steps=self.args.eval_steps or steps_per_epoch,
-            evaluate=self.validation and (lambda: self.validation(model)["text_to_image"].to_dict()),
+            evaluate=self.validation and (lambda: self.validation.by_direction(model)["text_to_image"].to_dict()),
             keep=checkpoints.save_best,
             log=self.log,
             save=checkpoints.save,

@@ -13,8 +13,10 @@ from modeling_prompt_clip.retrieval.metrics.open_set import (
     open_set_scores,
 )
 from modeling_prompt_clip.retrieval.metrics.query_metrics import (
+    KS,
     QueryValues,
     RetrievalMetrics,
+    checked_ks,
     query_values,
     retrieval_metrics,
 )
@@ -30,6 +32,7 @@ from modeling_prompt_clip.retrieval.tables import metrics_table
 PERSON_RETRIEVAL = str(Path(__file__).parent / "person_retrieval")
 
 __all__ = [
+    "KS",
     "PERSON_RETRIEVAL",
     "PROTOCOL",
     "RERANKINGS",
@@ -50,6 +53,7 @@ __all__ = [
     "Tile",
     "bootstrap_intervals",
     "calibrate_threshold",
+    "checked_ks",
     "compare_models",
     "contact_sheet",
     "dataset_sheet",

@@ -1,5 +1,6 @@
 """Text-to-image person search over one split, by the protocol of the field, in both directions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,14 @@ from torch import nn
 
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images
-from modeling_prompt_clip.retrieval.metrics.query_metrics import QueryValues, RetrievalMetrics, Ties, query_values
+from modeling_prompt_clip.retrieval.metrics.query_metrics import (
+    KS,
+    QueryValues,
+    RetrievalMetrics,
+    Ties,
+    checked_ks,
+    query_values,
+)
 from modeling_prompt_clip.retrieval.metrics.ranking import Reranking
 
 if TYPE_CHECKING:
@@ -16,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROTOCOL", "EncodedSplit", "TextToImageEvaluator"]
 
+TEXT_TO_IMAGE, IMAGE_TO_TEXT = "text_to_image", "image_to_text"
 PROTOCOL = (
     "every caption queries all images of the split; relevant = same person_id; R@k = a relevant item among the first "
     "k; ties resolved pessimistically; no re-ranking"
@@ -44,49 +53,64 @@ class EncodedSplit:
 
 
 class TextToImageEvaluator:
-    """Rank-k, mAP and mINP of a model on a split; the headline figure is `primary_metric` of "text_to_image".
+    """Rank-k, mAP and mINP of a model on a split, called as an evaluator of sentence-transformers.
 
     ```python
     >>> evaluator = TextToImageEvaluator(load_person_search("synthetic_pedes", split="validation"), processor)
-    >>> evaluator(model)["text_to_image"].to_dict()[evaluator.primary_metric]
+    >>> evaluator(model)[evaluator.primary_metric]
     ```
 
     Args:
         dataset: rows with `image`, `person_id` and `captions` (a list of sentences).
         processor: the model's own.
+        ks: where R@k is computed, integers from 1.
         batch_size: images, or captions, a forward pass.
         progress: show bars on stderr for passes that take more than two seconds.
         num_workers: processes that decode and prepare images while the model works; the figures do not depend on it.
 
+    Attributes:
+        primary_metric: key of the metric to select models by: R@k, text to image, at the lowest k.
+
     Raises:
-        ValueError: a data set without rows or without one of these columns, an image without a caption, or a caption
-            without a word.
+        ValueError: a data set without rows or without one of these columns, an image without a caption, a caption
+            without a word, or wrong `ks`.
     """
 
-    primary_metric = "R@1"
+    greater_is_better = True
 
     def __init__(
         self,
         dataset: "Dataset",
         processor: PromptCLIPProcessor,
         *,
+        ks: Sequence[int] = KS,
         batch_size: int = 64,
         progress: bool = True,
         num_workers: int = 0,
     ) -> None:
         check_split(dataset)
+        self.ks = checked_ks(ks)
+        self.primary_metric = f"{TEXT_TO_IMAGE}_R@{self.ks[0]}"
         self.dataset = dataset
         self.processor = processor
         self.batch_size = batch_size
         self.progress = progress
         self.num_workers = num_workers
 
-    def __call__(self, model: nn.Module) -> dict[str, RetrievalMetrics]:
-        """Metrics under "text_to_image" and "image_to_text"; see `metrics`."""
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Metrics by direction and name, such as "text_to_image_R@1": percentages, and counts as floats."""
+        return {
+            f"{direction}_{name}": float(value)
+            for direction, metrics in self.by_direction(model).items()
+            for name, value in metrics.to_dict().items()
+        }
+
+    def by_direction(self, model: nn.Module) -> dict[str, RetrievalMetrics]:
+        """Metrics under "text_to_image" and "image_to_text"."""
         return self.metrics(self.encode(model))
 
     def encode(self, model: nn.Module) -> EncodedSplit:
-        """Embeds every image and every caption once."""
+        """Embed every image and every caption once."""
         captions = self.dataset["captions"][:]
         rows = torch.tensor([row for row, sentences in enumerate(captions) for _ in sentences])
         sentences = [sentence for group in captions for sentence in group]
@@ -103,13 +127,13 @@ class TextToImageEvaluator:
         )
 
     def metrics(self, encoded: EncodedSplit) -> dict[str, RetrievalMetrics]:
-        """The means of `query_values`."""
+        """Metrics of an encoded split by direction: the means of `query_values`."""
         return {direction: values.mean() for direction, values in self.query_values(encoded).items()}
 
     def query_values(
         self, encoded: EncodedSplit, ties: Ties = "pessimistic", rerank: Reranking | None = None
     ) -> dict[str, QueryValues]:
-        """Ranks an encoded split.
+        """Rank an encoded split.
 
         Args:
             encoded: from `encode`.
@@ -122,15 +146,15 @@ class TextToImageEvaluator:
         """
         images = encoded.image_embeds, encoded.image_person_ids
         texts = encoded.text_embeds, encoded.text_person_ids
-        options = {"ties": ties, "rerank": rerank}
+        options = {"ks": self.ks, "ties": ties, "rerank": rerank}
         return {
-            "text_to_image": query_values(texts[0], images[0], texts[1], images[1], **options),
-            "image_to_text": query_values(images[0], texts[0], images[1], texts[1], **options),
+            TEXT_TO_IMAGE: query_values(texts[0], images[0], texts[1], images[1], **options),
+            IMAGE_TO_TEXT: query_values(images[0], texts[0], images[1], texts[1], **options),
         }
 
 
 def check_split(dataset: "Dataset") -> None:
-    """Raises ValueError, naming the row, unless each row of the data set has a person and captions with words."""
+    """Raise ValueError, naming the row, unless each row has a person and captions with words."""
     missing = sorted({"image", "person_id", "captions"} - set(dataset.column_names))
     if missing:
         raise ValueError(f"the data set has no column {missing[0]!r}, only {dataset.column_names}")

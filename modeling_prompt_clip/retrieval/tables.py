@@ -11,14 +11,15 @@ def metrics_table(results: Mapping[str, RetrievalMetrics], header: str = "") -> 
     """One line a result under the names of the metrics; percentages with two digits.
 
     Args:
-        results: a name, such as a method or a direction, to its metrics.
+        results: metrics by a name, such as a method or a direction; at least one, all with the same `ks`.
         header: over the column of names.
 
     Returns:
         Lines without a newline at the end.
     """
     rows = [[name, *map(_cell, metrics.to_dict().values())] for name, metrics in results.items()]
-    columns = [header, "R@1", "R@5", "R@10", "mAP", "mINP", "queries", "gallery", "unanswerable"]
+    names = list(next(iter(results.values())).to_dict())
+    columns = [header, *names[:-1], "unanswerable"]
     widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     lines = [columns, ["-" * width for width in widths], *rows]
     return "\n".join(

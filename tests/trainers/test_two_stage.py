@@ -71,7 +71,7 @@ def test_losses_and_scores_are_logged(finished):
 def test_the_published_model_gives_the_reported_test_metrics(finished, splits):
     trainer, metrics = finished
     model, processor = load_model(str(trainer.run.path))
-    again = TextToImageEvaluator(splits["test"], processor)(model)
+    again = TextToImageEvaluator(splits["test"], processor).by_direction(model)
     assert again["text_to_image"] == metrics["text_to_image"]
     entries = json.loads(trainer.run.results.read_text())
     tested = [entry for entry in entries if entry["split"] == "test"]
@@ -234,9 +234,9 @@ def test_a_failure_midway_keeps_the_last_checkpoint_readable(make_args, splits, 
         evaluations.append(model)
         if len(evaluations) > 5:
             raise OSError("the disk went away")
-        return TextToImageEvaluator(splits["validation"], trainer.processor)(model)
+        return TextToImageEvaluator(splits["validation"], trainer.processor).by_direction(model)
 
-    monkeypatch.setattr(trainer, "validation", fail_later)
+    monkeypatch.setattr(trainer.validation, "by_direction", fail_later)
     with pytest.raises(OSError, match="disk went away"):
         trainer.train()
     assert trainer.run.adapter.exists()

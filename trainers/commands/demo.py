@@ -156,7 +156,7 @@ def direct_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
 def metrics_of(model: str, dataset: datasets.Dataset, image_size: tuple[int, int] | None = None) -> RetrievalMetrics:
     """Metrics of a model on a split, text to image."""
     loaded, processor = load_model(model, image_size=image_size)
-    return TextToImageEvaluator(dataset, processor)(loaded)["text_to_image"]
+    return TextToImageEvaluator(dataset, processor).by_direction(loaded)["text_to_image"]
 
 
 def result_row(method: str, metrics: RetrievalMetrics, facts: dict[str, Any]) -> dict[str, Any]:

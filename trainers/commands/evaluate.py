@@ -15,15 +15,18 @@ from datasets.utils import tqdm
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search
 from dataset_scripts.builders.images import check_images_inside
 from dataset_scripts.common.files import write_json
+from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
 from modeling_prompt_clip.loading import STAND_IN, load_model
 from modeling_prompt_clip.retrieval import (
+    KS,
     PROTOCOL,
     RERANKINGS,
     EncodedSplit,
     OpenSetRates,
     TextToImageEvaluator,
     calibrate_threshold,
+    checked_ks,
     compare_models,
     open_set_rates,
     open_set_scores,
@@ -64,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         check_folder(args.output)
         check_unused(args.output)
         _earlier_rows(args.output)
+    args.ks = checked_ks(args.ks)
     options = parse_json_dict("dataset_options", args.dataset_options)
     models = [name for name in (args.model, args.compare) if name]
     data = evaluated_data(models, args.data, args.data_dir, options)
@@ -129,7 +133,7 @@ def _encode(
     """A model's evaluator on a split, and the split as it sees it."""
     image_size = tuple(args.image_size) if args.image_size else None
     model, processor = load_model(name, image_size=image_size, device=args.device)
-    evaluator = TextToImageEvaluator(dataset, processor, batch_size=args.batch_size, num_workers=args.num_workers)
+    evaluator = _evaluator(args, dataset, processor)
     return evaluator, evaluator.encode(model)
 
 
@@ -146,8 +150,15 @@ def _encode_at(
             *map(size_text, (image_size, own_size)),
         )
         model, processor = load_model(name, image_size=image_size, device=args.device)
-    evaluator = TextToImageEvaluator(dataset, processor, batch_size=args.batch_size, num_workers=args.num_workers)
+    evaluator = _evaluator(args, dataset, processor)
     return evaluator, evaluator.encode(model), own_size
+
+
+def _evaluator(
+    args: argparse.Namespace, dataset: datasets.Dataset, processor: PromptCLIPProcessor
+) -> TextToImageEvaluator:
+    options = {"ks": args.ks, "batch_size": args.batch_size, "num_workers": args.num_workers}
+    return TextToImageEvaluator(dataset, processor, **options)
 
 
 def _open_set(args: argparse.Namespace, data: EvaluatedData, encoded: EncodedSplit) -> OpenSetRates:
@@ -165,7 +176,7 @@ def _open_set(args: argparse.Namespace, data: EvaluatedData, encoded: EncodedSpl
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prompt-clip evaluate",
-        description="R@1, R@5, R@10, mAP and mINP of a model on one split of a data set, in both directions.",
+        description="R@K, mAP and mINP of a model on one split of a data set, in both directions.",
     )
     add_model_arguments(parser)
     parser.add_argument(
@@ -209,7 +220,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_questions(parser: argparse.ArgumentParser) -> None:
-    """What can be asked beside the protocol's figures."""
+    """Options for figures beside the protocol's."""
+    parser.add_argument(
+        "--ks", type=positive_int, nargs="+", default=list(KS), metavar="K", help="ranks of R@K (default 1 5 10)"
+    )
     parser.add_argument(
         "--ties",
         choices=("pessimistic", "optimistic", "expected"),

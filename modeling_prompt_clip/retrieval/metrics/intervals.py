@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modeling_prompt_clip.retrieval.metrics.query_metrics import PERCENTAGES, QueryValues
+from modeling_prompt_clip.retrieval.metrics.query_metrics import QueryValues
 
 __all__ = ["Comparison", "Interval", "bootstrap_intervals", "compare_models"]
 
@@ -43,7 +43,7 @@ class Comparison:
     Attributes:
         differences: in points of percent, by metric.
         intervals: of the differences.
-        gained: persons of whom the second model finds more queries at rank 1, ascending ids.
+        gained: persons of whom the second model finds more queries at the lowest k (rank 1), ascending ids.
         lost: persons of whom it finds fewer.
     """
 
@@ -65,12 +65,12 @@ def bootstrap_intervals(
         seed: of the draws; the same persons and seed give the same draws for every model.
 
     Returns:
-        By the names of `PERCENTAGES`.
+        By the `names` of the values.
 
     Raises:
         ValueError: a number out of range.
     """
-    return _intervals(values.values, values.person_ids, resamples, level, seed)
+    return _intervals(values, values.values, resamples, level, seed)
 
 
 def compare_models(
@@ -86,7 +86,7 @@ def compare_models(
         seed: of the draws.
 
     Raises:
-        ValueError: other queries or another gallery, or a number out of range.
+        ValueError: other queries, another gallery or other `ks`, or a number out of range.
     """
     if first.gallery != second.gallery or not np.array_equal(first.rows, second.rows):
         raise ValueError(
@@ -95,26 +95,28 @@ def compare_models(
         )
     if not np.array_equal(first.person_ids, second.person_ids):
         raise ValueError("the models were evaluated on queries of different persons; compare them on one split")
+    if first.ks != second.ks:
+        raise ValueError(f"the models were evaluated with ks {first.ks} and {second.ks}; evaluate both with the same")
     change = second.values - first.values
     persons, of_query = np.unique(first.person_ids, return_inverse=True)
     hits = np.bincount(of_query, weights=change[:, 0], minlength=len(persons))
     return Comparison(
-        differences=dict(zip(PERCENTAGES, (100.0 * change.mean(axis=0)).tolist(), strict=True)),
-        intervals=_intervals(change, first.person_ids, resamples, level, seed),
+        differences=dict(zip(first.names, (100.0 * change.mean(axis=0)).tolist(), strict=True)),
+        intervals=_intervals(first, change, resamples, level, seed),
         gained=persons[hits > 0].tolist(),
         lost=persons[hits < 0].tolist(),
     )
 
 
 def _intervals(
-    values: np.ndarray, person_ids: np.ndarray, resamples: int, level: float, seed: int
+    queries_of: QueryValues, values: np.ndarray, resamples: int, level: float, seed: int
 ) -> dict[str, Interval]:
-    """Percentile intervals of the means of values `[queries, 5]`."""
+    """Percentile intervals of the means of values `[queries, names]`."""
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; it must be at least 1")
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; it must be above 0 and below 1, such as 0.95")
-    persons, of_query = np.unique(person_ids, return_inverse=True)
+    persons, of_query = np.unique(queries_of.person_ids, return_inverse=True)
     queries = np.bincount(of_query)
     sums = np.stack([np.bincount(of_query, weights=column) for column in values.T], axis=1)
     random = np.random.default_rng(seed)
@@ -126,5 +128,5 @@ def _intervals(
         means.append(draws @ sums / (draws @ queries)[:, None])
     tail = (1 - level) / 2
     low, high = 100.0 * np.quantile(np.concatenate(means), [tail, 1 - tail], axis=0)
-    ends: Mapping[str, tuple[float, float]] = dict(zip(PERCENTAGES, zip(low, high, strict=True), strict=True))
+    ends: Mapping[str, tuple[float, float]] = dict(zip(queries_of.names, zip(low, high, strict=True), strict=True))
     return {name: Interval(float(bottom), float(top), level) for name, (bottom, top) in ends.items()}

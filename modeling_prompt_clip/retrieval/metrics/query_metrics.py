@@ -1,11 +1,11 @@
-"""Rank-k, mAP and mINP by identity, from the ranks of the relevant gallery items alone.
+"""Rank-k, mAP and mINP by person, from the ranks of the relevant gallery items.
 
 Protocol of text-to-image person re-identification: every query ranks the whole gallery by inner product, and a gallery
 item is relevant when it has the query's `person_id`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,11 +20,11 @@ from modeling_prompt_clip.retrieval.metrics.ranking import (
 )
 from modeling_prompt_clip.retrieval.metrics.ties import expected_values
 
-__all__ = ["PERCENTAGES", "QueryValues", "RetrievalMetrics", "query_values", "retrieval_metrics"]
+__all__ = ["KS", "QueryValues", "RetrievalMetrics", "checked_ks", "query_values", "retrieval_metrics"]
 
 
 Ties = Literal["pessimistic", "optimistic", "expected"]
-PERCENTAGES = ("R@1", "R@5", "R@10", "mAP", "mINP")
+KS = (1, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class RetrievalMetrics:
     """Means over the answerable queries, in percent (0 to 100), and the sizes behind them.
 
     Attributes:
-        rank_1, rank_5, rank_10: share of queries with a relevant item among the first 1, 5, 10.
+        recalls: by k, ascending: share of queries with a relevant item among the first k.
         mean_average_precision: mean of AP, the mean over a query's relevant items of the precision at their ranks.
         mean_inverse_negative_penalty: mean of INP = relevant items / rank of the last one
             (Ye et al., https://arxiv.org/abs/2001.04193, section 3.5).
@@ -41,21 +41,32 @@ class RetrievalMetrics:
         unanswerable_queries: queries whose person is not in the gallery; they are left out of the means.
     """
 
-    rank_1: float
-    rank_5: float
-    rank_10: float
+    recalls: dict[int, float]
     mean_average_precision: float
     mean_inverse_negative_penalty: float
     queries: int
     gallery: int
     unanswerable_queries: int
 
+    @property
+    def rank_1(self) -> float:
+        """R@1; KeyError where 1 is not among the `ks`, as with the two below."""
+        return self.recalls[1]
+
+    @property
+    def rank_5(self) -> float:
+        """R@5."""
+        return self.recalls[5]
+
+    @property
+    def rank_10(self) -> float:
+        """R@10."""
+        return self.recalls[10]
+
     def to_dict(self) -> dict[str, float | int]:
-        """Under the field's names: "R@1", "R@5", "R@10", "mAP", "mINP" (percent) and the three counts."""
+        """Under the field's names: "R@1", ..., "mAP", "mINP" (percent) and the three counts."""
         return {
-            "R@1": self.rank_1,
-            "R@5": self.rank_5,
-            "R@10": self.rank_10,
+            **{f"R@{k}": value for k, value in self.recalls.items()},
             "mAP": self.mean_average_precision,
             "mINP": self.mean_inverse_negative_penalty,
             "queries": self.queries,
@@ -69,12 +80,13 @@ class QueryValues:
     """What each answerable query contributes to the means.
 
     Attributes:
-        values: `[answerable, 5]`, each from 0 to 1, under the names of `PERCENTAGES`: hits among the first 1, 5, 10,
-            average precision, inverse negative penalty.
+        values: `[answerable, len(names)]`, each from 0 to 1: a hit among the first k for each of `ks`, average
+            precision, inverse negative penalty.
         person_ids: `[answerable]` int64, of the queries.
         rows: `[answerable]` int64, which queries they are.
         queries: all queries given, the unanswerable ones included.
         gallery: gallery items.
+        ks: ascending.
     """
 
     values: np.ndarray
@@ -82,16 +94,31 @@ class QueryValues:
     rows: np.ndarray
     queries: int
     gallery: int
+    ks: tuple[int, ...] = KS
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the columns of `values`, such as "R@1"."""
+        return (*(f"R@{k}" for k in self.ks), "mAP", "mINP")
 
     def subset(self, places: Sequence[int]) -> "QueryValues":
-        """Some of them, by their places among the answerable ones."""
+        """The queries at these places among the answerable ones."""
         chosen = np.asarray(places, dtype=np.int64)
-        return QueryValues(self.values[chosen], self.person_ids[chosen], self.rows[chosen], len(chosen), self.gallery)
+        return replace(
+            self,
+            values=self.values[chosen],
+            person_ids=self.person_ids[chosen],
+            rows=self.rows[chosen],
+            queries=len(chosen),
+        )
 
     def mean(self) -> RetrievalMetrics:
-        """The metrics of all of them."""
+        """Metrics over all queries."""
+        *recalls, average_precision, penalty = (100.0 * self.values.mean(axis=0)).tolist()
         return RetrievalMetrics(
-            *(100.0 * self.values.mean(axis=0)).tolist(),
+            dict(zip(self.ks, recalls, strict=True)),
+            average_precision,
+            penalty,
             queries=self.queries,
             gallery=self.gallery,
             unanswerable_queries=self.queries - len(self.rows),
@@ -104,6 +131,7 @@ def query_values(
     query_person_ids: PersonIds,
     gallery_person_ids: PersonIds,
     *,
+    ks: Sequence[int] = KS,
     ties: Ties = "pessimistic",
     block_size: int = 1024,
     rerank: Reranking | None = None,
@@ -115,6 +143,7 @@ def query_values(
         gallery_embeds: `[gallery, dim]`.
         query_person_ids: `[queries]` integers.
         gallery_person_ids: `[gallery]` integers.
+        ks: where R@k is computed, integers from 1.
         ties: `"pessimistic"`, `"optimistic"` or `"expected"`.
         block_size: queries scored at once.
         rerank: such as `KReciprocal()`; ranks by its scores instead of inner products. Results with one are to be
@@ -125,12 +154,13 @@ def query_values(
     """
     if ties not in ("pessimistic", "optimistic", "expected"):
         raise ValueError(f"ties={ties!r} is unknown; use 'pessimistic', 'optimistic' or 'expected'")
+    ks = checked_ks(ks)
     embeds_and_ids = (query_embeds, gallery_embeds, query_person_ids, gallery_person_ids)
     blocks = relevant_ranks(*embeds_and_ids, block_size=block_size, rerank=rerank)
-    rows, values = zip(*((block.rows, _block_values(block, ties)) for block in blocks), strict=True)
+    rows, values = zip(*((block.rows, _block_values(block, ks, ties)) for block in blocks), strict=True)
     rows = np.concatenate(rows)
     query_ids = checked_ids(query_person_ids, "query_person_ids", len(query_embeds))
-    return QueryValues(np.concatenate(values), query_ids[rows], rows, len(query_embeds), len(gallery_embeds))
+    return QueryValues(np.concatenate(values), query_ids[rows], rows, len(query_embeds), len(gallery_embeds), ks)
 
 
 def retrieval_metrics(
@@ -139,6 +169,7 @@ def retrieval_metrics(
     query_person_ids: PersonIds,
     gallery_person_ids: PersonIds,
     *,
+    ks: Sequence[int] = KS,
     ties: Ties = "pessimistic",
     block_size: int = 1024,
 ) -> RetrievalMetrics:
@@ -155,30 +186,43 @@ def retrieval_metrics(
         gallery_embeds: `[gallery, dim]`, likewise.
         query_person_ids: `[queries]` integers.
         gallery_person_ids: `[gallery]` integers.
+        ks: where R@k is computed, integers from 1.
         ties: `"pessimistic"`, `"optimistic"` or `"expected"`.
         block_size: queries scored at once; memory grows with `block_size * gallery`.
 
     Raises:
         TypeError: embeddings that are not floating point, ids that are not integers.
-        ValueError: wrong shapes, values that are not finite, an unknown `ties`, or no query that can be answered.
+        ValueError: wrong shapes, values that are not finite, an unknown `ties`, wrong `ks`, or no query
+            that can be answered.
     """
     embeds_and_ids = (query_embeds, gallery_embeds, query_person_ids, gallery_person_ids)
-    return query_values(*embeds_and_ids, ties=ties, block_size=block_size).mean()
+    return query_values(*embeds_and_ids, ks=ks, ties=ties, block_size=block_size).mean()
 
 
-def _block_values(block: RelevantRanks, ties: Ties) -> np.ndarray:
-    """`[b, 5]`: hit at 1, 5, 10, average precision, inverse negative penalty, each in 0..1."""
-    values = _rank_values(block.ranks(ties == "pessimistic"), block)
+def checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
+    """Sorted ranks for R@k.
+
+    Raises:
+        ValueError: none, one twice, or one that is not an integer from 1.
+    """
+    if not ks or len(set(ks)) < len(ks) or any(type(k) is not int or k < 1 for k in ks):
+        raise ValueError(f"ks is {ks!r}; give each rank once, as integers from 1, such as (1, 5, 10)")
+    return tuple(sorted(ks))
+
+
+def _block_values(block: RelevantRanks, ks: tuple[int, ...], ties: Ties) -> np.ndarray:
+    """`[b, len(ks) + 2]`: hits, average precision, inverse negative penalty, each in 0..1."""
+    values = _rank_values(block.ranks(ties == "pessimistic"), block, ks)
     if ties == "expected":
         mixed = (block.level > block.own_level) & ~block.padding
         for query in np.flatnonzero(mixed.any(axis=1)):
-            values[query] = expected_values(block, query)
+            values[query] = expected_values(block, query, ks)
     return values
 
 
-def _rank_values(ranks: np.ndarray, block: RelevantRanks) -> np.ndarray:
-    """`[b, 5]` values of ranks `[b, most]`, worst first, padding in front."""
+def _rank_values(ranks: np.ndarray, block: RelevantRanks, ks: tuple[int, ...]) -> np.ndarray:
+    """`[b, len(ks) + 2]` values of ranks `[b, most]`, worst first, padding in front."""
     precision = np.where(block.padding, 0.0, block.places / ranks)
     last = ranks[np.arange(len(ranks)), ranks.shape[1] - block.counts]
-    hits = ranks[:, -1:] <= np.array([1, 5, 10])
+    hits = ranks[:, -1:] <= np.array(ks)
     return np.column_stack([hits, precision.sum(axis=1) / block.counts, block.counts / last])

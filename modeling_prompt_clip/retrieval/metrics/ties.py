@@ -8,13 +8,11 @@ from modeling_prompt_clip.retrieval.metrics.ranking import RelevantRanks
 
 __all__ = ["expected_values"]
 
-CUTOFFS = (1, 5, 10)
 
+def expected_values(block: RelevantRanks, query: int, ks: tuple[int, ...]) -> np.ndarray:
+    """Hits at `ks`, average precision and inverse negative penalty of one query, `[len(ks) + 2]` in 0..1.
 
-def expected_values(block: RelevantRanks, query: int) -> np.ndarray:
-    """`[5]`: hit at 1, 5, 10, average precision, inverse negative penalty of one query of a block, each in 0..1.
-
-    Every order of the items of one score is as likely as the others. For average precision this is the closed form of
+    All orders of the items of one score are equally likely. For average precision this is the closed form of
     McSherry and Najork (ECIR 2008, section 2.4); hits and the last rank are drawn without replacement.
     """
     real = ~block.padding[query]
@@ -23,7 +21,7 @@ def expected_values(block: RelevantRanks, query: int) -> np.ndarray:
     groups = np.unique(np.column_stack([column[query][real] for column in columns]), axis=0)[::-1].tolist()
     total = int(block.counts[query])
     average_precision = sum(_precision_sum(*group) for group in groups) / total
-    return np.array([*(_hit(*groups[-1], k) for k in CUTOFFS), average_precision, _penalty(*groups[0])])
+    return np.array([*(_hit(*groups[-1], k) for k in ks), average_precision, _penalty(*groups[0])])
 
 
 def _hit(above: int, level: int, own_above: int, own_level: int, k: int) -> float:

@@ -1,12 +1,13 @@
 """`retrieval_metrics` for the `evaluate` library, which loads this folder: `evaluate.load(PERSON_RETRIEVAL)`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
 import evaluate
 import numpy as np
 
-from modeling_prompt_clip.retrieval.metrics.query_metrics import retrieval_metrics
+from modeling_prompt_clip.retrieval.metrics.query_metrics import KS, retrieval_metrics
 
 DESCRIPTION = """\
 Rank-k, mAP and mINP of text-to-image person re-identification: every query ranks the whole gallery by inner product,
@@ -18,9 +19,10 @@ Args:
     references: person_id of each query.
     gallery_embeds: embeddings of the gallery, [gallery, dim].
     gallery_person_ids: person_id of each of them.
+    ks: where R@k is computed, by default 1, 5, 10.
     ties: 'pessimistic' (default), 'optimistic' or 'expected'.
 Returns:
-    R@1, R@5, R@10, mAP and mINP in percent, and the sizes: queries, gallery, unanswerable_queries.
+    R@k, mAP and mINP in percent, and the sizes: queries, gallery, unanswerable_queries.
 Examples:
     >>> metric = evaluate.load(PERSON_RETRIEVAL)
     >>> metric.add_batch(predictions=text_embeds, references=person_ids)
@@ -43,8 +45,10 @@ class PersonRetrieval(evaluate.Metric):
         references: Any,
         gallery_embeds: Any,
         gallery_person_ids: Any,
+        ks: Sequence[int] = KS,
         ties: str = "pessimistic",
     ) -> dict[str, float | int]:
         queries = np.asarray(predictions, dtype=np.float32)
         gallery = np.asarray(gallery_embeds, dtype=np.float32)
-        return retrieval_metrics(queries, gallery, np.asarray(references), gallery_person_ids, ties=ties).to_dict()
+        ids = np.asarray(references), gallery_person_ids
+        return retrieval_metrics(queries, gallery, *ids, ks=ks, ties=ties).to_dict()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from sentence_transformers.base.evaluation import BaseEvaluator
 
 from modeling_prompt_clip.retrieval import EncodedSplit, TextToImageEvaluator, encode_images, retrieval_metrics
 from modeling_prompt_clip.retrieval import evaluator as evaluator_module
@@ -20,14 +21,35 @@ def test_every_caption_belongs_to_its_image_and_person(tiny_model, tiny_processo
 def test_both_directions_are_ranked(tiny_model, tiny_processor, people):
     evaluator = TextToImageEvaluator(people, tiny_processor, batch_size=5)
     encoded = evaluator.encode(tiny_model)
-    results = evaluator(tiny_model)
+    results = evaluator.by_direction(tiny_model)
     texts = encoded.text_embeds, encoded.text_person_ids
     images = encoded.image_embeds, encoded.image_person_ids
     assert list(results) == ["text_to_image", "image_to_text"]
     assert results["text_to_image"] == retrieval_metrics(texts[0], images[0], texts[1], images[1])
     assert results["image_to_text"] == retrieval_metrics(images[0], texts[0], images[1], texts[1])
     assert (results["text_to_image"].queries, results["text_to_image"].gallery) == (18, 12)
-    assert evaluator.primary_metric in results["text_to_image"].to_dict()
+
+
+def test_called_it_keeps_the_contract_of_sentence_transformers(tiny_model, tiny_processor, people):
+    evaluator = TextToImageEvaluator(people, tiny_processor, ks=(7, 2))
+    flat, nested = evaluator(tiny_model), evaluator.by_direction(tiny_model)
+    assert evaluator.greater_is_better and evaluator.primary_metric == "text_to_image_R@2"
+    assert flat[evaluator.primary_metric] == nested["text_to_image"].recalls[2]
+    assert flat == {
+        f"{direction}_{name}": value for direction in nested for name, value in nested[direction].to_dict().items()
+    }
+    assert {type(value) for value in flat.values()} == {float}
+    assert [name for name in flat if "R@" in name] == [
+        f"{direction}_R@{k}" for direction in ("text_to_image", "image_to_text") for k in (2, 7)
+    ]
+    logged = BaseEvaluator.prefix_name_to_metrics(evaluator, dict(flat), "people")  # as their own evaluators do
+    assert logged[evaluator.primary_metric] == logged["people_text_to_image_R@2"]
+
+
+@pytest.mark.parametrize("ks", [(), (0,), (1, 1), (1.0,), (True,), ("1",), (-5, 1)])
+def test_ranks_that_are_none_are_refused(people, tiny_processor, ks):
+    with pytest.raises(ValueError, match=r"ks is .*; give each rank once, as integers from 1"):
+        TextToImageEvaluator(people, tiny_processor, ks=ks)
 
 
 def test_workers_prepare_images_and_change_nothing(tiny_model, tiny_processor, people, monkeypatch):

@@ -30,7 +30,7 @@ def test_batches_give_what_the_function_gives(load, split):
 def test_options_and_combination(load, split):
     queries, gallery, query_ids, gallery_ids = split
     both = evaluate.combine([load(), load()])
-    given = {"gallery_embeds": gallery.tolist(), "gallery_person_ids": gallery_ids, "ties": "optimistic"}
+    given = {"gallery_embeds": gallery.tolist(), "gallery_person_ids": gallery_ids, "ks": [1, 3], "ties": "optimistic"}
     figures = both.compute(predictions=queries, references=query_ids, **given)
-    expected = retrieval_metrics(*split, ties="optimistic").to_dict()
+    expected = retrieval_metrics(*split, ks=(1, 3), ties="optimistic").to_dict()
     assert {f"person_retrieval_0_{name}": value for name, value in expected.items()}.items() <= figures.items()

@@ -44,7 +44,8 @@ def calls(monkeypatch, loaded, people):
 @pytest.fixture
 def expected(loaded, people):
     model, processor = loaded
-    return {name: metrics.to_dict() for name, metrics in TextToImageEvaluator(people, processor)(model).items()}
+    metrics = TextToImageEvaluator(people, processor).by_direction(model)
+    return {direction: each.to_dict() for direction, each in metrics.items()}
 
 
 def test_the_table_has_both_directions_and_the_protocol(calls, expected, capsys):
@@ -89,6 +90,30 @@ def test_json_and_output_hold_the_same_rows(expected, tmp_path, capsys):
     assert json.loads((folder / "results.json").read_text()) == rows
     with Image.open(folder / "ranked_strips.png") as strips:
         assert strips.height > 8 * 200
+
+
+def test_other_ranks_are_asked_for_by_ks(expected, capsys):
+    arguments = ["M", "--data", "cuhk_pedes", "--compare", "M", "--rerank", "knn", "--ks", "20", "1", "2"]
+    assert trainers.commands.evaluate.main([*arguments, "--json"]) == 0
+    for row in json.loads(capsys.readouterr().out):
+        metrics = row["metrics"]
+        assert list(metrics)[:5] == list(row["intervals"]) == ["R@1", "R@2", "R@20", "mAP", "mINP"]
+        assert (
+            list(row["compared_with"]["differences"])
+            == list(row["reranked"]["knn"]["metrics"])[:5]
+            == list(metrics)[:5]
+        )
+        assert {name: metrics[name] for name in ("R@1", "mAP")}.items() <= expected[row["direction"]].items()
+        assert metrics["R@1"] <= metrics["R@2"] <= metrics["R@20"] == 100.0  # of 20 captions or 10 images
+    trainers.commands.evaluate.main(arguments)
+    assert "R@1    R@2    R@20    mAP   mINP" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ks", ["1 1", "5 0"])
+def test_ranks_that_are_none_are_refused_before_anything_is_loaded(calls, ks):
+    with pytest.raises((ValueError, SystemExit)):
+        trainers.commands.evaluate.main(["M", "--data", "cuhk_pedes", "--ks", *ks.split()])
+    assert not calls
 
 
 def test_the_results_of_a_run_are_added_to(tmp_path):

@@ -328,7 +328,7 @@ def test_the_command_and_the_published_model(hub, run, splits, tmp_path, capsys)
     model, processor = load_model(copy)
     rows = json.loads((tmp_path / "copy" / "results.json").read_text())
     reported = next(row for row in rows if row["split"] == "test" and row["direction"] == "text_to_image")
-    found = TextToImageEvaluator(splits["test"], processor)(model)["text_to_image"].to_dict()
+    found = TextToImageEvaluator(splits["test"], processor).by_direction(model)["text_to_image"].to_dict()
     assert found == reported["metrics"]
     with Image.open(tmp_path / "copy" / "plots" / "loss.png") as plot:
         assert plot.width > 100

@@ -61,7 +61,8 @@ def test_at_the_end_the_run_is_there(hub, train, splits):
     model, processor = load_model(REPO)
     rows = json.loads((trainer.run.path / "results.json").read_text())
     reported = next(row for row in rows if row["split"] == "test" and row["direction"] == "text_to_image")
-    assert TextToImageEvaluator(splits["test"], processor)(model)["text_to_image"].to_dict() == reported["metrics"]
+    measured = TextToImageEvaluator(splits["test"], processor).by_direction(model)["text_to_image"]
+    assert measured.to_dict() == reported["metrics"]
     assert trainer.push_to_hub().commit == hub.repository("model", REPO).commits[-1].sha
     assert messages(hub) == ["Upload model"]  # nothing has changed since
     assert trainer.push_to_hub("alice/other", private=False, license="mit").private is False

@@ -77,7 +77,7 @@ def test_the_published_model_is_whole_and_the_base_with_low_rank_updates(train, 
     assert type(model) is type(AutoModel.from_pretrained(trainer.run.model)) is PromptCLIPModel
     assert "peft" not in (trainer.run.model / "config.json").read_text()
     assert (model.config.text_config.prompt_length, model.config.vision_config.prompt_length) == (4, 4)
-    again = TextToImageEvaluator(splits["test"], processor)(model)["text_to_image"].to_dict()
+    again = TextToImageEvaluator(splits["test"], processor).by_direction(model)["text_to_image"].to_dict()
     results = json.loads(trainer.run.results.read_text())
     assert [entry["metrics"] for entry in results if entry["split"] == "test"][0] == again
     assert "low-rank updates (LoRA, rank 2) that are merged now" in (trainer.run.path / "README.md").read_text()

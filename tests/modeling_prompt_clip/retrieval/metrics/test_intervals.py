@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,14 @@ def test_same_seed_same_interval_and_a_higher_level_is_wider():
     assert bootstrap_intervals(values) != bootstrap_intervals(values, seed=1)
     narrow, wide = (bootstrap_intervals(values, level=level)["mAP"] for level in (0.5, 0.99))
     assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_names_follow_the_ranks_and_other_ranks_are_not_compared():
+    values = of_persons([0, 1])
+    renamed = replace(values, ks=(1, 2, 3))
+    assert list(bootstrap_intervals(renamed)) == ["R@1", "R@2", "R@3", "mAP", "mINP"]
+    with pytest.raises(ValueError, match=r"ks \(1, 5, 10\) and \(1, 2, 3\)"):
+        compare_models(values, renamed)
 
 
 def test_all_alike_has_no_width():

@@ -235,6 +235,26 @@ def test_expected_ties_lie_between_the_extremes_and_change_nothing_without_ties(
     assert retrieval_metrics(*split, ties="expected") == retrieval_metrics(*split)
 
 
+@pytest.mark.parametrize("ties", ["pessimistic", "optimistic", "expected"])
+def test_ranks_may_be_any_and_change_nothing_else(ties):
+    random = np.random.default_rng(4)
+    split = (
+        random.integers(-2, 3, (30, 3)).astype(np.float32),
+        random.integers(-2, 3, (40, 3)).astype(np.float32),
+        random.integers(0, 9, 30),
+        random.integers(0, 9, 40),
+    )
+    plain = retrieval_metrics(*split, ties=ties)
+    metrics = retrieval_metrics(*split, ks=[20, 1, 3, 50], ties=ties)
+    assert list(metrics.recalls) == [1, 3, 20, 50] and metrics.recalls[50] == 100
+    assert metrics.recalls[1] == plain.rank_1 < metrics.recalls[3] < plain.rank_5 < plain.rank_10 < metrics.recalls[20]
+    assert {name: value for name, value in metrics.to_dict().items() if "R@" not in name}.items() <= (
+        plain.to_dict().items()
+    )
+    curve = [retrieval_metrics(*split, ks=(k,), ties=ties).recalls[k] for k in range(1, 11)]
+    assert curve == sorted(curve) and curve[4] == plain.rank_5 and curve[9] == plain.rank_10
+
+
 def test_query_values_say_which_query_each_row_is():
     values = query_values(torch.eye(3), torch.eye(3)[[0, 2]], [7, 8, 9], [7, 9])
     assert values.rows.tolist() == [0, 2] and values.person_ids.tolist() == [7, 9]
