@@ -1,1 +1,1 @@
-"""Annotation files to rows: their rules, captions, splits, and the problems that are told."""
+"""Annotation files to checked rows: captions, splits, kinds of problems."""

@@ -1,4 +1,4 @@
-"""Finding a data set's folder on this machine, and saying what is there instead where it is not."""
+"""Find a data set's folder, or say what is there instead."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,19 +18,19 @@ def find_data_folder(
     known_files: Mapping[str, str],
     find_annotations: Callable[[Path], Sequence[Path]],
 ) -> Path:
-    """Returns the absolute path of `data_dir` after checking that it holds an annotation file and the image folder.
+    """Return the absolute path of `data_dir` if it holds annotation and images.
 
     Args:
-        data_dir: what the user gave; `~` is expanded.
-        dataset: name of the data set, for the messages.
-        annotation_files: names or glob patterns of the annotation inside the folder, for the messages.
-        image_folder: name of the folder of images inside the folder; "" for the folder itself.
-        known_files: files often found in place of the annotation, each with an explanation of what it lacks.
-        find_annotations: gives the annotation files of a folder, of which there has to be one.
+        data_dir: as the user gave it; `~` is expanded.
+        dataset: name of the data set, for messages.
+        annotation_files: names or glob patterns of the annotation, for messages.
+        image_folder: name of the image folder; "" for `data_dir` itself.
+        known_files: file often found in place of the annotation -> what it lacks.
+        find_annotations: lists the annotation files in a folder; at least one is required.
 
     Raises:
         ValueError: `data_dir` is None.
-        FileNotFoundError: the folder, the annotation or the image folder is missing; the message says what is there.
+        FileNotFoundError: the folder, the annotation or the image folder is missing.
     """
     annotation = " or ".join(annotation_files)
     layout = f"a folder with {annotation}" + (f" and {image_folder}/" if image_folder else "")
@@ -57,7 +57,6 @@ def _missing_annotation(
     known_files: Mapping[str, str],
     find_annotations: Callable[[Path], Sequence[Path]],
 ) -> str:
-    """Writes the message about a folder without its annotation file, with the likeliest remedy."""
     message = f"{dataset} needs {' or '.join(annotation_files)}, which is not in {folder} ({_contents(folder)})."
     entries = sorted(folder.iterdir())
     for entry in entries:
@@ -71,7 +70,6 @@ def _missing_annotation(
 
 
 def _contents(folder: Path) -> str:
-    """Lists the first names in `folder`, sorted, folders with a slash."""
     names = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
     if not names:
         return "the folder is empty"

@@ -1,4 +1,4 @@
-"""From checked rows to one record an image: merging the rows of an image, and the rules that rows obey together."""
+"""Merge rows into one record per image, and check persons across splits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,14 +14,13 @@ class PersonSearchRecord:
     """One image of a person-search set, its fields checked.
 
     Attributes:
-        file: the annotation file.
-        row: position in that file, counted from 0.
-        split: `train`, `validation` or `test`; None where the set has no splits of its own.
-        image_id: path of the image relative to the image folder, with forward slashes, never leaving the folder.
-        person_id: identity as the file gives it, 0 or greater.
-        captions: the sentences, at least one, none empty.
-        camera: name of the camera, or None where the set does not tell.
-        own_name: what the person is called in the file, where that is not the number `person_id`.
+        file, row: the annotation file and the position in it, counted from 0.
+        split: `train`, `validation` or `test`; None if the set has no splits.
+        image_id: path relative to the image folder, with `/`, never leaving it.
+        person_id: 0 or greater.
+        captions: one or more, none empty.
+        camera: name of the camera; None if unknown.
+        person_name: the person's name in the file, if that is not the number `person_id`.
     """
 
     file: Path
@@ -31,25 +30,25 @@ class PersonSearchRecord:
     person_id: int
     captions: tuple[str, ...]
     camera: str | None
-    own_name: str = ""
+    person_name: str = ""
 
     @property
     def name(self) -> str:
-        """What the person is called, whoever else is in the set: splits are drawn by it."""
-        return self.own_name or str(self.person_id)
+        """The name that splits are drawn by; independent of other rows."""
+        return self.person_name or str(self.person_id)
 
 
 def merge_rows(records: Iterable[PersonSearchRecord], identity_per_image: bool = False) -> list[PersonSearchRecord]:
-    """Puts the captions of rows that name the same image into one record, at the place of the first of them.
+    """Merge rows of the same image into one record, keeping first positions.
 
-    Captions that the image has already are not added again; a row's own captions stay as they are, repeated or not.
+    A later row adds only captions that the image does not have yet.
 
     Args:
-        records: one for each row.
-        identity_per_image: the set counts each image as a person of its own: the first row's id is the image's.
+        records: one per row.
+        identity_per_image: each image counts as its own person: the first row's id is kept.
 
     Raises:
-        AnnotationError: an image is given to two persons, or to two splits.
+        AnnotationError: an image has two persons or two splits.
     """
     merged: list[PersonSearchRecord] = []
     place_of: dict[str, int] = {}
@@ -61,13 +60,13 @@ def merge_rows(records: Iterable[PersonSearchRecord], identity_per_image: bool =
         first = merged[place]
         if record.person_id != first.person_id and not identity_per_image:
             message = (
-                f"image {record.image_id} is of person {record.person_id} here, and of person {first.person_id} in "
+                f"image {record.image_id} shows person {record.person_id} here, but person {first.person_id} in "
                 f"row {first.row} of {first.file.name}. Keep the right row."
             )
             raise AnnotationError("image_of_two_persons", record.file, record.row, message)
         if record.split != first.split:
             message = (
-                f"image {record.image_id} is in the split {record.split} here, and in {first.split} in row "
+                f"image {record.image_id} is in the split {record.split} here, but in {first.split} in row "
                 f"{first.row} of {first.file.name}. Keep the right row."
             )
             raise AnnotationError("person_in_two_splits", record.file, record.row, message)
@@ -77,10 +76,7 @@ def merge_rows(records: Iterable[PersonSearchRecord], identity_per_image: bool =
 
 
 def check_identities(records: Iterable[PersonSearchRecord]) -> None:
-    """Refuses a person who is in two splits: the test would be on people seen in training.
-
-    Raises AnnotationError that counts those people and names the first, with a row of each split.
-    """
+    """Raise AnnotationError if a person is in more than one split."""
     first: dict[int, PersonSearchRecord] = {}
     shared: dict[int, PersonSearchRecord] = {}
     for record in records:
@@ -89,7 +85,7 @@ def check_identities(records: Iterable[PersonSearchRecord]) -> None:
     if shared:
         person_id, other = next(iter(shared.items()))
         message = (
-            f"{len(shared)} person id(s) are in more than one split, but splits share no person. "
+            f"{len(shared)} person id(s) are in more than one split; a person belongs to one split. "
             f"The first is {person_id}: {first[person_id].split} in row {first[person_id].row}, "
             f"{other.split} in row {other.row}. Give each person one split."
         )

@@ -1,8 +1,7 @@
-"""Reading annotation files row by row, in the memory of one row: JSON lists and objects, JSON lines, CSV.
+"""Streaming readers of annotation files: JSON lists and objects, JSON lines, CSV.
 
-A list of a million rows would take gigabytes as one Python object. What is wrong with a file as a whole is an
-`AnnotationError` of the kind `not_json` or `encoding` that says where reading stopped. What is wrong with one row is
-raised when that row is looked at, and reading can go on after it.
+One row is in memory at a time: a list of a million rows would take gigabytes as Python objects. A damaged file raises
+`AnnotationError` (kind `not_json` or `encoding`); a damaged row raises only when it is accessed, so reading can go on.
 """
 
 import csv
@@ -19,15 +18,15 @@ from dataset_scripts.annotations.rows import AnnotationError
 __all__ = ["BrokenRow", "read_csv", "read_json_lines", "read_json_list", "read_json_object"]
 
 _CHUNK = 1 << 20
-# A longer row is a file whose quotes or brackets do not close; reading on would take all memory.
+# A longer row means unclosed quotes or brackets; reading on would use up the memory.
 _LONGEST_VALUE = 16 << 20
-# What may follow a number and belong to it still, as in "1" + "e+" + "5".
+# Characters after a number that may still belong to it, as in "1" + "e+" + "5".
 _NUMBER_TAIL = 2
 _RESTORE = "Restore the file from its source."
 
 
 class BrokenRow(Mapping[str, object]):
-    """A row that is no object with fields: it raises its error, of the kind `bad_row`, whatever it is asked."""
+    """A row without fields: any access raises its `bad_row` error."""
 
     def __init__(self, file: Path, index: int, message: str) -> None:
         self._error = AnnotationError("bad_row", file, index, message)
@@ -46,28 +45,28 @@ class BrokenRow(Mapping[str, object]):
 
 
 def read_json_list(file: Path) -> Iterator[Mapping[str, object]]:
-    """Yields the objects of a file that holds one JSON list of them, in UTF-8, with or without a byte-order mark.
+    """Yield the objects of a UTF-8 file with one JSON list.
 
-    Raises AnnotationError for anything else (also where the list is empty), OSError for a file that cannot be read. A
-    value of the list that is no object is a `BrokenRow`.
+    A list item that is not an object becomes a `BrokenRow`. Raises AnnotationError for anything else, an empty list
+    included, and OSError for an unreadable file.
     """
     for index, value in enumerate(_items(file, "[", "a JSON list with one object for each image")):
         yield _as_object(file, index, value)
 
 
 def read_json_object(file: Path) -> Iterator[tuple[str, object]]:
-    """Yields the names and values of a file that holds one JSON object, such as `{"a.jpg": "A man ..."}`.
+    """Yield the pairs of a JSON object such as `{"a.jpg": "A man ..."}`.
 
-    Raises AnnotationError for anything else (also where the object is empty), OSError for a file that cannot be read.
+    Raises AnnotationError for anything else, an empty object included, and OSError for an unreadable file.
     """
     yield from _items(file, "{", "a JSON object with one entry for each image")
 
 
 def read_json_lines(file: Path) -> Iterator[Mapping[str, object]]:
-    """Yields the objects of a file with one JSON object a line; blank lines are passed over.
+    """Yield the objects of a file with one JSON object per line.
 
-    A line that is anything else is a `BrokenRow`. Raises AnnotationError where there is no row or the text is not
-    UTF-8, OSError for a file that cannot be read.
+    Blank lines are skipped; any other line becomes a `BrokenRow`. Raises AnnotationError if there is no row or the
+    text is not UTF-8, OSError for an unreadable file.
     """
     index = 0
     with _opened(file) as stream:
@@ -77,20 +76,19 @@ def read_json_lines(file: Path) -> Iterator[Mapping[str, object]]:
             try:
                 yield _as_object(file, index, json.loads(line))
             except (ValueError, RecursionError) as error:
-                yield BrokenRow(file, index, f"line {number} is not one whole JSON object ({error}). {_RESTORE}")
+                yield BrokenRow(file, index, f"line {number} is not a complete JSON object ({error}). {_RESTORE}")
             index += 1
     if not index:
-        raise AnnotationError("not_json", file, None, "the file holds no row. Write one JSON object a line.")
+        raise AnnotationError("not_json", file, None, "the file has no rows. Write one JSON object per line.")
 
 
 def read_csv(file: Path) -> Iterator[Mapping[str, str]]:
-    """Yields the rows of a table as text: separated by commas, semicolons or tabs, columns named in the first line.
+    """Yield the rows of a table whose first line names the columns.
 
-    Which of the three it is, the first line tells. Columns without a name and rows without a value are passed over, as
-    spreadsheets leave some behind.
-
-    A row with more or fewer cells than there are columns is a `BrokenRow`. Raises AnnotationError for a file without
-    rows, with two columns of one name, or with quotes that do not close; OSError for a file that cannot be read.
+    The separator (comma, semicolon or tab) is read off the first line. Columns without a name and rows without a
+    value, which spreadsheets leave behind, are skipped; a row with the wrong number of cells becomes a `BrokenRow`.
+    Raises AnnotationError for a file without rows, repeated column names or an unclosed quote, OSError for an
+    unreadable file.
     """
     index = 0
     with _opened(file) as stream:
@@ -105,8 +103,8 @@ def read_csv(file: Path) -> Iterator[Mapping[str, str]]:
                     continue
                 if len(cells) != len(columns):
                     message = (
-                        f"line {reader.line_num + 1} has {len(cells)} cells, but there are {len(columns)} columns "
-                        f"({', '.join(columns)}). Put texts with {style['delimiter']!r} in double quotes."
+                        f"line {reader.line_num + 1} has {len(cells)} cells for {len(columns)} columns "
+                        f"({', '.join(columns)}). Put text that contains {style['delimiter']!r} in double quotes."
                     )
                     yield BrokenRow(file, index, message)
                 else:
@@ -115,21 +113,19 @@ def read_csv(file: Path) -> Iterator[Mapping[str, str]]:
         except csv.Error as error:
             raise AnnotationError("not_json", file, index, f"it is not CSV ({error}). {_RESTORE}") from error
     if not index:
-        raise AnnotationError("not_json", file, None, "the file holds no row below the names of the columns.")
+        raise AnnotationError("not_json", file, None, "the file has no rows below the column names.")
 
 
 def _check_columns(file: Path, columns: Sequence[str]) -> None:
-    """Refuses a first line that names a column twice: one would hide the other."""
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
-        message = f"the first line names {', '.join(twice)} more than once. Rename all columns but one."
+        message = f"the first line names {', '.join(twice)} more than once. Rename all but one."
         raise AnnotationError("not_json", file, None, message)
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[TextIO]:
-    """Opens a UTF-8 text, and says so where it is none."""
-    # utf-8-sig takes the byte-order mark that some editors write, and plain UTF-8 as well.
+    # utf-8-sig also accepts the byte-order mark that some editors write.
     with open(file, encoding="utf-8-sig", newline="") as stream:
         try:
             yield stream
@@ -146,7 +142,7 @@ def _as_object(file: Path, index: int, value: object) -> Mapping[str, object]:
 
 
 def _items(file: Path, opening: str, expected: str) -> Iterator[object]:
-    """Yields the items of the JSON list (`[`), or the pairs of the JSON object (`{`), that a file holds."""
+    """Yield the items of a JSON list, or the pairs of an object."""
     closing = {"[": "]", "{": "}"}[opening]
     with _opened(file) as stream:
         text = _JsonText(file, stream)
@@ -154,20 +150,20 @@ def _items(file: Path, opening: str, expected: str) -> Iterator[object]:
             raise text.error(f"it must be {expected}")
         text.skip()
         if text.peek() == closing:
-            raise text.error(f"it holds nothing, but must be {expected}")
+            raise text.error(f"it is empty, but must be {expected}")
         while True:
             if opening == "[":
                 yield text.value()
             else:
                 name = text.value()
                 if not isinstance(name, str) or text.peek() != ":":
-                    raise text.error("a name in quotes and a colon must come here")
+                    raise text.error("a name in quotes and a colon are expected here")
                 text.skip()
                 yield name, text.value()
             text.items += 1
             mark = text.peek()
             if mark not in (",", closing):
-                raise text.error(f"',' or {closing!r} must come here")
+                raise text.error(f"',' or {closing!r} is expected here")
             text.skip()
             if mark == closing:
                 break
@@ -176,11 +172,7 @@ def _items(file: Path, opening: str, expected: str) -> Iterator[object]:
 
 
 class _JsonText:
-    """A JSON text that is read in pieces and taken value by value.
-
-    Attributes:
-        items: items taken so far, for the messages.
-    """
+    """JSON text read in chunks and parsed value by value."""
 
     def __init__(self, file: Path, stream: TextIO) -> None:
         self.items = 0
@@ -191,7 +183,7 @@ class _JsonText:
         self._position = 0
 
     def peek(self) -> str:
-        """Returns the next character that is no space, without taking it; "" at the end."""
+        """Return the next non-space character, "" at the end."""
         while True:
             while self._position < len(self._piece):
                 if self._piece[self._position] not in " \t\r\n":
@@ -201,17 +193,15 @@ class _JsonText:
                 return ""
 
     def skip(self) -> None:
-        """Takes the character that `peek` returned."""
         self._position += 1
 
     def value(self) -> object:
-        """Takes one whole value. Raises AnnotationError where there is none."""
         self.peek()
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._piece, self._position)
             except (ValueError, RecursionError) as error:
-                # The value may only be cut off at the end of the piece.
+                # The value may merely be cut off at the end of the piece.
                 too_long = len(self._piece) - self._position > _LONGEST_VALUE
                 if too_long or isinstance(error, RecursionError) or not self._read_on():
                     self._position = getattr(error, "pos", self._position)
@@ -223,14 +213,12 @@ class _JsonText:
             return value
 
     def error(self, reason: str) -> AnnotationError:
-        """Makes (does not raise) the error about this place."""
         here = self._piece[self._position : self._position + 40]
         found = f"before {here!r}" if here else "at the end of the file"
-        message = f"it is not the JSON expected: {reason}, {found}, after {self.items:,} rows. {_RESTORE}"
+        message = f"it is not the expected JSON: {reason}, {found}, after {self.items:,} rows. {_RESTORE}"
         return AnnotationError("not_json", self._file, None, message)
 
     def _read_on(self) -> bool:
-        """Appends the next piece of the file, forgetting what is taken. Returns False at the end."""
         more = self._stream.read(_CHUNK)
         if not more:
             return False

@@ -1,8 +1,4 @@
-"""One row of an annotation file, every field checked as it is read.
-
-An error names the file, the row (counted from 0, as in `json.load(file)[row]`), the field, the value, the rule and the
-remedy: a wrong row has to be found among tens of thousands.
-"""
+"""One annotation row, each field checked when it is read."""
 
 import re
 import reprlib
@@ -13,9 +9,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 __all__ = ["AnnotationError", "AnnotationRow", "is_spoilt_number", "names_a_person", "stands_for_nothing"]
 
 _LARGEST_INT64 = 2**63 - 1
-# Paths as nearly all are, which need no second look: looking at a million paths part by part takes half a minute.
+# Nearly all paths are this plain and need no parsing, which takes half a minute for a million paths.
 _PLAIN_PATH = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
-# What programs write where there is nothing, whatever signs are around it: #N/A, <NA>, (null), -nan, None.
+# What programs write for a missing value, whatever signs surround it: #N/A, <NA>, (null), -nan, None.
 _NOTHING = frozenset(
     "n,nan,na,n a,n a n a,nan ind,none,null,nil,nat,pd na,undefined,inf,infinity,missing,unknown,not available,"
     "1 ind,1 qnan,1 inf".split(",")
@@ -23,14 +19,14 @@ _NOTHING = frozenset(
 _WORD = re.compile(r"\w+")
 _ONE_LETTER = re.compile(r"\w")
 _FORMULA_ERROR = re.compile(r"#[\w/]+[!?]|#NV")  # of a spreadsheet in any language: #REF!, #WERT!, #NAME?
-# 202301010001 in a spreadsheet is 2.02E+11, and 1 with a gap in its column 1.0 in pandas: many persons become one.
+# A spreadsheet turns 202301010001 into 2.02E+11, and pandas writes 1.0 if the column has gaps: persons are merged.
 _SPOILT_NUMBER = re.compile(
     r"[+\-\u2212\u2013]\s*\d+|[+-]?(\d+[.,]\d*|[.,]\d+)(\s*e[+-]?\d+)?|[+-]?\d+e[+-]\d+", re.IGNORECASE
 )
 
 
 def stands_for_nothing(text: str) -> bool:
-    """Says whether a text is what a program writes for a missing value: nan, None, NULL, N/A, ?, - ..."""
+    """Whether a text marks a missing value: nan, NULL, N/A, ?, -"""
     text = text.strip()
     words = " ".join(_WORD.findall(text)).lower()
     nothing = words in _NOTHING and not _ONE_LETTER.fullmatch(text)
@@ -38,22 +34,22 @@ def stands_for_nothing(text: str) -> bool:
 
 
 def is_spoilt_number(text: str) -> bool:
-    """Says whether a text is what a spreadsheet makes of a number: a fraction, an exponent, a sign."""
+    """Whether a text is a number with fraction, exponent or sign."""
     return _SPOILT_NUMBER.fullmatch(text.strip()) is not None
 
 
 def names_a_person(text: str) -> bool:
-    """Says whether a text can be somebody's id: no missing value, and no number that lost digits or has a sign."""
+    """Whether a text can be an id: neither missing nor spoilt."""
     return not stands_for_nothing(text) and not is_spoilt_number(text)
 
 
 class AnnotationError(ValueError):
-    """Something wrong in an annotation file.
+    """An error in an annotation file.
 
     Attributes:
-        kind: its name in `dataset_scripts.annotations.problems.PROBLEMS`.
+        kind: key in `dataset_scripts.annotations.problems.PROBLEMS`.
         file: the annotation file.
-        row: position in the file, counted from 0; None where the file as a whole is wrong.
+        row: position in the file, counted from 0; None if the whole file is wrong.
     """
 
     def __init__(self, kind: str, file: Path, row: int | None, message: str) -> None:
@@ -66,13 +62,15 @@ class AnnotationError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRow:
-    """One raw object of an annotation file, and the checked ways to read its fields.
+    """One raw annotation object with checked access to its fields.
+
+    All readers raise AnnotationError, which names the file, the row (as in `json.load(file)[row]`), the field, the
+    value, the rule and the remedy.
 
     Attributes:
-        file: the annotation file, for the messages.
-        index: position in the file, counted from 0.
-        fields: the object. Fields that nobody asks for are ignored.
-        number: position in the whole set, where that has several files; counted from 0.
+        file, index: the annotation file and the position in it, counted from 0.
+        fields: the object; fields that are never read are ignored.
+        number: position in the whole set, which may have several files.
     """
 
     file: Path
@@ -81,12 +79,12 @@ class AnnotationRow:
     number: int
 
     def error(self, kind: str, field: str, rule: str) -> AnnotationError:
-        """Makes (does not raise) the error that names this row, `field` and its value before `rule`."""
+        """Build the error that names row, `field`, value and `rule`."""
         value = reprlib.repr(self.fields[field])
         return AnnotationError(kind, self.file, self.index, f"{field!r} is {value}, but {rule}")
 
     def value(self, field: str, hint: str = "") -> object:
-        """Returns the raw value of `field`. Raises AnnotationError, ending in `hint`, where the row lacks it."""
+        """Return the raw value of `field`; `hint` ends a missing field's error."""
         if field not in self.fields:
             found = ", ".join(map(str, self.fields)) or "none"
             message = f"the field {field!r} is missing (fields here: {found}). {hint or 'Add it, or remove the row.'}"
@@ -94,7 +92,7 @@ class AnnotationRow:
         return self.fields[field]
 
     def choice(self, field: str, meanings: Mapping[str, str], hint: str = "") -> str:
-        """Returns what the value of `field` stands for in `meanings`. Raises AnnotationError for one not in it."""
+        """Return what the value of `field` stands for in `meanings`."""
         value = self.value(field, hint)
         if not isinstance(value, str) or value not in meanings:
             rule = f"it must be one of {', '.join(meanings)}. Correct the row."
@@ -102,19 +100,19 @@ class AnnotationRow:
         return meanings[value]
 
     def person_id(self, field: str) -> int:
-        """Returns a person id: a whole number that fits int64, 0 or greater. Raises AnnotationError for another."""
+        """Return a whole number, 0 or greater, that fits int64."""
         value = self.value(field)
-        # bool is an int for Python; a true in the file is a slip, not the person 1.
+        # bool is an int in Python, but a true in the file is a mistake and not person 1.
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_INT64:
             rule = (
                 "a person id is a whole number, 0 or greater. Write it in full, without quotes, sign, fraction or "
-                "exponent; remove rows of nobody."
+                "exponent; remove rows without a person."
             )
             raise self.error("bad_person_id", field, rule)
         return value
 
     def captions(self, field: str) -> tuple[str, ...]:
-        """Returns a list of sentences: at least one, each with a letter or digit. Raises AnnotationError otherwise."""
+        """Return one or more captions, each with a letter or digit."""
         value = self.value(field)
         if not isinstance(value, list) or not value:
             rule = "it must be a list of at least one caption. Add a caption, or remove the row."
@@ -124,29 +122,26 @@ class AnnotationRow:
         return tuple(value)
 
     def caption(self, field: str) -> str:
-        """Returns a sentence with a letter or digit in it. Raises AnnotationError for anything else."""
+        """Return a caption with a letter or digit."""
         value = self.value(field)
         self._check_caption(field, value)
         return value
 
     def text(self, field: str) -> str | None:
-        """Returns a text without the space around it; None where the row lacks it, has null, or nothing in it.
-
-        Raises AnnotationError for anything that is no text.
-        """
+        """Return a stripped text; None if missing, null or blank."""
         value = self.fields.get(field)
         if value is None:
             return None
         if not isinstance(value, str):
-            raise self.error("bad_field", field, "it must be a text. Put it in quotes.")
+            raise self.error("bad_field", field, "it must be text. Put it in quotes.")
         self._check_encodable(field, value)
         return value.strip() or None
 
     def image_path(self, field: str) -> str:
-        """Returns a path inside the image folder, normalised (`a//./b.jpg` becomes `a/b.jpg`), with forward slashes.
+        """Return a normalised path inside the image folder (`a//./b.jpg` becomes `a/b.jpg`).
 
-        Raises AnnotationError for a text that is no such path: empty, absolute (in the manner of any system), with
-        `..`, with backslashes, or with characters that no file name has. Links are seen later, on the files.
+        Refused: empty or absolute paths (by any system's rules), `..`, backslashes, characters that no file name has.
+        Links are checked later, on the files.
         """
         value = self.value(field)
         if isinstance(value, str) and _PLAIN_PATH.fullmatch(value):
@@ -163,20 +158,18 @@ class AnnotationRow:
         return path.as_posix()
 
     def _check_caption(self, field: str, caption: object) -> None:
-        """Refuses what is no text, has no letter or digit, or is a missing value or a number out of a spreadsheet."""
         if isinstance(caption, str):
             self._check_encodable(field, caption)
         if not isinstance(caption, str) or stands_for_nothing(caption) or is_spoilt_number(caption):
             shown = reprlib.repr(caption)
-            rule = f"a caption is a text with a letter or digit, no nan, None or 1.0, and {shown} is not. Remove it."
+            rule = f"a caption is text with a letter or digit, not nan, None or 1.0; {shown} is not one. Remove it."
             raise self.error(
                 "empty_caption" if caption is None or isinstance(caption, str) else "bad_field", field, rule
             )
 
     def _check_encodable(self, field: str, text: str) -> None:
-        """Refuses text with half a surrogate pair, which JSON can write and no tokenizer, file or table can store."""
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            rule = "it is not valid Unicode text. Save the file as UTF-8 and mend it."
+            rule = "it is not valid Unicode. Save the file as UTF-8 and fix the text."
             raise self.error("bad_text", field, rule) from error

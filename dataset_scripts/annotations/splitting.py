@@ -1,4 +1,4 @@
-"""Splits for sets that have none: whole persons are drawn by a seed, so that no person is in two splits."""
+"""Splits by person for sets that have none."""
 
 import hashlib
 import json
@@ -9,33 +9,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_scripts.annotations.records import PersonSearchRecord
+from dataset_scripts.common.numbers import check_integer, check_number
 
 if TYPE_CHECKING:
     import datasets
 
 __all__ = [
     "SPLIT_RULES",
-    "SplitDraw",
-    "carve_splits",
-    "check_drawn_persons",
+    "PersonSplit",
+    "check_enough_persons",
     "check_split_rule",
-    "drawn_splits",
-    "write_draw",
+    "read_person_split",
+    "split_by_person",
+    "write_person_split",
 ]
 
 SPLIT_RULES = ("names", "numbers")
-"""How persons are drawn: each by its own name (the rule), or by its number among the others (the rule of before)."""
+"""How persons are drawn: each by its own name (default), or by sorted order, as earlier versions did."""
 
-_DRAW = "drawn_splits.json"
+_FILE = "drawn_splits.json"
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SplitDraw:
-    """How splits were drawn.
+class PersonSplit:
+    """How persons were drawn for the splits.
 
     Attributes:
-        validation_share, test_share: of the training persons; 0 for a split that was not drawn.
+        validation_share, test_share: of the training persons; 0 if that split was not drawn.
         split_seed: 0 or greater.
         split_rule: one of `SPLIT_RULES`.
     """
@@ -45,8 +46,8 @@ class SplitDraw:
     split_seed: int
     split_rule: str = "names"
 
-    def drew(self, split: str) -> bool:
-        """Whether the persons of this split were drawn; train keeps whoever the others leave."""
+    def made(self, split: str) -> bool:
+        """Whether persons of this split were drawn; train keeps those left over."""
         shares = {"validation": self.validation_share, "test": self.test_share}
         return bool(shares.get(split, self.validation_share or self.test_share))
 
@@ -58,61 +59,61 @@ class SplitDraw:
         )
 
 
-def carve_splits(
+def split_by_person(
     records: Sequence[PersonSearchRecord],
     *,
     validation_share: float,
     test_share: float,
-    seed: int,
-    rule: str = "names",
+    split_seed: int,
+    split_rule: str = "names",
 ) -> list[PersonSearchRecord]:
-    """Moves a share of the training persons to the validation and to the test split.
+    """Move a share of the training persons to validation and test.
 
-    Records without a split count as training. By the rule `names`, a hash of the seed and of the person's own name
-    gives a number in [0, 1): below `validation_share` the person goes to validation, from `1 - test_share` on to test.
-    It hangs on nobody else, so persons that are added or removed move nobody, and shares are reached only about: n
-    persons give n * share, give or take sqrt(n * share * (1 - share)). Where a share above 0 reaches nobody, or both
-    leave nobody, the person whose number is nearest moves: the one case that hangs on who else is there.
-
-    By the rule `numbers`, that of earlier versions, the persons are sorted by a hash of the seed and of `person_id`,
-    and exact shares are taken from the start: a person more moves others.
+    Records without a split count as training. Rule `names`: a hash of the seed and the person's name gives a number in
+    [0, 1); below `validation_share` the person goes to validation, from `1 - test_share` on to test. Adding or
+    removing persons moves nobody else, so shares hold only approximately: n persons give n * share, give or take
+    sqrt(n * share * (1 - share)). If a share above 0 draws nobody, or nobody is left to train on, the person with the
+    nearest number moves. Rule `numbers`, of earlier versions: persons are sorted by a hash of seed and `person_id`,
+    and exact shares are taken from the start, so one more person moves others.
 
     Args:
-        records: the set.
-        validation_share: share of the training persons, in [0, 1).
-        test_share: likewise.
-        seed: 0 or greater.
-        rule: one of `SPLIT_RULES`.
+        records: all images of the set.
+        validation_share, test_share: shares of the training persons, in [0, 1).
+        split_seed: 0 or greater.
+        split_rule: one of `SPLIT_RULES`.
 
     Returns:
-        All records in their order, each with a split. A warning in the log says what was moved.
+        All records in their order, each with a split; a log warning says what was moved.
 
     Raises:
-        ValueError: an option is out of range, the set has that split already, or has too few persons.
+        ValueError, TypeError: a share or the seed is out of range, the set already has that split, or too few
+            persons.
     """
-    _check_options(validation_share, test_share, seed)
-    check_split_rule(rule)
+    check_number("validation_share", validation_share, least=0, below=1)
+    check_number("test_share", test_share, least=0, below=1)
+    check_integer("split_seed", split_seed, least=0)
+    check_split_rule(split_rule)
     records = [record if record.split else replace(record, split="train") for record in records]
-    _check_missing({record.split for record in records}, validation_share, test_share)
+    _check_absent({record.split for record in records}, validation_share, test_share)
     names = {record.person_id: record.name for record in reversed(records) if record.split == "train"}
     try:
-        check_drawn_persons(len(names), validation_share, test_share)
+        check_enough_persons(len(names), validation_share, test_share)
     except ValueError as error:
         place = f"{records[0].file}: " if records else ""
         raise ValueError(f"{place}{error}") from error
     if not validation_share + test_share:
         return records
-    draw = _by_number if rule == "numbers" else _by_name
-    validation, test = draw(names, validation_share, test_share, seed)
+    draw = _by_number if split_rule == "numbers" else _by_name
+    validation, test = draw(names, validation_share, test_share, split_seed)
     moved = dict.fromkeys(validation, "validation") | dict.fromkeys(test, "test")
     _logger.warning(
-        "%s: splits were made here, not by its authors: of %d training persons, %d went to validation and %d to test, "
-        "drawn by split_seed %d. Compare results only with runs that use the same.",
+        "%s: splits were drawn here, not by the authors: of %d training persons, %d went to validation and %d to "
+        "test, by split_seed %d. Compare results only with runs that use the same.",
         records[0].file,
         len(names),
         len(validation),
         len(test),
-        seed,
+        split_seed,
     )
     return [
         replace(record, split=moved[record.person_id])
@@ -122,8 +123,8 @@ def carve_splits(
     ]
 
 
-def check_drawn_persons(persons: int, validation_share: float, test_share: float) -> None:
-    """Raises ValueError where splits of these shares leave none of `persons` to train on."""
+def check_enough_persons(persons: int, validation_share: float, test_share: float) -> None:
+    """Raise ValueError if these shares leave nobody to train on."""
     least = sum(share > 0 for share in (validation_share, test_share))
     if least and (validation_share + test_share >= 1 or least >= persons):
         raise ValueError(
@@ -133,28 +134,27 @@ def check_drawn_persons(persons: int, validation_share: float, test_share: float
 
 
 def check_split_rule(rule: str) -> None:
-    """Raises ValueError for what is no rule."""
+    """Raise ValueError for an unknown rule."""
     if rule not in SPLIT_RULES:
         raise ValueError(f"split_rule is {rule!r}, but must be one of {', '.join(SPLIT_RULES)}.")
 
 
-def write_draw(folder: str | Path, draw: SplitDraw) -> None:
-    """Writes, beside a table, how its splits were drawn."""
-    Path(folder, _DRAW).write_text(json.dumps(asdict(draw), indent=2) + "\n", encoding="utf-8")
+def write_person_split(folder: str | Path, split: PersonSplit) -> None:
+    """Record, beside a table, how its persons were split."""
+    Path(folder, _FILE).write_text(json.dumps(asdict(split), indent=2) + "\n", encoding="utf-8")
 
 
-def drawn_splits(dataset: "datasets.Dataset") -> SplitDraw | None:
-    """Returns how the splits of a loaded set were drawn; None for splits of the set's own."""
+def read_person_split(dataset: "datasets.Dataset") -> PersonSplit | None:
+    """Return how a loaded set was split; None for original splits."""
     for folder in sorted({Path(file["filename"]).parent for file in dataset.cache_files}):
-        if (folder / _DRAW).is_file():
-            return SplitDraw(**json.loads((folder / _DRAW).read_text(encoding="utf-8")))
+        if (folder / _FILE).is_file():
+            return PersonSplit(**json.loads((folder / _FILE).read_text(encoding="utf-8")))
     return None
 
 
 def _by_name(
     names: dict[int, str], validation_share: float, test_share: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Returns the persons of validation and of test, each drawn by its own name."""
     places = {person: _place(seed, name) for person, name in names.items()}
     persons = sorted(names, key=lambda person: (places[person], names[person]))
     first = sum(place < validation_share for place in places.values())
@@ -170,7 +170,7 @@ def _by_name(
 
 
 def _place(seed: int, name: str) -> float:
-    """Returns the person's own number in [0, 1): 53 bits of a hash, which a float holds exactly."""
+    """Return the person's number in [0, 1): 53 bits, exact in a float."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return (int.from_bytes(digest[:8], "big") >> 11) / (1 << 53)
 
@@ -178,7 +178,6 @@ def _place(seed: int, name: str) -> float:
 def _by_number(
     names: dict[int, str], validation_share: float, test_share: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Returns the persons of validation and of test as earlier versions drew them."""
     persons = sorted(names, key=lambda person: hashlib.sha256(f"{seed}/{person}".encode()).digest())
     validation, test = (max(1, round(share * len(names))) if share else 0 for share in (validation_share, test_share))
     if validation + test >= len(persons):
@@ -189,19 +188,9 @@ def _by_number(
     return persons[:validation], persons[validation : validation + test]
 
 
-def _check_missing(present: Collection[str], validation_share: float, test_share: float) -> None:
-    """Refuses to make a split that the set has."""
+def _check_absent(present: Collection[str], validation_share: float, test_share: float) -> None:
     for name, share in (("validation", validation_share), ("test", test_share)):
         if share and name in present:
             raise ValueError(
-                f"{name}_share is {share}, but the set has a {name} split of its own. Set {name}_share to 0."
+                f"{name}_share is {share}, but the set already has a {name} split. Set {name}_share to 0."
             )
-
-
-def _check_options(validation_share: float, test_share: float, seed: int) -> None:
-    """Refuses options out of their range."""
-    for name, share in (("validation_share", validation_share), ("test_share", test_share)):
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-            raise ValueError(f"{name} is {share!r}, but must be a share of the persons, 0 or greater and below 1.")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"split_seed is {seed!r}, but must be a whole number, 0 or greater.")

@@ -10,7 +10,7 @@ builders, used as classes because `load_dataset` no longer runs scripts:
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from datasets.utils import tqdm
 
 from dataset_scripts.annotations.captions import clean_caption
 from dataset_scripts.annotations.records import PersonSearchRecord, check_identities, merge_rows
-from dataset_scripts.annotations.splitting import SplitDraw, carve_splits, check_split_rule, write_draw
+from dataset_scripts.annotations.splitting import PersonSplit, check_split_rule, split_by_person, write_person_split
 from dataset_scripts.builders.cache_key import ROW_RULES, hash_files
 from dataset_scripts.builders.images import (
     ImageFolder,
@@ -224,16 +224,10 @@ class PersonSearchBuilder(PersonSearchTable):
                 (self.config.validation_share, self.config.test_share), self.layout.shares(self._folder), strict=True
             )
         )
-        draw = SplitDraw(validation_share, test_share, self.config.split_seed, self.config.split_rule)
-        records = carve_splits(
-            records,
-            validation_share=validation_share,
-            test_share=test_share,
-            seed=draw.split_seed,
-            rule=draw.split_rule,
-        )
-        if draw.drew("train"):
-            write_draw(self._output_dir, draw)
+        split = PersonSplit(validation_share, test_share, self.config.split_seed, self.config.split_rule)
+        records = split_by_person(records, **asdict(split))
+        if split.made("train"):
+            write_person_split(self._output_dir, split)
         check_identities(records)
         return records
 

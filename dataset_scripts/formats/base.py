@@ -36,7 +36,7 @@ class AnnotationFormat:
         image_folder: folder of the images inside the data folder; "" where paths start at the data folder itself.
         known_files: files that are often found instead of the annotation, each with an explanation of what it lacks.
         first_row_fields: fields that tell a file of this set from others of the same name.
-        split_field: None where the set has no splits: all is training, unless splits are carved.
+        split_field: None where the set has no splits: all is training, unless splits are drawn.
         split_values: value in the file -> `train`, `validation` or `test`.
         identity_per_image: the set has no persons; each image counts as one of its own.
         default_shares: shares of the persons that go to validation and test where the user does not say.
@@ -132,7 +132,7 @@ class AnnotationFormat:
         """Returns the person's id. Raises AnnotationError for a wrong one."""
         return row.number if self.identity_per_image else row.person_id(self.person_field)
 
-    def own_name(self, row: AnnotationRow) -> str:
+    def person_name(self, row: AnnotationRow) -> str:
         """Returns what the person is called in the file, "" where that is the id itself, however many are there."""
         return self.image_id(row) if self.identity_per_image else ""
 
@@ -154,5 +154,5 @@ class AnnotationFormat:
             person_id=self.person_id(row),
             captions=self.captions(row),
             camera=self.camera(row),
-            own_name=self.own_name(row),
+            person_name=self.person_name(row),
         )

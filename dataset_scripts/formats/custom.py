@@ -103,7 +103,7 @@ class Custom(AnnotationFormat):
         """Returns the split, None where no row has one. Raises AnnotationError for a missing or unknown one."""
         return row.choice("split", self.split_values) if "split" in row.fields else None
 
-    def own_name(self, row: AnnotationRow) -> str:
+    def person_name(self, row: AnnotationRow) -> str:
         """Returns the id as text where persons are numbered; zeros before digits do not count, as in a number."""
         text = str(row.fields.get(_NAME, ""))
         return (text.lstrip("0") or "0") if text.isdecimal() else text

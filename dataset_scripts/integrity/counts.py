@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from dataset_scripts.annotations.splitting import check_drawn_persons
+from dataset_scripts.annotations.splitting import check_enough_persons
 from dataset_scripts.formats.base import AnnotationFormat, SplitCounts
 from dataset_scripts.integrity.findings import Example, Findings
 from dataset_scripts.integrity.image_rows import ImageRows
@@ -77,7 +77,7 @@ def person_id_range(rows: ImageRows) -> tuple[int, int] | None:
 def check_drawing(shares: tuple[float, float], found: Mapping[str, SplitCounts], findings: Findings) -> None:
     """Finds sets with too few persons for the splits that are drawn from them when they are loaded."""
     try:
-        check_drawn_persons(found["train"].persons if "train" in found else 0, *shares)
+        check_enough_persons(found["train"].persons if "train" in found else 0, *shares)
     except ValueError as error:
         findings.add("too_few_persons", str(error))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.annotations.splitting import SplitDraw, drawn_splits
+from dataset_scripts.annotations.splitting import PersonSplit, read_person_split
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class SplitFacts:
     persons: int
     images: int
     captions: int
-    drawn: SplitDraw | None = None
+    drawn: PersonSplit | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,8 +51,8 @@ def split_facts(dataset: datasets.Dataset, split: str, options: Mapping[str, Any
         options: that the data set was loaded with.
     """
     captions = sum(map(len, dataset["captions"]))
-    drawn = drawn_splits(dataset)
-    if drawn is not None and not drawn.drew(split):
+    drawn = read_person_split(dataset)
+    if drawn is not None and not drawn.made(split):
         drawn = None
     return SplitFacts(len(set(dataset["person_id"])), len(dataset), captions, drawn, dict(options or {}))
 
@@ -73,7 +73,7 @@ def row_text(row: Mapping[str, Any]) -> str:
         parts.append(f"at {size_text(row['image_size'])} pixels")
     text = ", ".join(parts)
     if "drawn_splits" in row:
-        text += f"; drawn by {SplitDraw(**row['drawn_splits'])}"
+        text += f"; drawn by {PersonSplit(**row['drawn_splits'])}"
     return text
 
 

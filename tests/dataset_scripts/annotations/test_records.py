@@ -37,9 +37,7 @@ def test_a_generator_is_merged_too():
 
 def test_an_image_of_two_persons_is_refused_where_there_are_persons():
     two = rows({}, {"person_id": 5})
-    with pytest.raises(
-        AnnotationError, match="image a.jpg is of person 5 here, and of person 1 in row 0 of a.json"
-    ) as e:
+    with pytest.raises(AnnotationError, match="image a.jpg shows person 5 here, but person 1 in row 0 of a.json") as e:
         merge_rows(two)
     assert (e.value.kind, e.value.row) == ("image_of_two_persons", 1)
     assert [record.person_id for record in merge_rows(two, identity_per_image=True)] == [1]
@@ -47,7 +45,7 @@ def test_an_image_of_two_persons_is_refused_where_there_are_persons():
 
 def test_an_image_in_two_splits_is_refused():
     with pytest.raises(
-        AnnotationError, match="image a.jpg is in the split test here, and in train in row 0 of a"
+        AnnotationError, match="image a.jpg is in the split test here, but in train in row 0 of a"
     ) as e:
         merge_rows(rows({}, {"split": "test"}))
     assert (e.value.kind, e.value.row) == ("person_in_two_splits", 1)

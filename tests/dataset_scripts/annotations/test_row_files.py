@@ -125,9 +125,9 @@ def test_lines_cut_at_every_byte_never_raise_anything_else(file: Path, read: Cal
         ("", "it must be a JSON list with one object for each image, at the end of the file, after 0 rows"),
         ("null", "it must be a JSON list"),
         ('{"a": 1}', "it must be a JSON list"),
-        ("[]", "it holds nothing"),
+        ("[]", "it is empty"),
         ('[{"a": 1},]', "after 1 rows"),
-        ('[{"a": 1} {"a": 2}]', "',' or ']' must come here, before '{\"a\": 2}]', after 1 rows"),
+        ('[{"a": 1} {"a": 2}]', "',' or ']' is expected here, before '{\"a\": 2}]', after 1 rows"),
         ('[{"a": 1}] [', "nothing may follow the closing ']'"),
         ('[{"a": 1}, {"b": tru}]', "Expecting value, before 'tru}]', after 1 rows"),
         ("[" * 100_000, "nested"),
@@ -144,7 +144,7 @@ def test_where_reading_a_list_stopped(file: Path, text: str, words: str):
 @pytest.mark.parametrize("text", ['{"a" 1}', '{1: "a"}', "{}", '{"a": 1,}', "[]"])
 def test_what_is_no_object(file: Path, chunk: int, text: str):
     file.write_text(text)
-    with pytest.raises(AnnotationError, match="not the JSON expected"):
+    with pytest.raises(AnnotationError, match="not the expected JSON"):
         list(read_json_object(file))
 
 
@@ -164,7 +164,7 @@ def test_a_line_that_is_not_json_is_one_broken_row(file: Path):
     file.write_text('{"a": 1}\n{"a": \n{"a": 2}\n')
     first, broken, last = read_json_lines(file)
     assert (first, last) == ({"a": 1}, {"a": 2})
-    with pytest.raises(AnnotationError, match="row 1: line 2 is not one whole JSON object"):
+    with pytest.raises(AnnotationError, match="row 1: line 2 is not a complete JSON object"):
         "a" in broken  # noqa: B015
 
 
@@ -172,7 +172,7 @@ def test_a_csv_row_with_too_many_or_few_cells_is_a_broken_row(file: Path):
     file.write_text("image,caption\na.jpg,A man, tall\nb.jpg,A man\nc.jpg\n")
     many, good, few = read_csv(file)
     assert good == {"image": "b.jpg", "caption": "A man"}
-    with pytest.raises(AnnotationError, match="row 0: line 2 has 3 cells, but there are 2 columns.*double quotes"):
+    with pytest.raises(AnnotationError, match="row 0: line 2 has 3 cells for 2 columns.*double quotes"):
         dict(many)
     with pytest.raises(AnnotationError, match="row 2: line 4 has 1 cells"):
         dict(few)
@@ -189,8 +189,8 @@ def test_what_spreadsheets_leave_behind_is_passed_over(file: Path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "the file holds no row"),
-        ("image,caption\n", "the file holds no row"),
+        ("", "the file has no rows"),
+        ("image,caption\n", "the file has no rows"),
         ("image,caption,caption\na,b,c\n", "names caption more than once"),
         ('image,caption\na,"A man\n', "it is not CSV (unexpected end of data)"),
         ('image,caption\na,"A man" tall\n', "it is not CSV"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dataset_scripts import load_person_search
 from dataset_scripts.annotations.records import PersonSearchRecord
-from dataset_scripts.annotations.splitting import SplitDraw, carve_splits, drawn_splits
+from dataset_scripts.annotations.splitting import PersonSplit, read_person_split, split_by_person
 from dataset_scripts.formats import get_format
 from person_search_folders import make_folder
 
@@ -47,11 +47,11 @@ def test_whole_persons_move_by_the_seed_alone(
     records = [record(row, person) for row, person in enumerate(persons)]
     if len(set(persons)) < 20:
         return
-    options = {"validation_share": validation, "test_share": test, "seed": seed}
-    carved = carve_splits(records, **options)
-    splits = split_of_persons(carved)
+    options = {"validation_share": validation, "test_share": test, "split_seed": seed}
+    moved_records = split_by_person(records, **options)
+    splits = split_of_persons(moved_records)
 
-    assert [one.image_id for one in carved] == [one.image_id for one in records]
+    assert [one.image_id for one in moved_records] == [one.image_id for one in records]
     assert all(len(names) == 1 for names in splits.values())
     counts = {name: sum(names == {name} for names in splits.values()) for name in ("train", "validation", "test")}
     for name, share in (("validation", validation), ("test", test)):
@@ -59,16 +59,22 @@ def test_whole_persons_move_by_the_seed_alone(
     assert sum(counts.values()) == len(splits) and counts["train"] > 0
 
     random.shuffle(records)
-    assert split_of_persons(carve_splits(records, **options)) == splits
+    assert split_of_persons(split_by_person(records, **options)) == splits
 
 
 def test_the_same_persons_on_every_machine():
     """Fixed values: another order would silently change the splits of everybody's runs."""
-    carved = carve_splits([record(row, row) for row in range(20)], validation_share=0.1, test_share=0.15, seed=0)
-    moved = {name: [one.person_id for one in carved if one.split == name] for name in ("validation", "test")}
+    moved_records = split_by_person(
+        [record(row, row) for row in range(20)], validation_share=0.1, test_share=0.15, split_seed=0
+    )
+    moved = {name: [one.person_id for one in moved_records if one.split == name] for name in ("validation", "test")}
     assert moved == {"validation": [10, 16], "test": [3, 15, 19]}
-    earlier = carve_splits(
-        [record(row, row) for row in range(20)], validation_share=0.1, test_share=0.15, seed=0, rule="numbers"
+    earlier = split_by_person(
+        [record(row, row) for row in range(20)],
+        validation_share=0.1,
+        test_share=0.15,
+        split_seed=0,
+        split_rule="numbers",
     )
     moved = {name: [one.person_id for one in earlier if one.split == name] for name in ("validation", "test")}
     assert moved == {"validation": [10, 16], "test": [0, 4, 14]}  # the runs of then
@@ -77,7 +83,7 @@ def test_the_same_persons_on_every_machine():
 def test_another_seed_moves_others():
     records = [record(row, row) for row in range(100)]
     drawn = [
-        {one.person_id for one in carve_splits(records, validation_share=0.2, test_share=0, seed=seed)
+        {one.person_id for one in split_by_person(records, validation_share=0.2, test_share=0, split_seed=seed)
          if one.split == "validation"}
         for seed in range(3)
     ]  # fmt: skip
@@ -86,52 +92,56 @@ def test_another_seed_moves_others():
 
 def test_the_rule_of_before_takes_exact_shares():
     records = [record(row, row) for row in range(30)]
-    carved = carve_splits(records, validation_share=0.1, test_share=0.7, seed=0, rule="numbers")
-    assert [sum(one.split == name for one in carved) for name in ("train", "validation", "test")] == [6, 3, 21]
+    moved_records = split_by_person(records, validation_share=0.1, test_share=0.7, split_seed=0, split_rule="numbers")
+    assert [sum(one.split == name for one in moved_records) for name in ("train", "validation", "test")] == [6, 3, 21]
 
 
 def test_other_splits_are_left_alone():
     records = [record(0, 0, "train"), record(1, 1, "train"), record(2, 2, "test"), record(3, 3, "test")]
-    carved = carve_splits(records, validation_share=0.01, test_share=0, seed=1)
-    assert sorted(one.split for one in carved[:2]) == ["train", "validation"]
-    assert carved[2:] == records[2:]
+    moved_records = split_by_person(records, validation_share=0.01, test_share=0, split_seed=1)
+    assert sorted(one.split for one in moved_records[:2]) == ["train", "validation"]
+    assert moved_records[2:] == records[2:]
 
 
 def test_nothing_asked_nothing_moved(caplog: pytest.LogCaptureFixture):
     records = [record(0, 0), record(1, 1, "test")]
-    carved = carve_splits(records, validation_share=0, test_share=0.0, seed=0)
-    assert [one.split for one in carved] == ["train", "test"] and not caplog.records
+    moved_records = split_by_person(records, validation_share=0, test_share=0.0, split_seed=0)
+    assert [one.split for one in moved_records] == ["train", "test"] and not caplog.records
 
 
 def test_what_was_moved_is_said(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING):
-        carve_splits([record(row, row // 2) for row in range(20)], validation_share=0.2, test_share=0.1, seed=7)
+        split_by_person(
+            [record(row, row // 2) for row in range(20)], validation_share=0.2, test_share=0.1, split_seed=7
+        )
     assert (
-        "annotations.jsonl: splits were made here, not by its authors: of 10 training persons, 3 went" in caplog.text
+        "annotations.jsonl: splits were drawn here, not by the authors: of 10 training persons, 3 went" in caplog.text
     )
-    assert "to validation and 2 to test, drawn by split_seed 7" in caplog.text
+    assert "to validation and 2 to test, by split_seed 7" in caplog.text
 
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5, float("nan"), True, "0.1", None])
 @pytest.mark.parametrize("name", ["validation_share", "test_share"])
 def test_what_is_no_share(name: str, share: object):
     shares = {"validation_share": 0.1, "test_share": 0.1, name: share}
-    with pytest.raises(ValueError, match=f"{name} is .*, but must be a share of the persons"):
-        carve_splits([record(row, row) for row in range(9)], **shares, seed=0)
+    with pytest.raises(
+        (ValueError, TypeError), match=f"{name} is .*: it must be a finite number at least 0 and below 1"
+    ):
+        split_by_person([record(row, row) for row in range(9)], **shares, split_seed=0)
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, True, "0", None])
 def test_what_is_no_seed(seed: object):
-    with pytest.raises(ValueError, match="split_seed is .*, but must be a whole number"):
-        carve_splits([record(0, 0), record(1, 1)], validation_share=0.1, test_share=0, seed=seed)
+    with pytest.raises((ValueError, TypeError), match="split_seed is .*: it must be an integer, at least 0"):
+        split_by_person([record(0, 0), record(1, 1)], validation_share=0.1, test_share=0, split_seed=seed)
 
 
 @pytest.mark.parametrize("name", ["validation", "test"])
 def test_a_split_that_is_there_is_not_made_again(name: str):
     shares = {"validation_share": 0.0, "test_share": 0.0, f"{name}_share": 0.2}
     records = [record(0, 0, "train"), record(1, 1, "train"), record(2, 2, name)]
-    with pytest.raises(ValueError, match=f"the set has a {name} split of its own. Set {name}_share to 0"):
-        carve_splits(records, **shares, seed=0)
+    with pytest.raises(ValueError, match=f"the set already has a {name} split. Set {name}_share to 0"):
+        split_by_person(records, **shares, split_seed=0)
 
 
 @pytest.mark.parametrize(
@@ -139,26 +149,26 @@ def test_a_split_that_is_there_is_not_made_again(name: str):
 )
 def test_somebody_must_stay(persons: int, validation: float, test: float):
     with pytest.raises(ValueError, match=rf"of {persons} training person\(s\) leave nobody to train on"):
-        carve_splits(
-            [record(row, row) for row in range(persons)], validation_share=validation, test_share=test, seed=0
+        split_by_person(
+            [record(row, row) for row in range(persons)], validation_share=validation, test_share=test, split_seed=0
         )
 
 
 NAMES = st.lists(st.text("abcdefgh0123456789_", min_size=1, max_size=8), min_size=12, max_size=60, unique=True)
 
 
-def carved_by_name(names: list[str], **options: object) -> dict[str, str]:
+def splits_by_name(names: list[str], **options: object) -> dict[str, str]:
     """Split of each person; numbers are given by the order of the names, as the reader of own data gives them."""
-    records = [replace(record(row, row), own_name=name) for row, name in enumerate(sorted(names))]
-    return {one.name: one.split for one in carve_splits(records, **options)}
+    records = [replace(record(row, row), person_name=name) for row, name in enumerate(sorted(names))]
+    return {one.name: one.split for one in split_by_person(records, **options)}
 
 
 @given(names=NAMES, kept=st.integers(6, 11), validation=SHARES, test=SHARES, seed=SEEDS)
 @settings(deadline=None, max_examples=150)
 def test_who_comes_or_goes_moves_nobody(names: list[str], kept: int, validation: float, test: float, seed: int):
     """In both directions; only a split that the shares themselves leave empty hangs on who else is there."""
-    options = {"validation_share": validation, "test_share": test, "seed": seed}
-    few, many = (carved_by_name(some, **options) for some in (names[:kept], names))
+    options = {"validation_share": validation, "test_share": test, "split_seed": seed}
+    few, many = (splits_by_name(some, **options) for some in (names[:kept], names))
 
     def own(name: str) -> str:
         digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
@@ -178,15 +188,15 @@ def test_who_comes_or_goes_moves_nobody(names: list[str], kept: int, validation:
 @given(names=NAMES, share=st.floats(0.0001, 0.9), seed=SEEDS)
 @settings(deadline=None, max_examples=100)
 def test_persons_who_come_bring_no_trained_person_into_the_test(names: list[str], share: float, seed: int):
-    options = {"validation_share": 0.0, "test_share": share, "seed": seed}
-    before, after = carved_by_name(names[:8], **options), carved_by_name(names, **options)
+    options = {"validation_share": 0.0, "test_share": share, "split_seed": seed}
+    before, after = splits_by_name(names[:8], **options), splits_by_name(names, **options)
     if sum(split == "train" for split in before.values()) > 1:  # nobody had to be taken out of a test of all
         assert not any(before[name] == "train" and after[name] == "test" for name in before)
 
 
 def test_a_share_is_reached_about():
     names = [f"track_{number}" for number in range(4000)]
-    splits = list(carved_by_name(names, validation_share=0.1, test_share=0.2, seed=3).values())
+    splits = list(splits_by_name(names, validation_share=0.1, test_share=0.2, split_seed=3).values())
     for name, share in (("validation", 0.1), ("test", 0.2)):
         assert abs(splits.count(name) - 4000 * share) < 4 * (4000 * share * (1 - share)) ** 0.5
 
@@ -194,7 +204,7 @@ def test_a_share_is_reached_about():
 def test_another_validation_share_leaves_the_test_alone():
     names = [f"track_{number}" for number in range(200)]
     tests = [
-        {name for name, split in carved_by_name(names, validation_share=share, test_share=0.2, seed=3).items()
+        {name for name, split in splits_by_name(names, validation_share=share, test_share=0.2, split_seed=3).items()
          if split == "test"}
         for share in (0.0, 0.1, 0.5)
     ]  # fmt: skip
@@ -203,16 +213,18 @@ def test_another_validation_share_leaves_the_test_alone():
 
 def test_no_such_rule():
     with pytest.raises(ValueError, match="split_rule is 'luck', but must be one of names, numbers"):
-        carve_splits([record(row, row) for row in range(9)], validation_share=0.1, test_share=0, seed=0, rule="luck")
+        split_by_person(
+            [record(row, row) for row in range(9)], validation_share=0.1, test_share=0, split_seed=0, split_rule="luck"
+        )
 
 
 def test_a_loaded_set_knows_how_it_was_drawn(tmp_path: Path):
     folder = make_folder("custom_names", tmp_path / "set")
     for _ in range(2):  # built, and from the cache
         sets = load_person_search("custom", folder, None, cache_dir=tmp_path / "cache", split_seed=5)
-        assert drawn_splits(sets["test"]) == SplitDraw(0.1, 0.1, 5, "names")
+        assert read_person_split(sets["test"]) == PersonSplit(0.1, 0.1, 5, "names")
     own = make_folder("custom", tmp_path / "own")
-    assert drawn_splits(load_person_search("custom", own, cache_dir=tmp_path / "cache")) is None
+    assert read_person_split(load_person_search("custom", own, cache_dir=tmp_path / "cache")) is None
 
 
 @pytest.mark.parametrize(("folder", "name"), [("custom_names", "custom"), ("mals", "mals")])

@@ -103,7 +103,7 @@ CASES = [
         "not JSON",
         _annotation("[{'split': 1}]"),
         ValueError,
-        ("reid_raw.json", "not the JSON expected", "after 0 rows"),
+        ("reid_raw.json", "not the expected JSON", "after 0 rows"),
     ),
     Case(
         "not UTF-8",

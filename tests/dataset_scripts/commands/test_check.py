@@ -67,10 +67,10 @@ def test_json_has_every_fact(custom: Path, capsys: pytest.CaptureFixture):
     assert problem == {
         "kind": "bad_row",
         "severity": "error",
-        "what": "row that is no object with the fields of one image",
+        "what": "row that is not an object with the fields of one image",
         "count": 1,
         "examples": [{"text": text, "file": "annotations.jsonl", "row": 16}],
-        "remedy": "Mend or remove the row.",
+        "remedy": "Fix or remove the row.",
     }
 
 

@@ -153,11 +153,11 @@ def test_cameras(read: Callable, value: object, camera: str | None):
 @pytest.mark.parametrize(
     ("changes", "words", "kind"),
     [
-        ({"caption": ""}, "'caption' is '', but a caption is a text with a letter or digit", "empty_caption"),
+        ({"caption": ""}, "'caption' is '', but a caption is text with a letter or digit", "empty_caption"),
         ({"caption": 7}, "'caption' is 7, but", "bad_field"),
         ({"captions": "A man."}, "'captions' is 'A man.', but it must be a list", "bad_field"),
-        ({"camera": [1]}, "'camera' is [1], but it must be a text", "bad_field"),
-        ({"camera": True}, "'camera' is True, but it must be a text", "bad_field"),
+        ({"camera": [1]}, "'camera' is [1], but it must be text", "bad_field"),
+        ({"camera": True}, "'camera' is True, but it must be text", "bad_field"),
         ({"image": "/a.jpg"}, "'image' is '/a.jpg', but an image path is relative", "bad_path"),
         ({"image": 7}, "'image' is 7, but an image path is", "bad_field"),
     ],
@@ -215,9 +215,9 @@ def test_shares(name: str, options: dict, splits: dict[str, int], tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"test_share": 0.2}, "test_share is 0.2, but the set has a test split of its own"),
-        ({"validation_share": 1.0}, "validation_share is 1.0, but must be a share"),
-        ({"split_seed": -1}, "split_seed is -1, but must be a whole number"),
+        ({"test_share": 0.2}, "test_share is 0.2, but the set already has a test split"),
+        ({"validation_share": 1.0}, "validation_share is 1.0: it must be a finite number"),
+        ({"split_seed": -1}, "split_seed is -1: it must be an integer"),
         ({"on_bad_image": "drop"}, "on_bad_image is 'drop', but must be 'error' or 'skip'"),
         ({"clean_captions": "no"}, "clean_captions is 'no', but must be true or false"),
     ],

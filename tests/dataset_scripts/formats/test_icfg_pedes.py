@@ -36,7 +36,7 @@ def test_no_validation_split_unless_one_is_asked_for(folder: Path, tmp_path: Pat
     with caplog.at_level(logging.WARNING):
         options = {"validation_share": 0.33, "split_seed": 5}
         sets = load_person_search("icfg_pedes", folder, None, cache_dir=tmp_path / "cache", **options)
-    assert "of 6 training persons, 1 went to validation and 0 to test, drawn by split_seed 5" in caplog.text
+    assert "of 6 training persons, 1 went to validation and 0 to test, by split_seed 5" in caplog.text
     assert {split: len(part) for split, part in sets.items()} == {"train": 10, "validation": 2, "test": 6}
     again = load_person_search("icfg_pedes", folder, "validation", cache_dir=tmp_path / "cache2", **options)
     assert again["image_id"][:] == sets["validation"]["image_id"][:]

@@ -113,7 +113,7 @@ def test_a_record_names_no_shard_elsewhere(converted: Path, shard: str):
         ({"captions": ["a man", None]}, "row 1: 'captions' is"),
         ({"captions": ["nan"]}, "row 1: 'captions' is"),
         ({"image_id": None}, "row 1: 'image_id' is None, but"),
-        ({"image_id": "0.png"}, "row 1: image 0.png is of person 1 here, and of person 0 in row 0"),
+        ({"image_id": "0.png"}, "row 1: image 0.png shows person 1 here, but person 0 in row 0"),
     ],
 )
 @pytest.mark.parametrize("streaming", [False, True])
@@ -128,7 +128,7 @@ WRONG = [
     ({"person_id": -1}, "test, row 0: 'person_id' is -1"),
     ({"captions": ["nan"]}, "test, row 0: 'captions' is"),
     ({"captions": None}, "test, row 0: 'captions' is None"),
-    ({"image_id": "0.png"}, "test, row 0: image 0.png is of person 1 here, and of person 0"),
+    ({"image_id": "0.png"}, "test, row 0: image 0.png shows person 1 here, but person 0"),
 ]
 
 
