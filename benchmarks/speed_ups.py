@@ -23,7 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import eager_attention_forward
 
 from modeling_prompt_clip import PromptCLIPModel, prompted_attention
-from modeling_prompt_clip.activations import SLOPE, QuickGELU
+from modeling_prompt_clip.prompted_layers import SLOPE, QuickGELU
 from record import write_record
 from reference_step import CONTEXT
 from step_cases import batches_of, our_loop

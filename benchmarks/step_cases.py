@@ -17,7 +17,7 @@ from accelerate.utils import set_seed
 from peft import get_peft_model
 from train_step import Case, Settings, is_ours
 
-from modeling_prompt_clip import ClipPromptConfig, PromptCLIPConfig, PromptCLIPModel
+from modeling_prompt_clip import DeepPromptConfig, PromptCLIPConfig, PromptCLIPModel
 from reference_step import CONTEXT, ReferenceClip, ReferenceStep
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.configs.recipes import read_recipe
@@ -135,7 +135,7 @@ def our_loop(case: Case, settings: Settings, batches: Iterable[dict[str, torch.T
     model = PromptCLIPModel(model_config(settings.tiny, PROMPTS if case.stage == "two" else 0))
     model.to(accelerator.device)
     if name == "one":
-        model = get_peft_model(model, ClipPromptConfig(text_prompt_length=PROMPTS, vision_prompt_length=PROMPTS))
+        model = get_peft_model(model, DeepPromptConfig(text_prompt_length=PROMPTS, vision_prompt_length=PROMPTS))
     else:
         model.requires_grad_(True)
         model.logit_scale.requires_grad_(False)

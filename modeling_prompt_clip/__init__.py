@@ -1,14 +1,15 @@
 """PromptCLIP: find people by sentence, with CLIP adapted in two stages."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from modeling_prompt_clip.configuration_clip_prompt import ClipPromptConfig
 from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, PromptCLIPOutput
-from modeling_prompt_clip.private_pipelines import keep_pipelines_private
+from modeling_prompt_clip.private_uploads import keep_pipelines_private
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
-from modeling_prompt_clip.prompt_tuning import ClipPromptModel
+from modeling_prompt_clip.prompt_tuning import ClipPromptConfig, ClipPromptModel, DeepPromptConfig, DeepPromptModel
+from modeling_prompt_clip.prompt_tuning import config as configuration_clip_prompt
 
 if TYPE_CHECKING:
     from modeling_prompt_clip.loading import load_model
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 keep_pipelines_private()
+sys.modules[f"{__name__}.configuration_clip_prompt"] = configuration_clip_prompt  # its earlier name
 
 _IMPORTED_ON_USE = {
     "load_model": "modeling_prompt_clip.loading",
@@ -27,6 +29,8 @@ _IMPORTED_ON_USE = {
 __all__ = [
     "ClipPromptConfig",
     "ClipPromptModel",
+    "DeepPromptConfig",
+    "DeepPromptModel",
     "PromptCLIPConfig",
     "PromptCLIPModel",
     "PromptCLIPOutput",

@@ -12,9 +12,9 @@ from peft.utils.save_and_load import get_peft_model_state_dict, load_peft_weight
 from safetensors import SafetensorError
 from transformers.utils import find_adapter_config_file
 
-from modeling_prompt_clip.configuration_clip_prompt import ClipPromptConfig
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+from modeling_prompt_clip.prompt_tuning import DeepPromptConfig
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ def load_at_own_size(path: str) -> tuple[PromptCLIPModel, str]:
     if not is_adapter(path):
         return PromptCLIPModel.from_clip(path, image_size=None), path
     config = _adapter_config(path)
-    if not isinstance(config, ClipPromptConfig):
+    if not isinstance(config, DeepPromptConfig):
         raise ValueError(f"{ADAPTER_FILE} of {path!r} has peft_type {config.peft_type}; it must be CLIP_PROMPT")
     base = _base_of(path)
     processor_path(path)  # refuses adapters that name each other

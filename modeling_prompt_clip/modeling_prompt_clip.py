@@ -60,7 +60,7 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
     """CLIP for text-to-image person re-identification, with fixed deep prompts in both towers.
 
     Without prompts it is CLIP, bit for bit, under the same state-dict keys. Prompts are trained as a PEFT adapter
-    ([`ClipPromptConfig`]) and become fixed by `merge_and_unload`.
+    ([`DeepPromptConfig`]) and become fixed by `merge_and_unload`.
     """
 
     def __init__(self, config: PromptCLIPConfig) -> None:

@@ -3,10 +3,12 @@
 import importlib
 import os
 import tempfile
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
+from transformers.utils import PushToHubMixin
 
 HUB_OPTIONS = (
     *("private", "token", "revision", "create_pr", "commit_message", "commit_description", "tags"),
@@ -119,9 +121,29 @@ class PrivateUploads:
         self.push_to_hub(repo_id, **upload_options, **options)
 
 
+def keep_pipelines_private() -> None:
+    """Let `push_to_hub` of what holds a model of ours make private repositories, once a process.
+
+    A pipeline has transformers' method, which makes a public repository before it asks the model anything: it is
+    wrapped. What holds no model of ours goes transformers' own way.
+    """
+    theirs = PushToHubMixin.push_to_hub
+    if getattr(theirs, "keeps_prompt_clip_private", False):
+        return
+
+    @wraps(theirs)
+    def push_to_hub(self: PushToHubMixin, repo_id: str, **options: Any) -> str:
+        if isinstance(getattr(self, "model", None), PrivateUploads):
+            repo_id = open_private_repository(HfApi(token=options.get("token")), repo_id, options.get("private"))
+        return theirs(self, repo_id, **options)
+
+    push_to_hub.keeps_prompt_clip_private = True
+    PushToHubMixin.push_to_hub = push_to_hub
+
+
 def _hub() -> Any:
     """Our room for the Hub; no import statement, which code on the Hub is searched for."""
     return importlib.import_module("modeling_prompt_clip.hub")
 
 
-__all__ = ["PrivateUploads"]
+__all__ = ["PrivateUploads", "keep_pipelines_private"]

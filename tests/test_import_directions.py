@@ -18,15 +18,12 @@ OUTSIDE = {"tests", "benchmarks"}
 FLAT = [
     "private_uploads",
     "configuration_prompt_clip",
-    "activations",
     "prompted_attention",
     "prompted_layers",
     "prompted_towers",
     "modeling_prompt_clip",
     "processor_files",
     "processing_prompt_clip",
-    "configuration_clip_prompt",
-    "prompt_tuning",
 ]
 # a room imports itself and the rooms before it; top-level names of a package are for those outside, and for commands
 ORDER = {
@@ -90,8 +87,7 @@ raise SystemExit("dataset_scripts.common also imports " + ", ".join(heavy) if he
 
 @pytest.mark.parametrize("name", FLAT)
 def test_flat_files_import_only_the_flat_files_before_them(name: str):
-    """They travel as remote code, which follows relative imports of the same folder only; all but the adapter's two
-    are what a model needs, without PEFT."""
+    """They travel as remote code, which follows relative imports of the same folder only, and need no PEFT."""
     imports = imported_names(ROOT / "modeling_prompt_clip" / f"{name}.py")
     assert all(level <= 1 for level, _ in imports)
     assert {module for level, module in imports if level == 1} <= set(FLAT[: FLAT.index(name)])

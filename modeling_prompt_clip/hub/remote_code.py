@@ -22,7 +22,6 @@ REMOTE_FILES = tuple(
     for name in (
         "private_uploads",
         "configuration_prompt_clip",
-        "activations",
         "prompted_attention",
         "prompted_layers",
         "prompted_towers",

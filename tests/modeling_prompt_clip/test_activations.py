@@ -5,7 +5,7 @@ import torch
 from transformers.activations import GELUActivation, QuickGELUActivation
 
 from modeling_prompt_clip import PromptCLIPModel
-from modeling_prompt_clip.activations import QuickGELU
+from modeling_prompt_clip.prompted_layers import QuickGELU
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 

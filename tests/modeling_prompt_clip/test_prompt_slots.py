@@ -1,11 +1,14 @@
 """The slots of the model, their attention mask, and the registration of the method with PEFT."""
 
+import pickle
+import pkgutil
+
 import pytest
 import torch
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.utils import PeftType
 
-from modeling_prompt_clip import ClipPromptConfig, ClipPromptModel
+from modeling_prompt_clip import ClipPromptConfig, ClipPromptModel, DeepPromptConfig, DeepPromptModel
 from modeling_prompt_clip.prompt_tuning import register_clip_prompt_method
 from modeling_prompt_clip.prompted_attention import prefix_attention_mask
 from modeling_prompt_clip.prompted_layers import PromptSlot
@@ -19,6 +22,13 @@ def test_registration_is_idempotent():
     assert PEFT_TYPE_TO_CONFIG_MAPPING[PeftType.CLIP_PROMPT] is ClipPromptConfig
     assert PEFT_TYPE_TO_TUNER_MAPPING[PeftType.CLIP_PROMPT] is ClipPromptModel
     assert PeftType.LORA in PeftType  # the enum still works
+
+
+def test_the_earlier_names_are_the_same_objects():
+    assert ClipPromptConfig is DeepPromptConfig and ClipPromptModel is DeepPromptModel
+    assert pkgutil.resolve_name("modeling_prompt_clip.configuration_clip_prompt:ClipPromptConfig") is DeepPromptConfig
+    assert pkgutil.resolve_name("modeling_prompt_clip.prompt_tuning:ClipPromptModel") is DeepPromptModel
+    assert pickle.loads(pickle.dumps(DeepPromptConfig(init_std=0.5))).init_std == 0.5
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])

@@ -3,7 +3,7 @@
 import datasets
 from peft import PeftModel, get_peft_model
 
-from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor
+from modeling_prompt_clip import DeepPromptConfig, PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.configuration_prompt_clip import validate_prompt_settings
 from modeling_prompt_clip.loading import is_adapter, resolve_model_path, with_adapter
 from modeling_prompt_clip.retrieval.image_batches import ImagePreparation
@@ -39,7 +39,7 @@ def merged_adapter(model: PromptCLIPModel, folder: str) -> PromptCLIPModel:
     return with_adapter(model, folder).merge_and_unload(safe_merge=True)
 
 
-def new_prompt_config(args: TwoStageTrainingArguments, model: PromptCLIPModel) -> ClipPromptConfig | None:
+def new_prompt_config(args: TwoStageTrainingArguments, model: PromptCLIPModel) -> DeepPromptConfig | None:
     """The adapter that stage one will train, checked against the model; `None` where there is no stage one.
 
     Raises:
@@ -47,7 +47,7 @@ def new_prompt_config(args: TwoStageTrainingArguments, model: PromptCLIPModel) -
     """
     if "one" not in args.stages:
         return None
-    config = ClipPromptConfig(
+    config = DeepPromptConfig(
         text_prompt_length=args.text_prompt_length,
         vision_prompt_length=args.vision_prompt_length,
         prompt_layers=args.prompt_layers,
@@ -64,7 +64,7 @@ def prompted_model(
     args: TwoStageTrainingArguments,
     model: PromptCLIPModel,
     processor: PromptCLIPProcessor,
-    config: ClipPromptConfig,
+    config: DeepPromptConfig,
     train: datasets.Dataset | datasets.IterableDataset,
 ) -> PeftModel:
     """What stage one trains: the frozen model with an adapter of fresh prompts.

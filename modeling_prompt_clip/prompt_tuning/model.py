@@ -1,112 +1,18 @@
-"""Trainable deep prompts for CLIP: the PEFT method `CLIP_PROMPT`, which fills the slots of the model's layers."""
+"""The tuner of `CLIP_PROMPT`: fills the prompt slots of CLIP's encoder layers."""
 
-import importlib
-from functools import wraps
 from typing import Any
 
 import torch
-from peft import PeftModel
-from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, check_adapters_to_merge
-from peft.utils import PeftType, register_peft_method
+from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
 
-from .configuration_clip_prompt import CLIP_PROMPT, ClipPromptConfig, check_base_model, check_base_towers
-from .configuration_prompt_clip import TOWERS, prompt_settings, validate_prompt_settings
-from .prompted_layers import PromptSlot, add_prompt_slots
+from modeling_prompt_clip.configuration_prompt_clip import TOWERS, prompt_settings, validate_prompt_settings
+from modeling_prompt_clip.prompt_tuning.config import DeepPromptConfig, check_base_model, check_base_towers
+from modeling_prompt_clip.prompt_tuning.layer import DeepPromptLayer
+from modeling_prompt_clip.prompted_layers import add_prompt_slots
 
-
-class ClipPromptLayer(nn.Module, BaseTunerLayer):
-    """The tuner layer: trainable prompts of each adapter, after a [`PromptSlot`]'s fixed ones.
-
-    An adapter's prompts are parameters of the layer, or a learned projection of its prompts in another layer.
-    """
-
-    adapter_layer_names = ("clip_prompt_embeddings", "clip_prompt_projections")
-
-    def __init__(self, base_layer: PromptSlot) -> None:
-        super().__init__()
-        self.base_layer = base_layer
-        self.clip_prompt_embeddings = nn.ParameterDict()
-        self.clip_prompt_projections = nn.ModuleDict()
-        # what is projected, in a tuple: as a submodule it would be saved twice
-        self.coupled_to: tuple[ClipPromptLayer, ...] = ()
-        self.merged_adapters: list[str] = []
-
-    def add_prompts(self, adapter_name: str, length: int, init_std: float, inference_mode: bool) -> None:
-        """Add `length` prompts, drawn from N(0, `init_std`), under an adapter's name."""
-        fixed = self.base_layer.weight
-        # drawn on the CPU, so that every device starts from the same prompts
-        drawn = nn.init.normal_(torch.empty(length, fixed.shape[1], dtype=fixed.dtype), std=init_std)
-        self.clip_prompt_embeddings[adapter_name] = nn.Parameter(drawn.to(fixed.device))
-        self.set_adapter(self.active_adapters, inference_mode=inference_mode)
-
-    def couple(self, adapter_name: str, source: "ClipPromptLayer", inference_mode: bool) -> None:
-        """Make an adapter's prompts a projection of those that it has in `source`, of the same number.
-
-        The projection starts with entries of variance 1 / inputs and without bias, so that its prompts start with
-        the spread of those that it projects; MaPLe's starts as torch's `Linear`, mostly from its bias.
-        """
-        inputs, fixed = source.base_layer.weight.shape[1], self.base_layer.weight
-        drawn = nn.init.normal_(torch.empty(fixed.shape[1], inputs, dtype=fixed.dtype), std=inputs**-0.5)
-        projection = nn.Linear(inputs, fixed.shape[1], device="meta")
-        projection.weight = nn.Parameter(drawn.to(fixed.device))
-        projection.bias = nn.Parameter(fixed.new_zeros(fixed.shape[1]))
-        self.coupled_to = (source,)
-        self.clip_prompt_projections[adapter_name] = projection
-        self.set_adapter(self.active_adapters, inference_mode=inference_mode)
-
-    def prompts(self, adapter_name: str) -> torch.Tensor:
-        """The prompts of one of the layer's adapters, `(length, hidden_size)`."""
-        if adapter_name in self.clip_prompt_embeddings:
-            return self.clip_prompt_embeddings[adapter_name]
-        (source,) = self.coupled_to
-        prompts = source.clip_prompt_embeddings[adapter_name]
-        with torch.autocast(prompts.device.type, enabled=False):  # as exact as prompts that are parameters
-            return self.clip_prompt_projections[adapter_name](prompts)
-
-    def length(self, adapter_name: str) -> int:
-        """How many prompts one of the layer's adapters has."""
-        source = self if adapter_name in self.clip_prompt_embeddings else self.coupled_to[0]
-        return len(source.clip_prompt_embeddings[adapter_name])
-
-    def forward(self) -> torch.Tensor | None:
-        """Fixed prompts, then those of the active adapters, `(length, hidden_size)`; `None` if there are none."""
-        if self.disable_adapters and self.merged:
-            self.unmerge()
-        fixed = self.base_layer()
-        prompts = [] if fixed is None else [fixed]
-        if not self.disable_adapters:
-            prompts += [self.prompts(name) for name in self.unmerged(self.active_adapters)]
-        if len(prompts) < 2:
-            return prompts[0] if prompts else None
-        return torch.cat(prompts)
-
-    def unmerged(self, adapter_names: list[str]) -> list[str]:
-        """Those of the adapters that prompt this layer and are not merged into its slot."""
-        known = {*self.clip_prompt_embeddings, *self.clip_prompt_projections}
-        return [name for name in adapter_names if name in known and name not in self.merged_adapters]
-
-    @torch.no_grad()
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Append the prompts of the adapters to the slot's fixed ones.
-
-        Raises:
-            ValueError: with `safe_merge`, prompts that are not finite.
-        """
-        for name in self.unmerged(check_adapters_to_merge(self, adapter_names)):
-            prompts = self.prompts(name)
-            if safe_merge and not torch.isfinite(prompts).all():
-                raise ValueError(f"adapter {name!r} holds NaN or infinite prompts; it was not merged")
-            self.base_layer.set_prompts(torch.cat([self.base_layer.weight, prompts.to(self.base_layer.weight)]))
-            self.merged_adapters.append(name)
-
-    def unmerge(self) -> None:
-        """Take the merged prompts out of the slot again, the last first."""
-        while self.merged_adapters:
-            length = self.length(self.merged_adapters.pop())
-            self.base_layer.set_prompts(self.base_layer.weight[: len(self.base_layer.weight) - length])
+__all__ = ["ClipPromptModel", "DeepPromptModel"]
 
 
 def check_placement(model: nn.Module) -> None:
@@ -133,14 +39,14 @@ def check_placement(model: nn.Module) -> None:
             )
 
 
-class ClipPromptModel(BaseTuner):
-    """The tuner: puts a [`ClipPromptLayer`] into the prompt slots of a PromptCLIP or of a plain CLIP."""
+class DeepPromptModel(BaseTuner):
+    """The tuner: puts a [`DeepPromptLayer`] into the prompt slots of a PromptCLIP or of a plain CLIP."""
 
     prefix = "clip_prompt_"
-    tuner_layer_cls = ClipPromptLayer
+    tuner_layer_cls = DeepPromptLayer
     target_module_mapping: dict[str, list[str]] = {}
 
-    def _prepare_adapter_config(self, peft_config: ClipPromptConfig, model_config: dict[str, Any]) -> ClipPromptConfig:
+    def _prepare_adapter_config(self, peft_config: DeepPromptConfig, model_config: dict[str, Any]) -> DeepPromptConfig:
         """Check the adapter against the model, record the model's sizes, and infer the slots.
 
         Raises:
@@ -167,13 +73,13 @@ class ClipPromptModel(BaseTuner):
             peft_config.target_modules = rf"(?:.*\.)?(?:{towers})_model\.encoder\.layers\.(?:{layers})\.prompt"
         return peft_config
 
-    def _prepare_model(self, peft_config: ClipPromptConfig, model: nn.Module) -> None:
+    def _prepare_model(self, peft_config: DeepPromptConfig, model: nn.Module) -> None:
         check_placement(model)
         add_prompt_slots(model)
 
     def _create_and_replace(
         self,
-        peft_config: ClipPromptConfig,
+        peft_config: DeepPromptConfig,
         adapter_name: str,
         target: nn.Module,
         target_name: str,
@@ -181,7 +87,7 @@ class ClipPromptModel(BaseTuner):
         current_key: str,
         parameter_name: str | None = None,
     ) -> None:
-        layer = target if isinstance(target, ClipPromptLayer) else ClipPromptLayer(target)
+        layer = target if isinstance(target, DeepPromptLayer) else DeepPromptLayer(target)
         tower = "text" if "text_model" in current_key else "vision"
         if peft_config.coupled_prompts and tower == "vision":  # CLIP's text tower comes first, and has its layers
             source = self.model.get_submodule(current_key.replace("vision_model", "text_model"))
@@ -215,7 +121,7 @@ class ClipPromptModel(BaseTuner):
         lengths = []
         for layer in getattr(self.model, f"{tower}_model").encoder.layers:
             slot, length = layer.prompt, len(layer.prompt.weight)
-            if isinstance(slot, ClipPromptLayer):
+            if isinstance(slot, DeepPromptLayer):
                 names = slot.unmerged(self.active_adapters if adapter_names is None else adapter_names)
                 length += sum(slot.length(name) for name in names)
             lengths.append(length)
@@ -279,45 +185,4 @@ class ClipPromptModel(BaseTuner):
                 prompts.copy_(pooled + noise_std * torch.randn(pooled.shape).to(pooled))
 
 
-def register_clip_prompt_method() -> None:
-    """Make `CLIP_PROMPT` known to PEFT, once a process.
-
-    PEFT's public `register_peft_method` wants the name among the members of its enum, and Python's enums are closed:
-    the member is added by hand, which a test keeps working and which pins PEFT's minor version.
-    """
-    if CLIP_PROMPT not in PeftType.__members__:
-        member = str.__new__(PeftType, CLIP_PROMPT)
-        member._name_ = member._value_ = CLIP_PROMPT
-        type.__setattr__(PeftType, CLIP_PROMPT, member)
-        PeftType._member_map_[CLIP_PROMPT] = PeftType._value2member_map_[CLIP_PROMPT] = member
-        PeftType._member_names_.append(CLIP_PROMPT)
-    if PeftType(CLIP_PROMPT) not in PEFT_TYPE_TO_CONFIG_MAPPING:
-        register_peft_method(
-            name=CLIP_PROMPT.lower(), config_cls=ClipPromptConfig, model_cls=ClipPromptModel, prefix="clip_prompt_"
-        )
-
-
-def keep_adapters_private() -> None:
-    """Let `push_to_hub` of a PEFT model with prompts of ours make private repositories, once a process.
-
-    The class is PEFT's, which makes the repository before anything of ours is called, and its default is public: the
-    method is wrapped for the class. Models with adapters of other methods only go PEFT's own way.
-    """
-    theirs = PeftModel.push_to_hub
-    if getattr(theirs, "keeps_clip_prompts_private", False):
-        return
-
-    @wraps(theirs)
-    def push_to_hub(self: PeftModel, repo_id: str, **options: Any) -> str:
-        if not any(isinstance(config, ClipPromptConfig) for config in self.peft_config.values()):
-            return theirs(self, repo_id, **options)
-        return importlib.import_module("modeling_prompt_clip.hub").push_adapter(self, repo_id, **options)
-
-    push_to_hub.keeps_clip_prompts_private = True
-    PeftModel.push_to_hub = push_to_hub
-
-
-register_clip_prompt_method()
-keep_adapters_private()
-
-__all__ = ["ClipPromptModel"]
+ClipPromptModel = DeepPromptModel

@@ -1,4 +1,4 @@
-"""What can vary of the PEFT method `CLIP_PROMPT`, the trainable prompts of an adapter."""
+"""Settings of the PEFT method `CLIP_PROMPT`: the trainable prompts of an adapter."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -6,14 +6,16 @@ from typing import Any, Literal
 from peft import PeftConfig
 from peft.utils import PeftType
 
-from .configuration_prompt_clip import TOWERS
-from .private_uploads import PrivateUploads
+from modeling_prompt_clip.configuration_prompt_clip import TOWERS
+from modeling_prompt_clip.private_uploads import PrivateUploads
+
+__all__ = ["CLIP_PROMPT", "ClipPromptConfig", "DeepPromptConfig", "check_base_model", "check_base_towers"]
 
 CLIP_PROMPT = "CLIP_PROMPT"
 
 
 @dataclass
-class ClipPromptConfig(PrivateUploads, PeftConfig):
+class DeepPromptConfig(PrivateUploads, PeftConfig):
     """Configuration of the PEFT method `CLIP_PROMPT`: trainable deep prompts in CLIP's towers.
 
     Prompt counts, depth and initialisation are choices of this package; the paper (arXiv 2401.02173) does not give
@@ -94,6 +96,9 @@ class ClipPromptConfig(PrivateUploads, PeftConfig):
         return self.text_prompt_length if tower == "text" else self.vision_prompt_length
 
 
+ClipPromptConfig = DeepPromptConfig
+
+
 def check_base_model(model_config: dict[str, Any]) -> list[int]:
     """`[height, width]` in pixels of the images that a CLIP with this configuration takes.
 
@@ -110,7 +115,7 @@ def check_base_model(model_config: dict[str, Any]) -> list[int]:
     return [size, size] if isinstance(size, int) else list(size)
 
 
-def check_base_towers(adapter: ClipPromptConfig, model_config: dict[str, Any]) -> None:
+def check_base_towers(adapter: DeepPromptConfig, model_config: dict[str, Any]) -> None:
     """Record layers and widths of the base model's towers in an adapter that has none, or check that they agree.
 
     Raises:
@@ -126,6 +131,3 @@ def check_base_towers(adapter: ClipPromptConfig, model_config: dict[str, Any]) -
                 f"{adapter.base_model_name_or_path!r}"
             )
     adapter.base_towers = towers
-
-
-__all__ = ["CLIP_PROMPT", "ClipPromptConfig", "check_base_model", "check_base_towers"]

@@ -1,0 +1,16 @@
+"""Deep prompts for CLIP as a PEFT method, `CLIP_PROMPT`, registered on import as PEFT's own tuners are."""
+
+from modeling_prompt_clip.prompt_tuning.config import ClipPromptConfig, DeepPromptConfig
+from modeling_prompt_clip.prompt_tuning.model import ClipPromptModel, DeepPromptModel
+from modeling_prompt_clip.prompt_tuning.registration import keep_adapters_private, register_clip_prompt_method
+
+__all__ = [
+    "ClipPromptConfig",
+    "ClipPromptModel",
+    "DeepPromptConfig",
+    "DeepPromptModel",
+    "register_clip_prompt_method",
+]
+
+register_clip_prompt_method()
+keep_adapters_private()
