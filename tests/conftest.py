@@ -11,6 +11,7 @@ os.environ.update(
     MPLBACKEND="Agg",
 )
 
+import gc  # noqa: E402
 import json  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -38,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Pass over two attributes that transformers 5 deprecates and that PEFT 0.21 and its own trainer still use."""
     for name in ("is_gradient_checkpointing", "gradient_checkpointing_enable"):
         config.addinivalue_line("filterwarnings", f"ignore:`{name}` is deprecated:FutureWarning")
+
+
+def pytest_collection_finish() -> None:
+    """Spare later collections the libraries and tests: Accelerate collects twice a run, half a second each."""
+    gc.collect()
+    gc.freeze()
 
 
 def save_clip_tokenizer(folder: Path) -> int:

@@ -7,6 +7,7 @@ import datasets
 import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
+from matplotlib.figure import Figure
 from PIL import Image
 
 from trainers.arguments.settings import TwoStageTrainingArguments
@@ -38,6 +39,19 @@ def fresh_accelerator() -> Iterator[None]:
     """Accelerate keeps one state a process; each test may choose its own precision."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(autouse=True)
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are composed and saved, but not rendered: that takes a third of a tiny run.
+
+    Runs of session fixtures render theirs; tests that look at pictures override this fixture.
+    """
+
+    def save(figure: Figure, path: Path, **options: object) -> None:
+        Image.new("L", (1, 1)).save(path)
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 @pytest.fixture(scope="session")

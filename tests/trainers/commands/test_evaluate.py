@@ -10,6 +10,11 @@ from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import KnnCorrection, TextToImageEvaluator
 
 
+@pytest.fixture(autouse=True)
+def blank_figures() -> None:
+    """Here figures are rendered."""
+
+
 @pytest.fixture(scope="module")
 def loaded(tiny_folder):
     return load_model(tiny_folder)

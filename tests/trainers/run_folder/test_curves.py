@@ -29,13 +29,18 @@ RECORDS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def blank_figures() -> None:
+    """Here figures are rendered."""
+
+
 def test_three_pictures_of_a_run_are_drawn(tmp_path: Path):
     written = plot_curves(RECORDS, tmp_path / "plots")
     assert [path.name for path in written] == ["loss.png", "learning_rate.png", "validation.png"]
     for path in written:
         with Image.open(path) as image:
-            colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
-        assert min(image.size) > 400 and len(np.unique(colours, axis=0)) > 50
+            colours = image.convert("RGB").getcolors(maxcolors=image.width * image.height)
+        assert min(image.size) > 400 and len(colours) > 50
 
 
 def test_what_has_no_value_is_not_drawn(tmp_path: Path):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from trainers.commands.evaluate import _earlier_rows
 from trainers.data.fingerprint import data_fingerprint
@@ -103,9 +104,11 @@ def test_damage_is_answered_in_words(run, arguments, fingerprint, tmp_path, name
 
 @pytest.mark.parametrize("wrong", [None, "x", [], {}, -1, 1.5, True, {"a": {"b": [[]]}}])
 @pytest.mark.parametrize("name", FILES)
-def test_every_field_of_a_wrong_type_is_answered_in_words(run, arguments, fingerprint, tmp_path, name, wrong):
-    import yaml
-
+def test_every_field_of_a_wrong_type_is_answered_in_words(
+    run, arguments, fingerprint, tmp_path, monkeypatch, name, wrong
+):
+    for kind in ("SafeLoader", "SafeDumper"):  # those in C are ten times as fast, where libyaml is
+        monkeypatch.setattr(yaml, kind, getattr(yaml, f"C{kind}", getattr(yaml, kind)))
     path = run.path / name
     whole = path.read_text()
     load = yaml.safe_load if name.endswith("yaml") else json.loads
