@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image, features
 
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.loading import STAND_IN, resolve_model_path
 from modeling_prompt_clip.retrieval.image_batches import ImagePreparation, image_batches

@@ -13,13 +13,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dataset_scripts.common.numbers import check_integer
 from dataset_scripts.common.suggest import did_you_mean
 from dataset_scripts.formats import FORMATS, detect_format
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
-    from dataset_scripts.builders.person_search import PersonSearchTable
+    from dataset_scripts.builders.table import PersonSearchTable
 
 __all__ = ["PERSON_SEARCH_DATASETS", "load_person_search", "skipped_images"]
 
@@ -59,8 +60,8 @@ def load_person_search(
         TypeError: an unknown option.
         OSError: a folder, annotation or image is missing or cannot be read.
     """
-    if num_proc is not None and num_proc < 1:
-        raise ValueError(f"num_proc is {num_proc}, but must be 1 or more, or None.")
+    if num_proc is not None:
+        check_integer("num_proc", num_proc, least=1)
     if name == "auto":
         name = _name_of(data_dir)
     if name == "parquet" or "/" in name:
@@ -78,7 +79,7 @@ def load_person_search(
 
 def skipped_images(dataset: Dataset) -> list[dict[str, str | int]]:
     """Returns what `on_bad_image="skip"` left out of a set: `image_id`, `split`, `file`, `row`, `reason` of each."""
-    return import_module("dataset_scripts.builders.skipped").skipped_images(dataset)
+    return import_module("dataset_scripts.builders.skipped_images").skipped_images(dataset)
 
 
 def _builder(name: str, data_dir: str | Path | None, cache_dir: str | Path | None, options: dict) -> PersonSearchTable:

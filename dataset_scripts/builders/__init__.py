@@ -1,1 +1,1 @@
-"""Tables of data sets: from folders, drawn, joined, exported."""
+"""Tables of data sets: read from folders, drawn, concatenated, exported."""

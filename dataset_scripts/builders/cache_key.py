@@ -1,4 +1,4 @@
-"""What the caches follow from: the content of files, and rules of ours with numbers."""
+"""Cache keys: hashes of files, and declared versions of our own rules."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,21 +6,17 @@ from pathlib import Path
 
 __all__ = ["HASH_RULES", "RENDERER_RULES", "ROW_RULES", "hash_files"]
 
-# raise a number with every change of code that changes what is cached; test_cache_key.py tells
+# raise the number with any change of code that changes what is cached; test_cache_key.py fails otherwise
 ROW_RULES = 1  # the rows made from annotations: formats, cleaning of captions, drawn splits
 RENDERER_RULES = 1  # pictures and captions of the synthetic set
 HASH_RULES = 1  # perceptual hashes and signatures of images
 
 
 def hash_files(files: Iterable[str | Path], *extra: str) -> str:
-    """Hash the contents of files, in their order, and further strings; names and dates do not count.
+    """Hash the contents of files, in order, and further strings.
 
-    Returns:
-        16 hexadecimal digits of SHA-256: short enough for a folder's name, and long enough (64 bits) that two versions
-        of a file never meet.
-
-    Raises:
-        OSError: a file cannot be read.
+    Names and dates of the files do not count. Returns 16 hexadecimal digits of SHA-256; raises OSError for an
+    unreadable file.
     """
     digest = hashlib.sha256()
     for file in files:

@@ -1,4 +1,4 @@
-"""Writing the images of a data set to a plain folder, as a gallery to search in."""
+"""Export images of a data set to a plain folder, to search in."""
 
 import re
 from collections import Counter
@@ -8,34 +8,35 @@ import datasets
 from datasets.utils import tqdm
 
 from dataset_scripts.common.files import new_folder
+from dataset_scripts.common.numbers import check_integer
 
 __all__ = ["export_images"]
 
 
 def export_images(dataset: datasets.Dataset, folder: str | Path, limit: int | None = None) -> list[Path]:
-    """Writes the first `limit` images (None: all) as `{person_id:05d}_{camera or 'c0'}_{n}.jpg`.
+    """Write the first `limit` images as `{person_id:05d}_{camera or 'c0'}_{n}.jpg`.
 
-    `n` counts the images of a person in a camera from 0; characters of a camera name other than letters, digits and
-    hyphens become hyphens. The folder appears whole or not at all: it is filled under another name beside its place.
+    `n` counts the images per person and camera from 0. In camera names, anything but letters, digits and hyphens
+    becomes a hyphen. The folder appears complete or not at all.
 
     Args:
         dataset: rows with `image`, `person_id` and `camera`.
-        folder: must not exist, or be empty; missing parents are made.
-        limit: 1 or more, or None.
+        folder: must not exist or be empty; missing parents are created.
+        limit: 1 or more; None for all images.
 
     Returns:
-        The files, in the order of the rows.
+        The files, in row order.
 
     Raises:
-        ValueError: `limit` is less than 1.
-        FileExistsError: `folder` exists and holds something.
-        OSError: an image cannot be decoded (its name is in the message), or a file not written.
+        ValueError, TypeError: `limit` is not an integer of 1 or more.
+        FileExistsError: `folder` is not empty.
+        OSError: an image cannot be decoded (it is named), or a file cannot be written.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}, but must be 1 or more, or None for all images.")
+    if limit is not None:
+        check_integer("limit", limit, least=1)
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"folder {folder} exists and is not empty. Name another one, or delete it first.")
+        raise FileExistsError(f"folder {folder} exists and is not empty. Name another folder, or delete it first.")
     rows = dataset if limit is None else dataset.select(range(min(limit, len(dataset))))
     with new_folder(folder, replace_empty=True) as filling:
         names = _write_images(rows, filling)
@@ -43,7 +44,6 @@ def export_images(dataset: datasets.Dataset, folder: str | Path, limit: int | No
 
 
 def _write_images(dataset: datasets.Dataset, folder: Path) -> list[str]:
-    """Writes every row's image into `folder`. Returns the file names, in the order of the rows."""
     seen: Counter[str] = Counter()
     names = []
     for row in tqdm(dataset, desc="Exporting images", unit=" images", delay=2):

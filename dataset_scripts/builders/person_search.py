@@ -1,7 +1,6 @@
-"""The schema of every person-search set, and the base of the builders that read one from a folder.
+"""Builder of person-search sets in folders.
 
-A table has one row for each image. `load_person_search` is the usual way in; the builders are ordinary `datasets`
-builders, used as classes because `load_dataset` no longer runs scripts:
+Use `load_person_search`, or the builder class itself (`load_dataset` no longer runs scripts):
 
     >>> builder = PersonSearchBuilder("cuhk_pedes", "CUHK-PEDES")
     >>> builder.download_and_prepare()
@@ -12,7 +11,6 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import datasets
 from datasets.utils import tqdm
@@ -21,115 +19,32 @@ from dataset_scripts.annotations.captions import clean_caption
 from dataset_scripts.annotations.records import PersonSearchRecord, check_identities, merge_rows
 from dataset_scripts.annotations.splitting import PersonSplit, check_split_rule, split_by_person, write_person_split
 from dataset_scripts.builders.cache_key import ROW_RULES, hash_files
-from dataset_scripts.builders.images import (
-    ImageFolder,
-    PersonImage,
-    check_image_links,
-    check_images_exist,
-    find_bad_images,
-    refuse_bad_images,
-)
-from dataset_scripts.builders.skipped import write_skipped
-from dataset_scripts.common.suggest import did_you_mean
+from dataset_scripts.builders.image_files import ImageFolder, check_image_links, find_bad_images, refuse_bad_images
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES, PERSON_SEARCH_SPLITS
+from dataset_scripts.builders.skipped_images import write_skipped
+from dataset_scripts.builders.table import PersonSearchTable
 from dataset_scripts.formats import AnnotationFormat, get_format
 
-__all__ = [
-    "PERSON_SEARCH_FEATURES",
-    "PERSON_SEARCH_SPLITS",
-    "PersonSearchBuilder",
-    "PersonSearchConfig",
-    "PersonSearchTable",
-]
-
-PERSON_SEARCH_SPLITS = ("train", "validation", "test")
-
-PERSON_SEARCH_FEATURES = datasets.Features(
-    {
-        "image": PersonImage(),
-        "image_id": datasets.Value("string"),
-        "person_id": datasets.Value("int64"),
-        "captions": datasets.List(datasets.Value("string")),
-        "camera": datasets.Value("string"),
-    }
-)
-"""`image`: RGB, decoded when read. `image_id`: path relative to the image folder, the same on every machine.
-`person_id`: as in the annotation file; labels for training are made from it by sorting. `captions`: one or more.
-`camera`: null where the set does not tell."""
-
-
-class PersonSearchTable(datasets.GeneratorBasedBuilder):
-    """What all person-search builders share: the schema, and the checks on what is handed out.
-
-    Subclasses set `homepage`, `citation`, `terms` (of use) and `option_names` (arguments beyond `data_dir` and
-    `cache_dir`), and yield rows of `PERSON_SEARCH_FEATURES`.
-    """
-
-    VERSION = datasets.Version("1.0.0")
-    option_names: ClassVar[tuple[str, ...]] = ()
-    homepage: ClassVar[str] = ""
-    citation: ClassVar[str] = ""
-    terms: ClassVar[str] = ""
-
-    def worker_processes(self) -> int:
-        """Number of processes that build the set, where the user does not say."""
-        return 1
-
-    def as_dataset(self, split: str | None = None, in_memory: bool = False) -> datasets.Dataset | datasets.DatasetDict:
-        """Returns one split, or all of them by name where `split` is None.
-
-        Raises ValueError for a split that the set does not have, and FileNotFoundError where image files have gone.
-        """
-        if split is not None and split not in self.info.splits:
-            sizes = ", ".join(f"{name}: {info.num_examples} images" for name, info in self.info.splits.items())
-            hint = did_you_mean(split, self.info.splits)
-            raise ValueError(f"{self.name} has no split {split!r}, or no image in it ({sizes}).{hint}")
-        return super().as_dataset(split, in_memory=in_memory)
-
-    def _leads_out(self, image_id: str) -> bool:
-        """Says whether an image of the table leaves its folder by a link, where images are files of others."""
-        return False
-
-    def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(
-            description=inspect.getdoc(type(self)),
-            features=PERSON_SEARCH_FEATURES.copy(),
-            homepage=self.homepage,
-            citation=self.citation,
-            license=self.terms,
-        )
-
-    def _as_dataset(self, split: str | datasets.Split, in_memory: bool = False) -> datasets.Dataset:
-        dataset = super()._as_dataset(split, in_memory=in_memory)
-        # A table read back from the cache knows its images as plain `datasets.Image`, whose errors name no file.
-        dataset.info.features = PERSON_SEARCH_FEATURES.copy()
-        images = dataset.data.column("image").combine_chunks()
-        check_images_exist(images.filter(images.field("bytes").is_null()).field("path").to_pylist())
-        # A file may have become a link since the table was built.
-        if outside := next(
-            (name for name in dataset.data.column("image_id").to_pylist() if self._leads_out(name)), None
-        ):
-            raise ValueError(f"image {outside} of {self.name} leads out of its folder by a link. Copy the file there.")
-        return dataset
+__all__ = ["PersonSearchBuilder", "PersonSearchConfig"]
 
 
 @dataclass
 class PersonSearchConfig(datasets.BuilderConfig):
-    """Options of a set in a folder. Every one of them is part of the cache key.
+    """Options of a set in a folder, all part of the cache key.
 
     Attributes:
-        annotation_hash: of the annotation's content: an edited file is never served from an old table.
-        clean_captions: put the captions' spaces and punctuation right (`dataset_scripts.annotations.captions`).
-        on_bad_image: `error` refuses a set with an image that is missing or cannot be decoded; `skip` leaves such
-            images out and writes their list (see `dataset_scripts.skipped_images`).
-        validation_share: share of the training persons that become the validation split, where the set has none, in
-            [0, 1); None for the set's own default.
-        test_share: likewise for the test split.
+        annotation_hash: hash of the annotation files, so an edited file never gets an old table.
+        clean_captions: tidy spaces and punctuation (`dataset_scripts.annotations.captions`).
+        on_bad_image: `error` refuses a set with missing or undecodable images; `skip` leaves them out and lists them
+            (see `dataset_scripts.skipped_images`).
+        validation_share, test_share: shares of the training persons that form a split the set lacks, in [0, 1); None
+            for the set's default.
         split_seed: 0 or greater; draws those persons.
-        split_rule: "names" draws each person by its own name; "numbers" draws as earlier versions did, for runs of
-            then (`dataset_scripts.annotations.splitting`).
+        split_rule: `names` draws each person by its own name; `numbers` as earlier versions did, to resume their runs
+            (`dataset_scripts.annotations.splitting`).
 
     Raises:
-        ValueError: an option is no such value.
+        ValueError: an invalid value.
     """
 
     annotation_hash: str = ""
@@ -150,20 +65,20 @@ class PersonSearchConfig(datasets.BuilderConfig):
 
 
 class PersonSearchBuilder(PersonSearchTable):
-    """Builds the table of a set in a folder: annotation files and a folder of images.
+    """Builder of a set in a folder of annotation files and images.
 
-    Images stay where they are: the table stores their paths. Everything that can be known of the folder is checked
-    before the first row is written: the layout, each field, that no person is in two splits, the files, and that every
-    image decodes. `prompt-clip data check` reports all problems at once; here the first kind of them is an error.
+    Images stay where they are: the table stores their paths. Before the first row is written, everything is checked:
+    layout, each field, that no person is in two splits, that every image exists and decodes. The first kind of problem
+    raises; `prompt-clip data check` reports them all.
 
     Args:
-        layout: what the folder looks like, by name (`dataset_scripts.formats.FORMATS`) or as an object.
+        layout: a key of `dataset_scripts.formats.FORMATS`, or a format.
         data_dir: the folder of the data set.
-        cache_dir: where tables are kept; by default where `datasets` keeps its own.
+        cache_dir: where tables are kept; by default the cache of `datasets`.
         options: fields of `PersonSearchConfig`.
 
     Raises:
-        ValueError, OSError: here for a folder that lacks its parts, in `download_and_prepare` for a row or image.
+        ValueError, OSError: here for an incomplete folder, in `download_and_prepare` for a row or image.
     """
 
     BUILDER_CONFIG_CLASS = PersonSearchConfig
@@ -181,16 +96,16 @@ class PersonSearchBuilder(PersonSearchTable):
         annotations = self.layout.annotations(folder)
         self._folder, self._images = folder, folder / self.layout.image_folder
         self._image_folder = ImageFolder(self._images)
-        # Options left out are written out: the key must not depend on whether a default was given or meant.
-        filled_in = PersonSearchConfig(**options)
+        # Defaults are filled in, so that the key is the same whether or not they are given.
+        config = PersonSearchConfig(**options)
         super().__init__(
             cache_dir=cache_dir,
             dataset_name=self.layout.name,
             data_dir=str(folder),
             hash=f"rules_{ROW_RULES}",
-            # With their names, which may tell the split.
+            # File names count too: they may name the split.
             annotation_hash=hash_files(annotations, *(str(file.relative_to(folder)) for file in annotations)),
-            **{option: getattr(filled_in, option) for option in self.option_names},
+            **{option: getattr(config, option) for option in self.option_names},
         )
 
     def _info(self) -> datasets.DatasetInfo:
@@ -215,7 +130,7 @@ class PersonSearchBuilder(PersonSearchTable):
         return self._image_folder.leads_out(image_id)
 
     def _records(self) -> list[PersonSearchRecord]:
-        """Reads the annotation: one record an image, each in a split, no person in two."""
+        """Read one record per image, each with a split, no person in two."""
         rows = tqdm(self.layout.rows(self._folder), desc="Reading the annotation", unit=" rows", delay=2)
         records = merge_rows(map(self.layout.record, rows), self.layout.identity_per_image)
         validation_share, test_share = (
@@ -232,7 +147,7 @@ class PersonSearchBuilder(PersonSearchTable):
         return records
 
     def _usable(self, records: list[PersonSearchRecord]) -> list[PersonSearchRecord]:
-        """Checks every image, and leaves out the bad ones or refuses them, as `on_bad_image` says."""
+        """Check every image; skip or refuse the bad ones, per `on_bad_image`."""
         check_image_links(self._images, records)
         bad = find_bad_images(self._images, records)
         if self.config.on_bad_image == "error":

@@ -1,4 +1,4 @@
-"""A person-search set drawn by this package: no download, no real person, the same pictures from the same seed."""
+"""A drawn person-search set: no download, no real person, reproducible by seed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +11,16 @@ import datasets
 from PIL import Image
 
 from dataset_scripts.builders.cache_key import RENDERER_RULES
-from dataset_scripts.builders.person_search import PersonSearchTable
+from dataset_scripts.builders.table import PersonSearchTable
+from dataset_scripts.common.numbers import check_integer
 from dataset_scripts.synthetic import render_person
 
 __all__ = ["SyntheticPedes", "SyntheticPedesConfig", "encode_jpeg"]
 
 _CAMERAS = 6
-# What a second process costs to start is about what it takes to draw this many images.
+# Starting a process takes about as long as drawing this many images.
 _IMAGES_WORTH_A_PROCESS = 500
-# Least and greatest value of each option; None: no limit.
+# Least and greatest value of each option; None for no limit.
 _RANGES: dict[str, tuple[int, int | None]] = {
     "seed": (0, None),
     "train_identities": (1, None),
@@ -32,17 +33,17 @@ _RANGES: dict[str, tuple[int, int | None]] = {
 
 @dataclass
 class SyntheticPedesConfig(datasets.BuilderConfig):
-    """Options of the synthetic set. Every one of them is part of the cache key.
+    """Options of the synthetic set, all part of the cache key.
 
     Attributes:
-        seed: 0 or greater; another seed gives another population.
-        train_identities, validation_identities, test_identities: persons in each split, 1 or more. Person ids go on
-            from split to split (train 0..799, validation 800..949, test 950..1249 by default).
+        seed: 0 or greater; selects the population.
+        train_identities, validation_identities, test_identities: persons per split, 1 or more. Person ids continue
+            from split to split (by default train 0..799, validation 800..949, test 950..1249).
         images_per_identity: 1 to 6; each image of a person is from another of the six cameras.
         captions_per_image: 1 or more.
 
     Raises:
-        ValueError: an option is not a whole number in its range.
+        ValueError, TypeError: an option is not an integer in its range.
     """
 
     seed: int = 0
@@ -55,14 +56,10 @@ class SyntheticPedesConfig(datasets.BuilderConfig):
     def __post_init__(self):
         super().__post_init__()
         for option, (least, greatest) in _RANGES.items():
-            value = getattr(self, option)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if not whole or value < least or (greatest is not None and value > greatest):
-                limit = "or greater" if greatest is None else f"to {greatest}"
-                raise ValueError(f"{option} is {value!r}, but must be a whole number, {least} {limit}.")
+            check_integer(option, getattr(self, option), least=least, most=greatest)
 
     def person_ids(self) -> dict[str, range]:
-        """Returns the person ids of each split: disjoint and consecutive."""
+        """Return the person ids of each split: disjoint and consecutive."""
         train_end = self.train_identities
         validation_end = train_end + self.validation_identities
         return {
@@ -75,16 +72,15 @@ class SyntheticPedesConfig(datasets.BuilderConfig):
 class SyntheticPedes(PersonSearchTable):
     """Synthetic pedestrians in six virtual cameras, described by sentences that name only what a picture shows.
 
-    By default 800 / 150 / 300 persons x 4 images x 2 captions, 48 x 144 pixels (width x height). Persons never appear
-    in two splits. Images are stored in the table as JPEG, as the crops of real benchmarks are.
+    By default 800 / 150 / 300 persons x 4 images x 2 captions, 48 x 144 pixels (width x height), no person in two
+    splits. The table stores images as JPEG, as the crops of real benchmarks are.
 
     Args:
-        data_dir: folder for the finished table; the same as `cache_dir`, give one of them or neither.
-        cache_dir: folder for the finished table; by default where `datasets` keeps its own.
+        data_dir, cache_dir: folder of the finished table; give at most one. By default the cache of `datasets`.
         options: the fields of `SyntheticPedesConfig`.
 
     Raises:
-        ValueError: an option is out of its range, or both folders are given and differ.
+        ValueError: an option is out of range, or both folders are given and differ.
         TypeError: an unknown option.
     """
 
@@ -98,17 +94,17 @@ class SyntheticPedes(PersonSearchTable):
                 f"data_dir is {data_dir} and cache_dir is {cache_dir}, but the synthetic set is kept in one folder. "
                 "Give one of them."
             )
-        # Options left out are written out: the key must not depend on whether a default was given or meant.
-        filled_in = SyntheticPedesConfig(**options)
+        # Defaults are filled in, so that the key is the same whether or not they are given.
+        config = SyntheticPedesConfig(**options)
         super().__init__(
             cache_dir=data_dir if cache_dir is None else cache_dir,
-            # Pillow draws and numpy throws the dice: another version of either may give other pixels.
+            # Another version of Pillow (drawing) or numpy (random numbers) may give other pixels.
             hash=f"rules_{RENDERER_RULES}-pillow_{version('pillow')}-numpy_{version('numpy')}",
-            **{option: getattr(filled_in, option) for option in self.option_names},
+            **{option: getattr(config, option) for option in self.option_names},
         )
 
     def worker_processes(self) -> int:
-        """Number of processes that draw: one for some hundred images, at most one for each core or person."""
+        """Default number of processes: one per 500 images, at most one per core or person."""
         persons = self.config.person_ids().values()
         images = sum(map(len, persons)) * self.config.images_per_identity
         return max(1, min(cpu_count() or 1, images // _IMAGES_WORTH_A_PROCESS, *map(len, persons)))
@@ -116,9 +112,9 @@ class SyntheticPedes(PersonSearchTable):
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:
         generators = []
         for split, person_ids in self.config.person_ids().items():
-            # A list is what `datasets` deals out to its processes; the order of the rows stays that of the list.
+            # `datasets` shares a list out among its processes, keeping the order.
             generator = datasets.SplitGenerator(name=split, gen_kwargs={"person_ids": list(person_ids)})
-            # The size is known before: it gives the progress bar its end.
+            # A known size gives the progress bar its end.
             generator.split_info.num_examples = len(person_ids) * self.config.images_per_identity
             generators.append(generator)
         return generators
@@ -142,10 +138,10 @@ class SyntheticPedes(PersonSearchTable):
 
 
 def encode_jpeg(image: Image.Image) -> bytes:
-    """Encodes an RGB image as JPEG of quality 92, colours at full resolution.
+    """Encode an RGB image as JPEG, quality 92, full colour resolution.
 
-    Compression belongs to the look of surveillance crops, and takes a third of PNG's space; but at 48 pixels of
-    width the usual halved colour resolution would smear a hat or a shoe into its surroundings.
+    Compression belongs to the look of surveillance crops, and the file is a third of PNG's; but halved colour
+    resolution would smear a hat or shoe at 48 pixels of width.
     """
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=92, subsampling=0)

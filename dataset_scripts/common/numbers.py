@@ -36,15 +36,16 @@ def check_number(
         raise ValueError(message)
 
 
-def check_integer(name: str, value: int, *, least: int) -> None:
+def check_integer(name: str, value: int, *, least: int, most: int | None = None) -> None:
     """Refuse a setting that is not an integer of at least `least`.
 
     Raises:
         TypeError: `value` is no integer (a bool is none).
         ValueError: `value` is too small.
     """
-    message = f"{name} is {value!r}: it must be an integer, at least {least}."
+    rule = f"at least {least}" if most is None else f"{least} to {most}"
+    message = f"{name} is {value!r}: it must be an integer, {rule}."
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(message)
-    if value < least:
+    if value < least or (most is not None and value > most):
         raise ValueError(message)

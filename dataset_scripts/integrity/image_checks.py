@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from datasets.utils import tqdm
 
-from dataset_scripts.builders.images import ImageFolder
+from dataset_scripts.builders.image_files import ImageFolder
 from dataset_scripts.common.images import ImageError, decode_image, ends_whole, is_rotated, open_image, read_image_file
 from dataset_scripts.integrity.findings import Findings
 from dataset_scripts.integrity.image_rows import ImageRows

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from dataset_scripts.builders.person_search import PERSON_SEARCH_SPLITS
+from dataset_scripts.builders.schema import PERSON_SEARCH_SPLITS
 
 __all__ = ["NOT_READ", "SPLITS", "RowColumns"]
 

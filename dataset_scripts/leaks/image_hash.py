@@ -24,7 +24,7 @@ from datasets.utils import tqdm
 from PIL import Image
 
 from dataset_scripts.builders.cache_key import HASH_RULES
-from dataset_scripts.builders.images import check_images_inside
+from dataset_scripts.builders.image_features import check_images_inside
 from dataset_scripts.common.images import DECODING_ERRORS, ImageError, decode_image, open_image, read_image_file
 from dataset_scripts.leaks.image_signature import SIGNATURE_SHAPE, bar_widths, image_signature, is_distinctive
 

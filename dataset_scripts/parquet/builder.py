@@ -6,7 +6,7 @@ import pyarrow as pa
 from datasets.builder import Key
 from datasets.packaged_modules.parquet.parquet import Parquet
 
-from dataset_scripts.builders.images import check_stored_images
+from dataset_scripts.builders.image_features import check_stored_images
 
 __all__ = ["PersonSearchParquet"]
 

@@ -9,7 +9,7 @@ from datasets import DatasetInfo, Features, Image, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 from dataset_scripts.common.markdown import as_link, as_text, fenced, is_address, one_line
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from datasets.utils import tqdm
 
-from dataset_scripts.builders.images import check_stored_images
+from dataset_scripts.builders.image_features import check_stored_images
 from dataset_scripts.common.images import decode_image, open_image
 from dataset_scripts.parquet.load import checked_shards
 from dataset_scripts.parquet.rows import shard_rows

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import datasets
 import pyarrow as pa
 
-from dataset_scripts.builders.images import EmbeddedImage
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.builders.image_features import EmbeddedImage
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 
 __all__ = ["Rows", "Splits", "check_schema", "with_features"]
 

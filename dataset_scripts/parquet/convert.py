@@ -12,8 +12,8 @@ import datasets
 from datasets.utils import tqdm
 from filelock import FileLock, Timeout
 
-from dataset_scripts.builders.images import check_images_inside
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES, PERSON_SEARCH_SPLITS
+from dataset_scripts.builders.image_features import check_images_inside
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES, PERSON_SEARCH_SPLITS
 from dataset_scripts.common.files import remove_leftovers, replacing
 from dataset_scripts.parquet.card import CARD, dataset_card
 from dataset_scripts.parquet.manifest import MANIFEST, DataSource, Manifest, Settings, ShardRecord, SplitRecord

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from datasets.data_files import DataFilesDict, DataFilesList
 from datasets.exceptions import DatasetsError
 
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 from dataset_scripts.common.suggest import did_you_mean
 from dataset_scripts.parquet.builder import PersonSearchParquet
 from dataset_scripts.parquet.columns import Rows, Splits, check_schema, with_features
@@ -46,7 +46,7 @@ def load_parquet(
     `val`, `valid` and `dev` are `validation`. Rows are checked like a folder's, whoever wrote them: ids,
     captions, that no person is in two splits, and in others' files that no image is under two persons. Images are
     those inside the shards: no path or address in a row is ever opened, and
-    `dataset_scripts.builders.images.check_images_inside` names a row without bytes.
+    `dataset_scripts.builders.image_features.check_images_inside` names a row without bytes.
     Whatever is loaded was checked: a table is built once from shards that agree with their SHA-256, and never served
     once one of them has been touched; a stream checks sizes and numbers of rows at once, and each page's checksum as
     it is read.

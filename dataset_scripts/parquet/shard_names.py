@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dataset_scripts.builders.person_search import PERSON_SEARCH_SPLITS
+from dataset_scripts.builders.schema import PERSON_SEARCH_SPLITS
 
 __all__ = ["SPLIT_NAMES", "named_shards"]
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from dataset_scripts.builders.images import PersonImage
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.builders.image_features import PersonImage
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 from dataset_scripts.common.files import replacing
 from dataset_scripts.common.images import decode_image, open_image, read_image_file
 from dataset_scripts.parquet.manifest import ShardRecord

@@ -83,22 +83,22 @@ def _upper_byte(image: Image.Image) -> Image.Image:
 
 
 def clean_caption(text: str) -> str:
-    """The caption with its spaces and punctuation put right; words, capitals and the order of words stay.
+    """Tidy a caption's spaces and punctuation.
 
-    The rules, in order:
+    In order:
 
-    1. HTML entities (`&amp;`, `&#39;`) become characters, as in OpenAI's code; those that only then appear do too.
+    1. HTML entities (`&amp;`, `&#39;`) become characters, repeatedly, as in OpenAI's code.
     2. Control characters, line breaks and lone surrogates become spaces; soft hyphens, zero-width spaces and byte
-       order marks go.
+       order marks are removed.
     3. Unicode is composed (NFC), as CLIP's tokenizer does. NFKC would rewrite letters and digits (`½`, `m²`).
-    4. Typographic quotes and apostrophes become ASCII: CLIP was trained on text that ftfy had straightened so, and its
-       tokenizer knows the `'s` of `man's`. Dashes and `…` stay, as they do there.
-    5. Runs of white space become one space, and there is none at the ends.
-    6. Around `. , ; : ! ?`: a repeated mark is written once, the space before it goes, and a missing space after it
-       is put in where a letter follows: `shirt ,he` -> `shirt, he`, `shirt.His` -> `shirt. His`.
+    4. Typographic quotes become ASCII: ftfy did so for CLIP's training text, and the tokenizer knows the `'s` of
+       `man's`. Dashes and `…` stay, as they do there.
+    5. Runs of white space become one space; both ends are stripped.
+    6. Around `. , ; : ! ?`: repeated marks become one, the space before is removed, and one is added after where a
+       letter follows: `shirt ,he` -> `shirt, he`, `shirt.His` -> `shirt. His`. Numbers (`1.80`, `10:30`, ` .5`), dots
+       after a single letter (`e.g.`, `U.S.`, `T.shirt`), and web and mail addresses are left unchanged.
 
-    Rule 6 leaves alone numbers (`1.80`, `10:30`, ` .5`), dots after a single letter (`e.g.`, `U.S.`, `T.shirt`), and
-    web and mail addresses. Cleaning twice is cleaning once, and a caption with a letter or digit is never emptied.
+    Idempotent; a caption with a letter or digit never becomes empty.
 
     >>> clean_caption("A man in a red shirt.His shoes are  white ,, he is 1.80 m tall .")
     'A man in a red shirt. His shoes are white, he is 1.80 m tall.'
@@ -111,7 +111,6 @@ def clean_caption(text: str) -> str:
 
 
 def _spaced_mark(match: re.Match[str]) -> str:
-    """What stands for an address (itself) or for a run of one mark with the space before it."""
     mark = match["mark"]
     before = match.string[max(0, match.start() - 2) : match.start()]
     after = match.string[match.end() : match.end() + 1]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from datasets import Features, List, Value
 
-from dataset_scripts.builders.images import PersonImage
+from dataset_scripts.builders.image_features import PersonImage
 from dataset_scripts.formats.cuhk_pedes import CuhkPedes
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import datasets
 from datasets.utils import tqdm
 
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search
-from dataset_scripts.builders.images import check_images_inside
+from dataset_scripts.builders.image_features import check_images_inside
 from dataset_scripts.common.files import write_json
 from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int

@@ -12,8 +12,8 @@ import datasets
 from accelerate import Accelerator
 
 from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search, skipped_images
-from dataset_scripts.builders.images import PersonImage, check_images_inside
-from dataset_scripts.builders.joining import join_training_sets
+from dataset_scripts.builders.concatenate import concatenate_training_sets
+from dataset_scripts.builders.image_features import PersonImage, check_images_inside
 from dataset_scripts.common.files import write_json
 from dataset_scripts.common.markdown import as_code, as_text
 from dataset_scripts.formats import FORMATS
@@ -193,7 +193,7 @@ def _join(args: TwoStageTrainingArguments, run: RunSplits) -> None:
         if args.on_bad_image == "skip":
             skipped = [{"dataset": label, **image} for image in skipped_images(part) if image["split"] == "train"]
             run.skipped += skipped
-    run.splits["train"] = join_training_sets(parts)
+    run.splits["train"] = concatenate_training_sets(parts)
     run.joined = list(parts)
     sizes = ", ".join(f"{name} ({len(part)} images)" for name, part in parts.items())
     logger.info("the training split joins %s", sizes)

@@ -6,7 +6,7 @@ from datasets import Dataset
 from PIL import Image
 
 from dataset_scripts.builders.export import export_images
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 
 
 def _table(rows: list[tuple[int, str | None]]) -> Dataset:

@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dataset_scripts.annotations.records import PersonSearchRecord
-from dataset_scripts.builders.images import (
-    ImageFolder,
-    PersonImage,
-    check_image_links,
-    find_bad_images,
-    refuse_bad_images,
-)
+from dataset_scripts.builders.image_features import PersonImage
+from dataset_scripts.builders.image_files import ImageFolder, check_image_links, find_bad_images, refuse_bad_images
 
 
 def _decode(image: Image.Image, kind: str = "PNG", **save: object) -> Image.Image:
@@ -127,7 +122,7 @@ def test_the_first_missing_folder_is_named(folder: Path):
 def test_links_that_lead_out_are_counted(folder: Path):
     records = [_record(name, row) for row, name in enumerate(("a.png", "out.png", "folder_out/c.png"))]
     with pytest.raises(
-        ValueError, match=r"rows.json: 2 image path\(s\) lead out of .*, first out.png \(row 1\), fold"
+        ValueError, match=r"rows.json: 2 image path\(s\) leave .* through a link, first out.png \(row 1\), fold"
     ):
         check_image_links(folder, records)
     check_image_links(folder, records[:1])

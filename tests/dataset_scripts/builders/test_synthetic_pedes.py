@@ -84,7 +84,7 @@ def test_another_renderer_is_not_served_from_the_cache(
     ],
 )
 def test_options_out_of_range(tmp_path: Path, option: str, value: object):
-    with pytest.raises(ValueError, match=f"^{option} is {value!r}, but must be a whole number"):
+    with pytest.raises((ValueError, TypeError), match=f"^{option} is {value!r}: it must be an integer"):
         load_person_search("synthetic_pedes", tmp_path, **{option: value})
 
 

@@ -15,7 +15,7 @@ def closed(tmp_path):
     """A converted set of one image, whose terms are not known."""
     import datasets
 
-    from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+    from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 
     row = {"image": Image.new("RGB", (4, 8)), "image_id": "a.png", "person_id": 1, "captions": ["a"], "camera": None}
     rows = datasets.Dataset.from_list([row], features=PERSON_SEARCH_FEATURES)

@@ -10,7 +10,7 @@ import datasets
 import pytest
 
 from dataset_scripts import load_person_search
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 from dataset_scripts.formats import FORMATS, detect_format, get_format
 from person_search_folders import FOLDERS, make_folder
 

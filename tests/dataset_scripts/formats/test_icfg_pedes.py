@@ -30,7 +30,7 @@ def test_the_folders_are_not_the_split(folder: Path, tmp_path: Path):
 
 
 def test_no_validation_split_unless_one_is_asked_for(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    with pytest.raises(ValueError, match=r"no split 'validation', or no image in it \(train: 12 images, test: 6"):
+    with pytest.raises(ValueError, match=r"no split 'validation', or no images in it \(train: 12 images, test: 6"):
         load_person_search("icfg_pedes", folder, "validation", cache_dir=tmp_path / "cache")
     assert not caplog.records
     with caplog.at_level(logging.WARNING):

@@ -10,7 +10,7 @@ from huggingface_hub import DatasetCard
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 from dataset_scripts.parquet.card import dataset_card
 from dataset_scripts.parquet.manifest import DataSource, Manifest, Settings, ShardRecord, SplitRecord
 

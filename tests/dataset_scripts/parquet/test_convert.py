@@ -15,8 +15,8 @@ import pytest
 from filelock import FileLock
 from PIL import ExifTags, Image, JpegImagePlugin
 
-from dataset_scripts.builders.images import PersonImage
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.builders.image_features import PersonImage
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 from dataset_scripts.parquet import convert_to_parquet, load_parquet
 from dataset_scripts.parquet.manifest import MANIFEST, Manifest
 from dataset_scripts.parquet.shards import verify_shard, write_shard

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from dataset_scripts import load_person_search
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 from dataset_scripts.parquet import load_from_hub, push_dataset
 
 REPO = "alice/tiny-set"

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataset_scripts import load_person_search
-from dataset_scripts.builders.person_search import PERSON_SEARCH_FEATURES
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 from dataset_scripts.parquet import convert_to_parquet, is_parquet_folder, load_parquet
 from dataset_scripts.parquet.manifest import MANIFEST
 

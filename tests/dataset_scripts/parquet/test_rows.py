@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from dataset_scripts import load_person_search
-from dataset_scripts.builders.images import check_images_inside
-from dataset_scripts.builders.joining import join_training_sets
+from dataset_scripts.builders.concatenate import concatenate_training_sets
+from dataset_scripts.builders.image_features import check_images_inside
 from dataset_scripts.commands import check
 from dataset_scripts.common.images import ImageError
 from dataset_scripts.parquet import convert_to_parquet
@@ -76,7 +76,7 @@ class TestARowWithoutBytes:
     def test_is_never_embedded_or_joined(self, folder: Path, tmp_path: Path):
         for use in (
             lambda rows: convert_to_parquet({"train": rows}, tmp_path / "copy", source="parquet"),
-            lambda rows: join_training_sets({"a": rows}),
+            lambda rows: concatenate_training_sets({"a": rows}),
         ):
             with pytest.raises(ValueError, match=r"train.parquet, row 1: 'image' holds no bytes"):
                 use(load(folder, "train"))

@@ -110,7 +110,7 @@ def test_an_odd_picture_is_the_same_by_every_route(tiny_processor, folder, name)
     options = {"flip": 0, "pad": 0, "erase": 0}
     training = TrainingTransform((height, width), settings.image_mean, settings.image_std, **options)
     from_table = {"bytes": (folder / name).read_bytes(), "path": None}
-    feature = import_module("dataset_scripts.builders.images").PersonImage()
+    feature = import_module("dataset_scripts.builders.image_features").PersonImage()
     routes = {
         "path": tiny_processor(images=str(folder / name)),
         "Path in a list": tiny_processor(images=[folder / name]),

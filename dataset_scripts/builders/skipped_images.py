@@ -1,4 +1,4 @@
-"""The list of images that a build left out, kept beside its table."""
+"""List of the images that a build left out, kept beside its table."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import datasets
 
-from dataset_scripts.builders.images import BadImage
+from dataset_scripts.builders.image_files import BadImage
 
 __all__ = ["SKIPPED_IMAGES", "skipped_images", "write_skipped"]
 
@@ -15,7 +15,7 @@ SKIPPED_IMAGES = "skipped_images.json"
 
 
 def write_skipped(folder: str | Path, bad: Sequence[BadImage]) -> None:
-    """Writes the images that are left out: a JSON list of `image_id`, `split`, `file`, `row` and `reason`."""
+    """Write a JSON list with `image_id`, `split`, `file`, `row` and `reason`."""
     rows = [
         {
             "image_id": image.record.image_id,
@@ -30,7 +30,7 @@ def write_skipped(folder: str | Path, bad: Sequence[BadImage]) -> None:
 
 
 def skipped_images(dataset: datasets.Dataset) -> list[dict[str, str | int]]:
-    """Returns what was left out when the table of `dataset` was built with `on_bad_image="skip"`; usually nothing."""
+    """Return what `on_bad_image="skip"` left out of a loaded set; usually nothing."""
     folders = {Path(file["filename"]).parent for file in dataset.cache_files}
     lists = [folder / SKIPPED_IMAGES for folder in sorted(folders)]
     return [row for file in lists if file.is_file() for row in json.loads(file.read_text(encoding="utf-8"))]
