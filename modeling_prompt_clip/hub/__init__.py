@@ -2,6 +2,6 @@
 
 from modeling_prompt_clip.hub.push_adapter import push_adapter
 from modeling_prompt_clip.hub.push_model import push_model
-from modeling_prompt_clip.hub.remote_code import REMOTE_FILES, add_remote_code, complete_upload
+from modeling_prompt_clip.hub.remote_code import add_remote_code, complete_upload
 
-__all__ = ["REMOTE_FILES", "add_remote_code", "complete_upload", "push_adapter", "push_model"]
+__all__ = ["add_remote_code", "complete_upload", "push_adapter", "push_model"]

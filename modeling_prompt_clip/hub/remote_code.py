@@ -1,35 +1,26 @@
 """The model's code beside its weights, for `AutoModel.from_pretrained(..., trust_remote_code=True)`.
 
-Only what runs a published model travels: it needs torch, transformers and Pillow. Prompts are merged there, so that
-PEFT and our adapter method stay at home.
+`register_for_auto_class` is not used: it would write code into every folder that `save_pretrained` makes, checkpoints
+included, and name one Auto class of a model's two. Folders are published as they were saved, without loading them.
+Only what runs a published model travels, which needs torch, transformers and Pillow: its prompts are merged.
 """
 
 import json
 import logging
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from modeling_prompt_clip.loading import STAND_IN, STAND_IN_FOLDER
+from transformers.dynamic_module_utils import custom_object_save
 
-__all__ = ["REMOTE_FILES", "add_remote_code", "complete_upload"]
+from modeling_prompt_clip.loading import STAND_IN, STAND_IN_FOLDER
+from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
+from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+
+__all__ = ["add_remote_code", "complete_upload"]
 
 logger = logging.getLogger(__name__)
 
 MODEL = "prompt_clip"
-REMOTE_FILES = tuple(
-    f"{name}.py"
-    for name in (
-        "private_uploads",
-        "configuration_prompt_clip",
-        "prompted_attention",
-        "prompted_layers",
-        "prompted_towers",
-        "modeling_prompt_clip",
-        "processor_files",
-        "processing_prompt_clip",
-    )
-)
 # file of a saved model or processor -> what each Auto class shall load
 AUTO_MAPS = {
     "config.json": {
@@ -101,9 +92,8 @@ def _add_code(folder: Path, names: Iterable[str]) -> None:
     auto_maps = {name: AUTO_MAPS[name] for name in names}
     if not auto_maps:
         return
-    package = Path(__file__).parents[1]
-    for name in REMOTE_FILES:
-        shutil.copyfile(package / name, folder / name)
+    for cls in (PromptCLIPModel, PromptCLIPProcessor):
+        custom_object_save(cls, folder)  # its file, and those that it imports
     for name, auto_map in auto_maps.items():
         settings = json.loads((folder / name).read_text(encoding="utf-8"))
         text = json.dumps(settings | {"auto_map": auto_map}, indent=2, ensure_ascii=False) + "\n"

@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import save_file
 
 from modeling_prompt_clip import PromptCLIPModel
-from modeling_prompt_clip.hub import REMOTE_FILES, add_remote_code
+from modeling_prompt_clip.hub import add_remote_code
 from modeling_prompt_clip.loading import load_model
+from published import REMOTE_FILES
 
 
 @pytest.fixture

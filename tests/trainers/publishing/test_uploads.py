@@ -17,9 +17,9 @@ from huggingface_hub.utils import are_progress_bars_disabled
 from torch import multiprocessing
 
 from modeling_prompt_clip.cli import main as prompt_clip
-from modeling_prompt_clip.hub import REMOTE_FILES
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
+from published import REMOTE_FILES
 from trainers.publishing import uploads
 from trainers.run_folder.folder import RunFolder
 from trainers.stages.loop import StageLoop
