@@ -155,6 +155,56 @@ def test_the_hint_names_extras_that_there_are_and_works_in_a_checkout():
     assert install_hint("train").startswith('pip install -e ".[train]"')
 
 
+DISTRIBUTION_OF_MODULE = {"PIL": "pillow", "yaml": "pyyaml"}
+
+
+def imported_modules(package):
+    """Modules of others that a package imports anywhere, and those that it imports whenever a file of it is."""
+    anywhere, always = set(), set()
+    for path in (ROOT / package).rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names = {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = {node.module.partition(".")[0]}
+            else:
+                continue
+            names -= {*sys.stdlib_module_names, *PACKAGES}
+            anywhere |= names
+            always |= names if node in tree.body else set()
+    return anywhere, always
+
+
+def declared_distributions():
+    """Names in `dependencies`, and in each extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    return names_of(project["dependencies"]), {extra: names_of(texts) for extra, texts in extras.items()}
+
+
+def names_of(requirements):
+    return {Requirement(text).name for text in requirements}
+
+
+def test_every_imported_module_is_declared_and_a_missing_one_names_its_extra():
+    core, extras = declared_distributions()
+    imported = set().union(*(imported_modules(package)[0] for package in PACKAGES))
+    optional = {name for name in imported if DISTRIBUTION_OF_MODULE.get(name, name) not in core}
+    assert {"datasets", "matplotlib", "onnxruntime", "pyarrow"} <= optional
+    # nothing here imports these two by name: accelerate's tracker and torch's ONNX exporter do
+    assert optional | {"tensorboard", "onnx"} == set(EXTRA_OF_MODULE)
+    for module, extra in EXTRA_OF_MODULE.items():
+        assert module in extras[extra], f"{module} is imported, and the extra {extra} does not declare it"
+
+
+def test_the_model_package_imports_only_dependencies_that_are_always_there():
+    core, _ = declared_distributions()
+    optional_rooms = {"evaluate", "datasets", "onnxruntime", "onnxscript"}  # the metric's script and the ONNX export
+    always = imported_modules("modeling_prompt_clip")[1]
+    assert {DISTRIBUTION_OF_MODULE.get(name, name) for name in always} - core <= optional_rooms
+
+
 @pytest.mark.parametrize(
     ("name", "lowest"),
     [

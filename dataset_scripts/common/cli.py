@@ -51,12 +51,13 @@ EXAMPLES = (
 EXTRA_OF_MODULE = {
     "datasets": "train",
     "evaluate": "train",
+    "filelock": "train",
     "matplotlib": "train",
     "onnx": "export",
     "onnxruntime": "export",
     "onnxscript": "export",
+    "pyarrow": "train",
     "tensorboard": "train",
-    "yaml": "train",
 }
 
 OUR_PACKAGES = ("modeling_prompt_clip", "trainers", "dataset_scripts")

@@ -1,4 +1,4 @@
-"""What a loss needs from other processes: their embeddings, with gradients, and their ids."""
+"""Gather embeddings (with gradients) and ids from all processes."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,20 +12,20 @@ Result = TypeVar("Result")
 
 
 def world_size() -> int:
-    """Number of processes of this run; 1 where nothing is distributed."""
+    """Number of processes; 1 in a run that is not distributed."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def process_index() -> int:
-    """Rank of this process in its run; 0 where nothing is distributed."""
+    """Rank of this process; 0 in a run that is not distributed."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def from_main_process(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
-    """What `work` returns on the first process, on all of them; all must call it, and only the first does the work.
+    """Call `work` on the first process and return its result on all; every process must call this.
 
     Raises:
-        OSError, ValueError: what `work` raises; all processes raise it, in the same words.
+        OSError, ValueError: `work` raised it; all processes raise it with the same message.
     """
     if accelerator.num_processes == 1:
         return work()
@@ -44,6 +44,8 @@ def from_main_process(accelerator: Accelerator, work: Callable[[], Result]) -> R
     return outcome[0]
 
 
+# torch.distributed.nn.functional.all_gather gives the same gradients, but torch 2.13 deprecates it; its replacement is
+# in a private module, and was renamed there in the same version
 class _GatherWithGradient(torch.autograd.Function):
     """all_gather forward; backward sums over ranks the gradients that reached this rank's slice."""
 
@@ -63,23 +65,22 @@ class _GatherWithGradient(torch.autograd.Function):
 
 
 def gather_with_gradient(embeddings: torch.Tensor) -> torch.Tensor:
-    """Embeddings of all processes in the order of ranks.
+    """Concatenate the embeddings of all processes in rank order.
 
-    Every rank then computes the loss of the whole batch. The gradient of a rank's slice arrives `world_size` times too
-    large, once from each rank's copy of the loss, and DDP's mean over ranks takes that factor out again: the
-    parameters get exactly the gradient that one process with the whole batch would compute.
+    Every rank computes the loss of the whole batch, so the gradient of a rank's slice is `world_size` times too large.
+    DDP's mean over ranks cancels that factor: parameters get the gradient of one process with the whole batch.
 
     Args:
         embeddings: `(batch, dim)`, the same batch on every rank.
 
     Returns:
-        `(world_size * batch, dim)`; the input itself where nothing is distributed.
+        `(world_size * batch, dim)`; the input itself in a run that is not distributed.
     """
     return embeddings if world_size() == 1 else _GatherWithGradient.apply(embeddings)
 
 
 def gather_ids(ids: torch.Tensor) -> torch.Tensor:
-    """Integer ids of all processes, `(batch,)` -> `(world_size * batch,)`, in the order of ranks."""
+    """Concatenate the ids of all processes in rank order, `(batch,)` -> `(world_size * batch,)`."""
     if world_size() == 1:
         return ids
     parts = [torch.empty_like(ids) for _ in range(world_size())]

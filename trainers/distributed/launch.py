@@ -1,4 +1,4 @@
-"""Runs on several processes: ready accelerate configurations, by name.
+"""Launch a run on several processes with a named accelerate configuration.
 
 ```bash
 prompt-clip train --launch ddp --config cuhk_pedes ...
@@ -21,8 +21,8 @@ import yaml
 
 from dataset_scripts.common.installing import install_hint
 
-PROCESSES = "PROMPT_CLIP_PROCESSES"  # the launcher's word to its processes: how many of them there are
-# to torchrun, which accelerate's launches of several processes are: what to pass on, and seconds to save in after that
+PROCESSES = "PROMPT_CLIP_PROCESSES"  # set by `launch_command`: how many processes were asked for
+# read by torchrun, which accelerate uses: signals to forward, and seconds that processes then have to save
 SIGNALS = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "PET_SHUTDOWN_TIMEOUT": "120"}
 LAUNCH_OPTIONS = ("num_processes", "num_machines", "machine_rank", "main_process_ip", "main_process_port")
 
@@ -33,7 +33,7 @@ def launch_names() -> list[str]:
 
 
 def launch_file(name: str) -> Path:
-    """The accelerate configuration of a name.
+    """Return the path of a named accelerate configuration.
 
     Raises:
         ValueError: an unknown name; the nearest is suggested.
@@ -50,16 +50,14 @@ def _folder() -> Path:
 
 
 def relaunch(argv: Sequence[str], module: str = "trainers.two_stage") -> None:
-    """Where `--launch NAME` is among the arguments, become that launch of a module with the other arguments.
-
-    This process is replaced by it, so that signals reach it. Without `--launch` nothing happens.
+    """Replace this process by the launch that `--launch NAME` asks for; do nothing without it.
 
     Args:
-        argv: arguments of the run, with those of the launch (`--launch` and `LAUNCH_OPTIONS`) among them.
-        module: what every process runs.
+        argv: arguments of the run, including `--launch` and `LAUNCH_OPTIONS`.
+        module: run by every process.
 
     Raises:
-        ValueError: an unknown name, or a launch that this machine cannot do.
+        ValueError: an unknown name, or a launch this machine cannot run.
     """
     parser = argparse.ArgumentParser(prog="prompt-clip train", add_help=False, allow_abbrev=False)
     parser.add_argument("--launch")
@@ -74,9 +72,9 @@ def relaunch(argv: Sequence[str], module: str = "trainers.two_stage") -> None:
 
 
 def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[str], dict[str, str]]:
-    """What starts the processes of a configuration, up to the module that they run.
+    """Build the command that starts the processes of a configuration, without the module they run.
 
-    Several are started by accelerate's launcher, one by Python itself: the launcher would keep signals from it.
+    A single process is started by Python itself, because accelerate's launcher would keep signals from it.
 
     Args:
         name: of a configuration.
@@ -84,7 +82,7 @@ def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[st
             configuration says, all GPUs of this machine times the machines.
 
     Returns:
-        The command, and what its environment needs beside this process's own.
+        The command, and the environment variables to add.
 
     Raises:
         ValueError: an unknown name, or processes, GPUs and machines that do not fit together.
@@ -108,7 +106,7 @@ def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[st
 
 
 def _check_fit(name: str, config: Mapping[str, Any], processes: int, machines: int, gpus: int | None) -> None:
-    """Raise a ValueError where a launch cannot be; `gpus` are this machine's, `None` for a launch on CPUs."""
+    """Raise a ValueError if a launch cannot run; `gpus` counts this machine's, `None` means CPU."""
     if config["distributed_type"] == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
         raise ValueError(f"launch is {name!r} and DeepSpeed is not installed; run {install_hint('deepspeed')}")
     if gpus == 0:

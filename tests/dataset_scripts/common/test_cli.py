@@ -139,7 +139,9 @@ def test_an_interrupt_is_130(verb, capsys):
     assert capsys.readouterr() == ("", "prompt-clip fake: error: interrupted\n")
 
 
-@pytest.mark.parametrize(("module", "extra"), [("datasets.features", "train"), ("yaml", "train"), ("onnx", "export")])
+@pytest.mark.parametrize(
+    ("module", "extra"), [("datasets.features", "train"), ("pyarrow.parquet", "train"), ("onnx", "export")]
+)
 def test_a_missing_extra_is_named(verb, module, extra, capsys):
     verb(fails_with(ModuleNotFoundError(f"No module named {module!r}", name=module)))
     assert cli.main(["fake"]) == 1
