@@ -1,10 +1,11 @@
-"""One door for everything that can be evaluated, searched with or trained on: a model and its processor by name."""
+"""Load a model and its processor by any name: model, adapter, run, Hub id or the stand-in."""
 
 import logging
 import os
 from json import JSONDecodeError
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
@@ -22,6 +23,9 @@ STAND_IN = "stand-in"
 """The name of the small CLIP that ships with this package, for machines that reach no pretrained weights."""
 
 STAND_IN_FOLDER = Path(__file__).parent / "assets" / "stand_in_clip"
+HubOptions = dict[str, Any]
+"""`revision` and `token`, where they are given."""
+
 ADAPTER_FILE = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -63,97 +67,123 @@ def processor_path(name_or_path: str | os.PathLike) -> str:
     Raises:
         OSError, ValueError: see [`resolve_model_path`]; an adapter that names no base model.
     """
-    path, adapters = resolve_model_path(name_or_path), []
-    while is_adapter(path):
+    return _processor_source(resolve_model_path(name_or_path), {})[0]
+
+
+def _processor_source(path: str, hub: HubOptions) -> tuple[str, HubOptions]:
+    """Where a model's processor is, and how the Hub is asked for it."""
+    adapters = []
+    while is_adapter(path, **hub):
         if path in adapters:
             raise ValueError(
                 f"base_model_name_or_path in {ADAPTER_FILE} of {path!r} leads back to that adapter; write a CLIP "
                 "folder or Hub id there"
             )
         adapters.append(path)
-        path = resolve_model_path(_base_of(path))
-    return path
+        path, hub = _base_of(path, hub)
+    return path, hub
 
 
 def load_model(
     name_or_path: str | os.PathLike,
     *,
     image_size: tuple[int, int] | None = None,
+    revision: str | None = None,
+    dtype: torch.dtype | str | None = None,
+    token: str | bool | None = None,
     device: torch.device | str | None = None,
 ) -> tuple[PromptCLIPModel, PromptCLIPProcessor]:
-    """Load a model to be used, in eval mode, and the processor that goes with it.
+    """Load a model in eval mode, and its processor.
 
     Args:
-        name_or_path: as for [`resolve_model_path`]: a PromptCLIP or plain CLIP, or an adapter (its base model is
-            loaded by the name that it records, and the adapter merged into it), a folder or Hub id; a run folder;
-            `"stand-in"`.
+        name_or_path: as for [`resolve_model_path`]. An adapter is merged into the base model that it names, at the
+            revision that it records.
         image_size: `(height, width)` in pixels; the position grid is resized to it. `None` keeps the size that the
             checkpoint, or the adapter, was made for.
+        revision: branch, tag or commit of the Hub repository `name_or_path`; `None` is its main branch.
+        dtype: such as `torch.bfloat16` or `"bfloat16"`; `None` keeps the checkpoint's.
+        token: for private repositories on the Hub; by default that of `hf auth login` or `HF_TOKEN`.
         device: where the model goes; `None` leaves it on the CPU.
 
     Raises:
         OSError: nothing can be read under that name.
-        ValueError: what is there is no complete CLIP with both towers, or no CLIP_PROMPT adapter.
+        ValueError: no complete CLIP with both towers, no CLIP_PROMPT adapter, a `revision` of a folder, or a `dtype`
+            that is not floating point.
     """
-    model, source = load_at_own_size(resolve_model_path(name_or_path))
+    path, dtype = resolve_model_path(name_or_path), _checked_dtype(dtype)
+    if revision is not None and Path(path).is_dir():
+        raise ValueError(f"revision is {revision!r}, but model {os.fspath(name_or_path)!r} is a folder; leave it out")
+    model, source, hub = load_at_own_size(path, _hub_options(revision, token))
     if image_size is not None:
         model = model.resized(image_size)
     model.name_or_path = os.fspath(name_or_path)
-    processor = PromptCLIPProcessor.from_clip(source, image_size=model.config.vision_config.image_height_width)
-    return model.to(device).eval(), processor
+    size = model.config.vision_config.image_height_width
+    processor = PromptCLIPProcessor.from_clip(source, image_size=size, **hub)
+    return model.to(device=device, dtype=dtype).eval(), processor
 
 
-def is_adapter(path: str) -> bool:
-    """Whether a folder or Hub id holds an adapter; False also for what cannot be read, as loading it says why."""
+def _hub_options(revision: str | None, token: str | bool | None) -> HubOptions:
+    return {name: value for name, value in (("revision", revision), ("token", token)) if value is not None}
+
+
+def _checked_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    found = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
+    if found is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise ValueError(f"dtype is {dtype!r}; give a floating point type of torch, such as 'bfloat16'")
+    return found
+
+
+def is_adapter(path: str, **hub: Any) -> bool:
+    """Whether a folder or Hub id holds an adapter; False where that cannot be found out: loading says why."""
     if Path(path).is_dir():
         return Path(path, ADAPTER_FILE).is_file()
     try:
-        return find_adapter_config_file(path) is not None
+        return find_adapter_config_file(path, **hub) is not None
     except OSError:
         return False
 
 
-def load_at_own_size(path: str) -> tuple[PromptCLIPModel, str]:
-    """A model, or the base model of an adapter with the adapter merged into it, and where its tokenizer lies.
+def load_at_own_size(path: str, hub: HubOptions) -> tuple[PromptCLIPModel, str, HubOptions]:
+    """A model, an adapter merged into its base; where its tokenizer is, and how the Hub is asked for that.
 
     Raises:
         OSError: the model, or the base model that the adapter names, cannot be read.
         ValueError: not a CLIP_PROMPT adapter, one that names no base model, or one whose tensors are not all there.
     """
-    if not is_adapter(path):
-        return PromptCLIPModel.from_clip(path, image_size=None), path
-    config = _adapter_config(path)
+    if not is_adapter(path, **hub):
+        return PromptCLIPModel.from_clip(path, image_size=None, **hub), path, hub
+    config = _adapter_config(path, hub)
     if not isinstance(config, DeepPromptConfig):
         raise ValueError(f"{ADAPTER_FILE} of {path!r} has peft_type {config.peft_type}; it must be CLIP_PROMPT")
-    base = _base_of(path)
-    processor_path(path)  # refuses adapters that name each other
+    base = _base_of(path, hub)
+    _processor_source(path, hub)  # refuses adapters that name each other
     try:
-        model, source = load_at_own_size(resolve_model_path(base))
+        model, *source = load_at_own_size(*base)
     except OSError as error:
         raise OSError(
             f"base_model_name_or_path in {ADAPTER_FILE} of {path!r} cannot be loaded; correct it there: {error}"
         ) from error
-    adapted = with_adapter(model.resized(config.image_size) if config.image_size else model, path)
-    return adapted.merge_and_unload(safe_merge=True), source
+    adapted = with_adapter(model.resized(config.image_size) if config.image_size else model, path, **hub)
+    return adapted.merge_and_unload(safe_merge=True), *source
 
 
-def with_adapter(model: PromptCLIPModel, path: str) -> PeftModel:
-    """A model, wrapped in place, with a saved adapter whose tensors are all there.
+def with_adapter(model: PromptCLIPModel, path: str, **hub: Any) -> PeftModel:
+    """Wrap a model, in place, with a saved adapter that is complete.
 
     Raises:
         OSError: the adapter has no weights, or its files are damaged.
         ValueError: its tensors are not the ones that its configuration asks for, or it names a library to import.
     """
-    config = _adapter_config(path)
+    config = _adapter_config(path, hub)
     if getattr(config, "megatron_config", None):
         raise ValueError(f"{ADAPTER_FILE} of {path!r} has megatron_config, by which PEFT imports a library; remove it")
-    tensors = read_adapter(path)
+    tensors = read_adapter(path, **hub)
     adapted = PeftModel(model, config)
     put_adapter(adapted, tensors, path)
     return adapted
 
 
-def read_adapter(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+def read_adapter(path: str | os.PathLike, **hub: Any) -> dict[str, torch.Tensor]:
     """The tensors of a saved adapter, on the CPU.
 
     Raises:
@@ -163,7 +193,7 @@ def read_adapter(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     if Path(path).is_dir() and not any(Path(path, name).is_file() for name in names):
         raise FileNotFoundError(f"adapter {path!r} has no {ADAPTER_WEIGHTS}; copy or download it again")
     try:
-        return load_peft_weights(path, device="cpu")
+        return load_peft_weights(path, device="cpu", **hub)
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
         raise OSError(f"{ADAPTER_WEIGHTS} of {path!r} is damaged ({error}); copy or download it again") from error
     except ValueError as error:
@@ -199,7 +229,7 @@ def put_adapter(model: PeftModel, tensors: dict[str, torch.Tensor], path: str | 
     set_peft_model_state_dict(model, tensors)
 
 
-def _adapter_config(path: str) -> PeftConfig:
+def _adapter_config(path: str, hub: HubOptions) -> PeftConfig:
     """An adapter's configuration.
 
     Raises:
@@ -207,24 +237,24 @@ def _adapter_config(path: str) -> PeftConfig:
         ValueError: a setting is not allowed.
     """
     try:
-        return PeftConfig.from_pretrained(path)
+        return PeftConfig.from_pretrained(path, **hub)
     except (JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
         raise OSError(f"{ADAPTER_FILE} of {path!r} is damaged ({error}); copy or download it again") from error
 
 
-def _base_of(path: str) -> str:
-    """The base model that an adapter records.
+def _base_of(path: str, hub: HubOptions) -> tuple[str, HubOptions]:
+    """The base model that an adapter records, and how the Hub is asked for it.
 
     Raises:
         ValueError: it records none.
     """
-    base = _adapter_config(path).base_model_name_or_path
-    if not base:
+    config = _adapter_config(path, hub)
+    if not config.base_model_name_or_path:
         raise ValueError(
             f"{ADAPTER_FILE} of {path!r} names no base model; write a CLIP folder or Hub id into it as "
             "base_model_name_or_path"
         )
-    return base
+    return resolve_model_path(config.base_model_name_or_path), _hub_options(config.revision, hub.get("token"))
 
 
 __all__ = [
