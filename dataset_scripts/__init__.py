@@ -1,10 +1,8 @@
-"""Person-search data sets: one schema, one way to load them, and the checks that come before training.
+"""Person-search data sets: one schema, one loader, and checks before training.
 
-    >>> from dataset_scripts import load_person_search
-    >>> train = load_person_search("cuhk_pedes", data_dir="CUHK-PEDES", split="train")
-    >>> train[0]["captions"]
-
-The builders live in their own files and are imported when they are asked for, so importing this package is cheap.
+>>> from dataset_scripts import load_person_search
+>>> train = load_person_search("cuhk_pedes", data_dir="CUHK-PEDES", split="train")
+>>> train[0]["captions"]
 """
 
 from __future__ import annotations
@@ -38,27 +36,27 @@ def load_person_search(
     streaming: bool = False,
     **options: bool | int | float | str | None,
 ) -> Dataset | DatasetDict | IterableDataset | IterableDatasetDict:
-    """Loads a person-search set, building its table at the first call and after a change of its annotation.
+    """Load a person-search set, rebuilding its table after changes to the annotation.
 
     Args:
-        name: one of `PERSON_SEARCH_DATASETS`; `auto` finds out which one `data_dir` holds, `parquet` is a folder made
-            by `prompt-clip data convert`, `USER/NAME` a set on the Hub.
-        data_dir: folder of the data set; for `synthetic_pedes`, where to keep what is drawn (optional).
-        split: `train`, `validation` or `test`; None for all that there are.
-        cache_dir: where tables are kept; by default where `datasets` keeps its own.
-        num_proc: processes that build the table, 1 or more; None leaves it to the set.
-        streaming: read rows when they are asked for, without a table; for `parquet` and sets on the Hub.
-        options: what the set's builder takes beside (`SyntheticPedesConfig`, `PersonSearchConfig` list them).
+        name: one of `PERSON_SEARCH_DATASETS`; `auto` detects what `data_dir` holds, `parquet` is a folder made by
+            `prompt-clip data convert`, `USER/NAME` a set on the Hub.
+        data_dir: folder of the data set; for `synthetic_pedes`, where to keep the drawn set (optional).
+        split: `train`, `validation` or `test`; None for all.
+        cache_dir: where tables are kept; by default the cache of `datasets`.
+        num_proc: processes that build the table, 1 or more; None for the set's default.
+        streaming: read rows on demand, without a table; only for `parquet` and sets on the Hub.
+        options: fields of `SyntheticPedesConfig` or `PersonSearchConfig`.
 
     Returns:
-        A `Dataset` with one row for each image: `image` (RGB), `image_id`, `person_id`, `captions` (list), `camera`
-        (or None). For `split=None`, a `DatasetDict` of them. With `streaming`, an `IterableDataset` (or its dict) of
-        the same rows in the same order.
+        A `Dataset` with one row per image: `image` (RGB), `image_id`, `person_id`, `captions` (list), `camera` (or
+            None). A `DatasetDict` for `split=None`. With `streaming`, an `IterableDataset` (or its dict) of the same
+            rows in order.
 
     Raises:
-        ValueError: an unknown name or split, a value out of its range, a wrong row in the annotation.
-        TypeError: an unknown option.
-        OSError: a folder, annotation or image is missing or cannot be read.
+        ValueError: an unknown name or split, a value out of range, an invalid row.
+        TypeError: an unknown option, or a value of the wrong type.
+        OSError: a folder, annotation or image is missing or unreadable.
     """
     if num_proc is not None:
         check_integer("num_proc", num_proc, least=1)
@@ -78,12 +76,11 @@ def load_person_search(
 
 
 def skipped_images(dataset: Dataset) -> list[dict[str, str | int]]:
-    """Returns what `on_bad_image="skip"` left out of a set: `image_id`, `split`, `file`, `row`, `reason` of each."""
+    """Return what `on_bad_image="skip"` left out: `image_id`, `split`, `file`, `row`, `reason`."""
     return import_module("dataset_scripts.builders.skipped_images").skipped_images(dataset)
 
 
 def _builder(name: str, data_dir: str | Path | None, cache_dir: str | Path | None, options: dict) -> PersonSearchTable:
-    """Makes the builder of a set that is drawn or read from a folder."""
     if name == "synthetic_pedes":
         builder_class = import_module("dataset_scripts.builders.synthetic_pedes").SyntheticPedes
         _check_options(name, options, builder_class.option_names)
@@ -99,7 +96,6 @@ def _builder(name: str, data_dir: str | Path | None, cache_dir: str | Path | Non
 
 
 def _name_of(data_dir: str | Path | None) -> str:
-    """Finds out what a folder holds."""
     if data_dir is None:
         raise ValueError("name is 'auto', but data_dir is None. Pass the folder of the data set.")
     if import_module("dataset_scripts.parquet").is_parquet_folder(data_dir):
@@ -108,7 +104,6 @@ def _name_of(data_dir: str | Path | None) -> str:
 
 
 def _check_options(name: str, options: dict, taken: tuple[str, ...]) -> None:
-    """Refuses an option that the set does not have."""
     known = ("cache_dir", "num_proc", *taken)
     for option in options:
         if option not in taken:

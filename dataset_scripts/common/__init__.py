@@ -1,3 +1,3 @@
-"""What all three packages stand on: no import of `datasets` or `torch` here."""
+"""Shared by all three packages; imports neither `datasets` nor `torch`."""
 
 __version__ = "0.1.0"

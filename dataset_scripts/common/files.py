@@ -1,7 +1,7 @@
-"""Files and folders that no reader finds half written, whenever the writer is killed.
+"""Atomic files and folders: readers never find one half written.
 
-They are written under a temporary name beside their place: `.NAME.<16 random hexadecimal digits>.tmp`. Its writer
-holds a lock, so that what a killed writer left is told from what another is writing, and is removed by the next one.
+They are written beside their place as `.NAME.<16 random hexadecimal digits>.tmp`. The writer holds a lock on it, so
+the next writer can tell leftovers of a killed process from work in progress, and removes them.
 """
 
 import fcntl
@@ -37,9 +37,9 @@ _TEMPORARY = r"\.{name}\.(?:[0-9a-f]{{16}}|[0-9]+)\.tmp"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary file beside `path`; at the end of the block it is flushed to disk and renamed to `path`.
+    """Open a temporary file that is synced and renamed to `path` at the end.
 
-    Where the block raises, the temporary file is removed and `path` stays as it was.
+    If the block raises, the temporary file is removed and `path` is unchanged.
 
     Raises:
         OSError: the folder does not exist or cannot be written.
@@ -58,10 +58,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Writes `content` by `replacing`, and makes missing folders.
+    """Write `content` with `replacing`, creating missing folders.
 
-    Raises:
-        OSError: the folder cannot be written; the old file is as it was.
+    Raises OSError if the folder cannot be written; an old file is then unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,18 +69,16 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes `value` as indented JSON, atomically; numbers that are not finite become null.
+    """Write indented JSON atomically; numbers that are not finite become null.
 
-    Raises:
-        TypeError: something in `value` is not a JSON type.
-        OSError: the folder cannot be written; the old file is as it was.
+    Raises TypeError for values that are not JSON types, OSError as `write_atomically`.
     """
     text = json.dumps(without_non_finite(value), allow_nan=False, ensure_ascii=False, indent=2)
     write_atomically(path, (text + "\n").encode())
 
 
 def without_non_finite(value: Any) -> Any:
-    """`value` with None for NaN and infinities, which JSON does not have; mappings and sequences are searched."""
+    """Replace NaN and infinities, which JSON lacks, by None, recursively."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -93,17 +90,14 @@ def without_non_finite(value: Any) -> Any:
 
 @contextmanager
 def new_folder(folder: str | Path, *, replace_empty: bool = False) -> Iterator[Path]:
-    """Makes a folder under a temporary name, which the block fills; at its end it is flushed to disk and renamed.
+    """Yield a temporary folder that is synced and renamed to `folder` at the end.
 
-    Its files, at any depth, become as readable as the user's umask allows; safetensors makes private ones. Where the
+    Its files, at any depth, become as readable as the user's umask allows; safetensors makes private ones. If the
     block raises, nothing is left behind.
 
     Args:
-        folder: the folder to make; it must not exist. Missing parents are made.
-        replace_empty: take the place of an empty folder.
-
-    Yields:
-        The empty folder to fill.
+        folder: must not exist; missing parents are created.
+        replace_empty: allow an empty folder to be replaced.
 
     Raises:
         OSError: the folder exists or cannot be written.
@@ -126,19 +120,18 @@ def new_folder(folder: str | Path, *, replace_empty: bool = False) -> Iterator[P
 
 @contextmanager
 def scratch_folder(name: str) -> Iterator[Path]:
-    """Makes a private folder among the system's temporary files and removes it at the end of the block.
+    """Yield a private temporary folder, removed at the end of the block.
 
-    Folders of this name that killed processes of this user left are removed too.
+    Leftovers of this name from killed processes of this user are removed too.
     """
     with _temporary_folder(Path(tempfile.gettempdir(), name), 0o700) as folder:
         yield folder
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Removes what killed writers of this user left in a folder: of one `name`, or of all.
+    """Remove what killed writers of this user left: of one `name`, or of all.
 
-    What another process is writing stays, and so does what bears such a name but is a link. Where the file system
-    knows no locks, everything stays.
+    Files that another process is writing stay, as do links, and everything on file systems without locks.
     """
     pattern = re.compile(_TEMPORARY.format(name=".+" if name is None else re.escape(name)))
     with suppress(OSError):
@@ -148,7 +141,7 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flushes a file, or the entries of a folder, to disk: until then a power cut may undo a rename."""
+    """Flush a file, or a folder's entries, to disk; before, a power cut may undo a rename."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -158,7 +151,6 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def _temporary_folder(folder: Path, mode: int) -> Iterator[Path]:
-    """Makes an empty folder, on the file system of `folder`, for the length of the block."""
     remove_leftovers(folder.parent, folder.name)
     descriptor = None
     while descriptor is None:
@@ -176,7 +168,6 @@ def _temporary_folder(folder: Path, mode: int) -> Iterator[Path]:
 
 
 def _temporary_file(path: Path) -> tuple[Path, int]:
-    """Makes a temporary file for `path`. Returns its name, and its descriptor, which holds the lock."""
     descriptor = None
     while descriptor is None:
         temporary = _temporary_name(path)
@@ -189,9 +180,9 @@ def _temporary_name(path: Path) -> Path:
 
 
 def _new_locked_file(path: Path) -> int | None:
-    """Makes a file, which must not exist, and locks it as long as the descriptor that is returned is open.
+    """Create a file, locked while the returned descriptor is open.
 
-    Returns None where another process took it for a leftover before it was locked.
+    Returns None if another process removed it as a leftover before it was locked.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     with suppress(OSError):  # a file system without locks
@@ -203,7 +194,6 @@ def _new_locked_file(path: Path) -> int | None:
 
 
 def _remove_leftover(path: Path) -> None:
-    """Removes a temporary file or folder unless its writer is at work."""
     status = path.lstat()
     if status.st_uid != os.geteuid():
         return
@@ -222,7 +212,7 @@ def _remove_leftover(path: Path) -> None:
 
 @contextmanager
 def _if_unlocked(path: Path) -> Iterator[bool]:
-    """Says whether nobody holds the lock of a file, and holds it for the length of the block."""
+    """Yield whether a file is unlocked, holding its lock during the block."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

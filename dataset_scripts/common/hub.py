@@ -1,4 +1,4 @@
-"""Uploading a folder to a repository of the Hub, with care for who may see it."""
+"""Upload a folder to a Hub repository, respecting its visibility."""
 
 import logging
 import time
@@ -29,9 +29,9 @@ class PushedRepository:
     Attributes:
         repo_id: `USER/NAME`.
         url: of the repository's page.
-        commit: id of the newest commit; the same as before where nothing had changed.
-        private: only those who are let in can see it.
-        left_out: files that lay beside what was uploaded.
+        commit: id of the newest commit; unchanged if nothing differed.
+        private: whether the repository is private.
+        left_out: files of the folder that were not uploaded.
     """
 
     repo_id: str
@@ -42,22 +42,14 @@ class PushedRepository:
 
 
 def check_repo_id(repo_id: str, setting: str = "repo") -> None:
-    """Refuses a name that no repository of a user can have.
-
-    Args:
-        repo_id: the name.
-        setting: that it was given by.
-
-    Raises:
-        ValueError: it is not of the form `USER/NAME`, or has signs that the Hub does not take.
-    """
+    """Raise ValueError if `repo_id`, given by `setting`, is not a valid `USER/NAME`."""
     if repo_id.count("/") != 1:
         raise ValueError(f"{setting} is {repo_id!r}, but must be USER/NAME.")
     validate_repo_id(repo_id)
 
 
 def open_repository(repo_id: str, repo_type: str, *, private: bool, token: str | None = None) -> tuple[str, bool]:
-    """Makes a repository where there is none; one that exists keeps its visibility.
+    """Create a repository if missing; an existing one keeps its visibility.
 
     Args:
         repo_id: `USER/NAME`.
@@ -66,10 +58,10 @@ def open_repository(repo_id: str, repo_type: str, *, private: bool, token: str |
         token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
 
     Returns:
-        The address of its page, and whether it is private.
+        The URL of its page, and whether it is private.
 
     Raises:
-        ValueError: the repository is public and should be private.
+        ValueError: the repository is public but should be private.
         OSError: the Hub refuses, fails or cannot be reached.
     """
     api = HfApi(token=token)
@@ -97,20 +89,17 @@ def push_folder(
     allowed: Sequence[str] | None = None,
     token: str | None = None,
 ) -> PushedRepository:
-    """Uploads a folder, making the repository where there is none; a repository that exists keeps its visibility.
+    """Upload a folder, creating the repository if missing.
 
     Args:
-        folder: what is uploaded, as it is.
-        repo_id: `USER/NAME`.
-        repo_type: `"model"` or `"dataset"`.
-        private: False makes a new repository public; True refuses to fill a public one.
+        folder: what is uploaded.
+        repo_id, repo_type, private, token: as in `open_repository`.
         message: of the commit.
-        replaced: patterns of files that an earlier push may have left and that are removed, unless uploaded now.
-        allowed: patterns of the files that are uploaded; all when left out.
-        token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
+        replaced: patterns of files from earlier pushes to delete unless uploaded again.
+        allowed: patterns of the files to upload; all by default.
 
     Raises:
-        ValueError: the repository is public and should be private.
+        ValueError: the repository is public but should be private.
         OSError: the Hub refuses, fails or cannot be reached.
     """
     url, is_private = open_repository(repo_id, repo_type, private=private, token=token)
@@ -131,10 +120,7 @@ def push_folder(
 
 
 def _patiently(upload: Callable[[], CommitInfo]) -> CommitInfo:
-    """Tries again after what may pass: somebody else's commit, too many requests, a fault of the Hub.
-
-    What has been uploaded is not sent again. Single requests that are lost, `huggingface_hub` repeats by itself.
-    """
+    """Retry after conflicts, rate limits and server faults; uploaded files are not resent."""
     for pause in PAUSES:
         try:
             return upload()

@@ -1,4 +1,4 @@
-"""What goes wrong between here and the Hub, in one line that says what to do."""
+"""Errors of the Hub and the connection, in one line with a remedy."""
 
 import json
 import re
@@ -36,14 +36,14 @@ _TOKEN = re.compile(r"hf_\w+")
 
 @contextmanager
 def hub_errors_in_words(repo_id: str, done: str) -> Iterator[None]:
-    """Turns the Hub's errors in this block into `OSError` of one line: repository, status, remedy. Never the token.
+    """Turn the Hub's errors into one-line `OSError`s that never show the token.
 
     Args:
         repo_id: the repository.
-        done: what is attempted, as a participle: `loaded`, `pushed`.
+        done: the attempted action as a participle: `loaded`, `pushed`.
 
     Raises:
-        OSError: in place of an error of the Hub or of the connection; other errors pass.
+        OSError: for an error of the Hub or the connection; other errors pass.
     """
     try:
         yield
@@ -55,7 +55,6 @@ def hub_errors_in_words(repo_id: str, done: str) -> Iterator[None]:
 
 
 def _explanation(error: BaseException | None) -> str | None:
-    """Finds the Hub's error in a chain of errors and explains it; None where there is none."""
     while error is not None:
         if isinstance(error, HfHubHTTPError):
             status = error.response.status_code
@@ -72,6 +71,5 @@ def _explanation(error: BaseException | None) -> str | None:
 
 
 def _server_words(error: HfHubHTTPError) -> str:
-    """What the server says of its error, in one line, without tokens; empty where it says nothing."""
     words = " ".join(_TOKEN.sub("hf_...", error.server_message or "").split())
     return f" ({words})" if words else ""

@@ -1,4 +1,4 @@
-"""One image file: the rules that say whether it can be used, for the check, the builders and training alike.
+"""Rules for reading one image file, shared by checks, builders and training.
 
 >>> data = read_image_file("p1.jpg")
 >>> picture = decode_image(open_image(data, "p1.jpg"), "p1.jpg")
@@ -58,8 +58,8 @@ class ImageError(OSError):
     """An image that cannot be used.
 
     Attributes:
-        kind: what is wrong with it, a name of `dataset_scripts.annotations.problems.PROBLEMS`.
-        fault: the particulars in a few words, for a table; "" where the kind says it all.
+        kind: key in `dataset_scripts.annotations.problems.PROBLEMS`.
+        fault: details in a few words; "" if the kind says it all.
     """
 
     def __init__(self, message: str, kind: str = "truncated_image", fault: str = "") -> None:
@@ -70,10 +70,9 @@ class ImageError(OSError):
 
 
 def read_image_file(path: str | Path) -> bytes:
-    """Returns the bytes of an image file.
+    """Return the bytes of an image file; never blocks.
 
-    Raises ImageError for a file that is missing, empty, beyond 256 MiB, cannot be read, or is a folder, pipe or the
-    like. Nothing is opened that could block.
+    Raises ImageError for a file that is missing, empty, unreadable, beyond 256 MiB or not a regular file.
     """
     try:
         status = os.stat(path)
@@ -96,15 +95,15 @@ def read_image_file(path: str | Path) -> bytes:
 
 
 def open_image(data: bytes, name: str | Path) -> Image.Image:
-    """Opens an image without decoding it, and checks what its header says.
+    """Open an image without decoding it, and check its header.
 
     Args:
         data: the bytes of its file.
-        name: of the image, for the messages.
+        name: of the image, for messages.
 
     Raises:
-        ImageError: it is no image in a format that is read (JPEG, PNG, BMP, GIF, PPM, TIFF, WEBP), its header is
-            damaged, it has no pixel or more than 67 million, or its mode has no defined white (floating point, LAB).
+        ImageError: not a supported format (JPEG, PNG, BMP, GIF, PPM, TIFF, WEBP), a damaged header, no pixel or more
+            than 67 million, or a mode without a defined white (floating point, LAB).
     """
     try:
         image = Image.open(BytesIO(data), formats=IMAGE_FORMATS)
@@ -126,9 +125,9 @@ def open_image(data: bytes, name: str | Path) -> Image.Image:
 
 
 def decode_image(image: Image.Image, name: str | Path) -> Image.Image:
-    """Returns an image from `open_image` as all see it, by `to_rgb`.
+    """Decode an image from `open_image` with `to_rgb`.
 
-    Raises ImageError for an image that is cut short or damaged, and for grey of 16 bits that would be black.
+    Raises ImageError for a damaged image, and for 16-bit grey that would be black.
     """
     try:
         image.load()
@@ -187,7 +186,7 @@ def _upper_byte(image: Image.Image) -> Image.Image:
 
 
 def is_rotated(image: Image.Image, name: str | Path) -> bool:
-    """Says whether the EXIF tag of an image wants it turned or mirrored. Raises ImageError for damaged EXIF data."""
+    """Whether EXIF rotates or mirrors the image; ImageError for damaged EXIF data."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
     except DECODING_ERRORS as error:
@@ -195,7 +194,7 @@ def is_rotated(image: Image.Image, name: str | Path) -> bool:
 
 
 def ends_whole(image: Image.Image, data: bytes) -> bool:
-    """Says whether a file ends as those of its format do. If not, only decoding tells whether it was cut short."""
+    """Whether a file ends as its format requires; if not, it must be decoded to know."""
     if image.format == "BMP":
         return int.from_bytes(data[2:6], "little") == len(data)
     if image.format == "WEBP":
@@ -204,14 +203,12 @@ def ends_whole(image: Image.Image, data: bytes) -> bool:
 
 
 def _check_mode(image: Image.Image, name: str | Path) -> None:
-    """Refuses modes in which nothing says what is white."""
     if image.mode not in _MODES:
         fault = f"Pillow mode {image.mode}"
         raise ImageError(f"image {name} has {fault}, which has no defined white. Save it as RGB.", "deep_image", fault)
 
 
 def _check_depth(image: Image.Image, name: str | Path) -> None:
-    """Refuses grey of more than 8 bits that is no picture once it is scaled."""
     if not image.mode.startswith("I"):
         return
     low, high = image.getextrema()

@@ -1,4 +1,4 @@
-"""How a part of the package that is not there is installed, in the words of every message."""
+"""Installation hints for missing optional packages."""
 
 __all__ = ["install_hint"]
 

@@ -1,4 +1,4 @@
-"""Names of folders, sets and settings in Markdown: shown as they are, never read as markup."""
+"""Escape names and settings for Markdown, so that they are shown literally."""
 
 import html
 import re

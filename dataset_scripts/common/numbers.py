@@ -1,4 +1,4 @@
-"""Range checks of settings, with one wording: the name, the value got, the rule."""
+"""Range checks of numeric settings, with common wording."""
 
 import math
 from numbers import Integral, Real
@@ -13,18 +13,16 @@ def check_number(
     most: float = math.inf,
     below: float = math.inf,
 ) -> None:
-    """Refuse a setting that is not a finite number within the given bounds.
+    """Raise an error unless `value` is a finite number within the bounds.
 
     Args:
         name: what the error calls the setting.
         value: the setting.
-        above: exclusive lower bound.
-        least: inclusive lower bound.
-        most: inclusive upper bound.
-        below: exclusive upper bound.
+        above, below: exclusive bounds.
+        least, most: inclusive bounds.
 
     Raises:
-        TypeError: `value` is no real number (a bool is none).
+        TypeError: `value` is not a real number (bool is refused).
         ValueError: `value` is not finite or out of bounds.
     """
     bounds = (("above", above), ("at least", least), ("at most", most), ("below", below))
@@ -37,11 +35,11 @@ def check_number(
 
 
 def check_integer(name: str, value: int, *, least: int, most: int | None = None) -> None:
-    """Refuse a setting that is not an integer of at least `least`.
+    """Raise an error unless `value` is an integer from `least` to `most`.
 
     Raises:
-        TypeError: `value` is no integer (a bool is none).
-        ValueError: `value` is too small.
+        TypeError: `value` is not an integer (bool is refused).
+        ValueError: `value` is out of range.
     """
     rule = f"at least {least}" if most is None else f"{least} to {most}"
     message = f"{name} is {value!r}: it must be an integer, {rule}."

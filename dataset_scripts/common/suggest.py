@@ -1,4 +1,4 @@
-"""The ending of an error message about a wrong name: the nearest right one."""
+"""Suggestions for misspelt names."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,7 +7,7 @@ __all__ = ["did_you_mean"]
 
 
 def did_you_mean(got: str, names: Iterable[str]) -> str:
-    """Returns `" Did you mean 'NAME'?"` for the name nearest to `got`, in either case, or an empty string."""
+    """Return `" Did you mean 'NAME'?"` for the nearest name, case ignored, or ""."""
     lowered = {name.lower(): name for name in names}
     near = get_close_matches(got.lower(), lowered, n=1, cutoff=0.4)
     return f" Did you mean {lowered[near[0]]!r}?" if near else ""

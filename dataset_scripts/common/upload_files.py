@@ -1,4 +1,4 @@
-"""Which files of a folder may be uploaded: those of a list of names, and no link that leads elsewhere."""
+"""Select the files of a folder to upload: listed names, no links to elsewhere."""
 
 import os
 import shutil
@@ -92,7 +92,6 @@ def check_link(
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Everything in a folder but folders, in order of the names; a link to a folder is not entered."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path))
@@ -101,7 +100,6 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _topmost(name: str, used: set[str]) -> str:
-    """The topmost folder on the way to a file in which nothing goes up, or the file itself."""
     for parent in reversed(PurePosixPath(name).parents[:-1]):
         if str(parent) not in used:
             return f"{parent}/"

@@ -1,4 +1,4 @@
-"""The annotation formats, one a file, and finding out which one a folder has."""
+"""The annotation formats, one per file, and their detection."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -26,7 +26,7 @@ FORMATS = MappingProxyType(
 
 
 def get_format(name: str) -> AnnotationFormat:
-    """Returns the format of a name in `FORMATS`. Raises ValueError for another name."""
+    """Return a format of `FORMATS` by name; raise ValueError for another name."""
     if name not in FORMATS:
         raise ValueError(f"format is {name!r}, but must be one of {', '.join(FORMATS)}.{did_you_mean(name, FORMATS)}")
     module, class_name = FORMATS[name].split(":")
@@ -34,11 +34,11 @@ def get_format(name: str) -> AnnotationFormat:
 
 
 def detect_format(folder: str | Path) -> AnnotationFormat:
-    """Returns the format that a folder has, by its annotation file and that file's first row.
+    """Return the format of a folder, by its annotation's name and first row.
 
     Raises:
         FileNotFoundError: no such folder.
-        ValueError: the folder has none of the formats; the message says what it lacks, or which folder to pass.
+        ValueError: no format matches; the message says what is missing, or which folder to pass.
     """
     folder = Path(folder).expanduser().absolute()
     if not folder.is_dir():
@@ -56,7 +56,6 @@ def _first_match(folder: Path, formats: Sequence[AnnotationFormat]) -> Annotatio
 
 
 def _why_unknown(folder: Path, formats: Sequence[AnnotationFormat]) -> str:
-    """Writes the message about a folder that no format matches, with the likeliest remedy."""
     for candidate in formats:
         for name, lack in candidate.known_files.items():
             if (folder / name).is_file():

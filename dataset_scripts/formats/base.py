@@ -1,7 +1,6 @@
-"""What a data set's folder looks like: the declaration that builders, `data check` and detection share.
+"""Declaration of a data set's folder, for builders, `data check` and detection.
 
-A set is one subclass of `AnnotationFormat` in a file of its own: names, published counts, terms, and how the fields of
-a row are read. Where a set keeps to the field's usual form, attributes are all it takes.
+Each set is a subclass of `AnnotationFormat` in its own file; a set in the usual form needs only attributes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ __all__ = ["AnnotationFormat", "SplitCounts"]
 
 
 class SplitCounts(NamedTuple):
-    """Published size of a split; None where the authors do not say."""
+    """Published size of a split; None if unpublished."""
 
     persons: int | None
     images: int | None
@@ -26,23 +25,23 @@ class SplitCounts(NamedTuple):
 
 
 class AnnotationFormat:
-    """Base of the formats; a subclass is used as an instance without state.
+    """Base of the formats; instances have no state.
 
     Attributes:
         name: as `load_person_search` takes it.
         title: as people write it.
-        annotation_files: names or glob patterns of the annotation inside the folder, tried in this order; the first
-            that finds something is used, with all that it finds.
-        image_folder: folder of the images inside the data folder; "" where paths start at the data folder itself.
-        known_files: files that are often found instead of the annotation, each with an explanation of what it lacks.
-        first_row_fields: fields that tell a file of this set from others of the same name.
-        split_field: None where the set has no splits: all is training, unless splits are drawn.
+        annotation_files: names or glob patterns of the annotation; the first that matches is used, with all its
+            matches.
+        image_folder: folder of the images; "" if paths start at the data folder.
+        known_files: file often found in place of the annotation -> what it lacks.
+        first_row_fields: fields that distinguish the set from others with the same file name.
+        split_field: None if the set has no splits (all rows are training, unless splits are drawn).
         split_values: value in the file -> `train`, `validation` or `test`.
-        identity_per_image: the set has no persons; each image counts as one of its own.
-        default_shares: shares of the persons that go to validation and test where the user does not say.
-        published: split -> counts by the authors; empty where they give none.
-        published_total: counts of the whole set, where the authors give none of its splits.
-        first_person_id: smallest person id of a complete copy; None where it is not known.
+        identity_per_image: the set has no persons; each image counts as its own.
+        default_shares: default shares of the persons for validation and test.
+        published: split -> published counts; empty if there are none.
+        published_total: published counts of the whole set, if there are none per split.
+        first_person_id: smallest person id of a complete copy; None if unknown.
         homepage, terms, citation: of the set.
     """
 
@@ -69,18 +68,18 @@ class AnnotationFormat:
     citation: ClassVar[str] = ""
 
     def find(self, data_dir: str | Path | None) -> Path:
-        """Returns the data folder as an absolute path, after checking that its parts are there.
+        """Return the absolute data folder after checking that it is complete.
 
-        Raises ValueError where `data_dir` is None, FileNotFoundError where something is missing.
+        Raises ValueError if `data_dir` is None, FileNotFoundError if something is missing.
         """
         return find_data_folder(
             data_dir, self.title, self.annotation_files, self.image_folder, self.known_files, self.annotations
         )
 
     def matches(self, folder: Path) -> bool:
-        """Says whether `folder` looks like this set: its annotation is there and starts with a row of its fields.
+        """Whether `folder` has this set's annotation, with its fields in the first row.
 
-        A damaged annotation matches by its name: reading it will say what is wrong.
+        A damaged annotation matches by name, so that reading it reports the damage.
         """
         if not self.annotations(folder):
             return False
@@ -91,7 +90,7 @@ class AnnotationFormat:
             return True
 
     def annotations(self, folder: Path) -> list[Path]:
-        """Returns the annotation files in `folder`, sorted; empty where there are none."""
+        """Return the annotation files in `folder`, sorted."""
         for pattern in self.annotation_files:
             # A hidden file is none: macOS puts a `._NAME` of its own beside each file that it copies.
             found = sorted(path for path in folder.glob(pattern) if path.is_file() and path.name[0] != ".")
@@ -100,9 +99,9 @@ class AnnotationFormat:
         return []
 
     def rows(self, folder: Path) -> Iterator[AnnotationRow]:
-        """Yields the raw rows of all annotation files, in the memory of one.
+        """Yield the raw rows of all annotation files, one in memory at a time.
 
-        Raises AnnotationError where a file is damaged, OSError where it cannot be read.
+        Raises AnnotationError for a damaged file, OSError for an unreadable one.
         """
         number = 0
         for file in self.annotations(folder):
@@ -111,41 +110,41 @@ class AnnotationFormat:
                 number += 1
 
     def read_file(self, file: Path) -> Iterator[Mapping[str, object]]:
-        """Yields the objects of one annotation file; a JSON list, where a subclass does not say otherwise."""
+        """Yield the objects of one annotation file, by default a JSON list."""
         return read_json_list(file)
 
     def shares(self, folder: Path) -> tuple[float, float]:
-        """Returns the shares of the persons that go to validation and test where the user does not say."""
+        """Return the default shares of the persons for validation and test."""
         return self.default_shares
 
     def split(self, row: AnnotationRow) -> str | None:
-        """Returns the split of a row, None where the set has none. Raises AnnotationError for an unknown one."""
+        """Return the split of a row; None if the set has none."""
         if self.split_field is None:
             return None
         return row.choice(self.split_field, self.split_values, " ".join(self.known_files.values()))
 
     def image_id(self, row: AnnotationRow) -> str:
-        """Returns the image's path below the image folder. Raises AnnotationError for a wrong one."""
+        """Return the image's path below the image folder."""
         return row.image_path(self.image_field)
 
     def person_id(self, row: AnnotationRow) -> int:
-        """Returns the person's id. Raises AnnotationError for a wrong one."""
+        """Return the person's id."""
         return row.number if self.identity_per_image else row.person_id(self.person_field)
 
     def person_name(self, row: AnnotationRow) -> str:
-        """Returns what the person is called in the file, "" where that is the id itself, however many are there."""
+        """Return the person's name in the file; "" if that is the id."""
         return self.image_id(row) if self.identity_per_image else ""
 
     def captions(self, row: AnnotationRow) -> tuple[str, ...]:
-        """Returns the captions of a row, at least one. Raises AnnotationError for wrong ones."""
+        """Return the captions of a row, at least one."""
         return row.captions(self.captions_field)
 
     def camera(self, row: AnnotationRow) -> str | None:
-        """Returns the camera's name, None where the set does not tell. Raises AnnotationError for a wrong one."""
+        """Return the camera's name; None if unknown."""
         return None
 
     def record(self, row: AnnotationRow) -> PersonSearchRecord:
-        """Reads all fields of a row. Raises AnnotationError for the first that is wrong."""
+        """Read all fields of a row; raise AnnotationError for the first invalid one."""
         return PersonSearchRecord(
             file=row.file,
             row=row.index,

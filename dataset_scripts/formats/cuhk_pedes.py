@@ -57,6 +57,6 @@ class CuhkPedes(AnnotationFormat):
 }"""
 
     def camera(self, row: AnnotationRow) -> str | None:
-        """Returns the sub-folder of the image."""
+        """Return the subfolder of the image."""
         folder, slash, _ = self.image_id(row).partition("/")
         return folder if slash else None

@@ -17,7 +17,7 @@ _NAME = "name of the person"  # a field that the reader adds
 
 
 class _Survey(NamedTuple):
-    """What only the whole annotation tells: the numbers of persons with names, and whether rows have splits."""
+    """Facts that need the whole annotation: numbers of named persons, presence of splits."""
 
     numbers: Mapping[str, int]
     has_splits: bool
@@ -77,18 +77,18 @@ class Custom(AnnotationFormat):
     terms = "Those of the owner of the data"
 
     def annotations(self, folder: Path) -> list[Path]:
-        """Returns the annotation files, sorted; of sub-folders only those that bear the name of a split."""
+        """Return the annotation files, sorted; in subfolders only those named after a split."""
         files = super().annotations(folder)
         return [file for file in files if file.parent == folder or file.parent.name in self.split_values]
 
     def read_file(self, file: Path) -> Iterator[Mapping[str, object]]:
-        """Yields the objects of one annotation file, by its ending."""
+        """Yield the objects of one annotation file, by its extension."""
         return read_csv(file) if file.suffix == ".csv" else read_json_lines(file)
 
     def rows(self, folder: Path) -> Iterator[AnnotationRow]:
-        """Yields the rows of all files with their paths, ids and splits in one form.
+        """Yield the rows with paths, ids and splits in a common form.
 
-        Raises AnnotationError where a file is damaged, OSError where it cannot be read.
+        Raises AnnotationError for a damaged file, OSError for an unreadable one.
         """
         survey = self._survey(folder)
         for row in super().rows(folder):
@@ -96,28 +96,27 @@ class Custom(AnnotationFormat):
             yield row if broken else replace(row, fields=self._in_one_form(row, folder, survey))
 
     def shares(self, folder: Path) -> tuple[float, float]:
-        """Returns a tenth each for a set without splits, else nothing."""
+        """Return a tenth each for a set without splits, otherwise zero."""
         return (0.0, 0.0) if self._survey(folder).has_splits else (0.1, 0.1)
 
     def split(self, row: AnnotationRow) -> str | None:
-        """Returns the split, None where no row has one. Raises AnnotationError for a missing or unknown one."""
+        """Return the split; None if no row has one."""
         return row.choice("split", self.split_values) if "split" in row.fields else None
 
     def person_name(self, row: AnnotationRow) -> str:
-        """Returns the id as text where persons are numbered; zeros before digits do not count, as in a number."""
+        """Return the id as text if persons are numbered; leading zeros do not count."""
         text = str(row.fields.get(_NAME, ""))
         return (text.lstrip("0") or "0") if text.isdecimal() else text
 
     def captions(self, row: AnnotationRow) -> tuple[str, ...]:
-        """Returns `captions`, or else the one `caption` of a row. Raises AnnotationError for wrong ones."""
+        """Return `captions`, or else the single `caption`."""
         return row.captions("captions") if "captions" in row.fields else (row.caption("caption"),)
 
     def camera(self, row: AnnotationRow) -> str | None:
-        """Returns the camera, None where the row has none. Raises AnnotationError for one that is no text."""
+        """Return the camera; None if the row has none."""
         return row.text("camera")
 
     def _survey(self, folder: Path) -> _Survey:
-        """Reads all rows for what each of them depends on."""
         ids: set[str] = set()
         has_splits = False
         for row in super().rows(folder):
@@ -131,7 +130,6 @@ class Custom(AnnotationFormat):
         return _Survey({name: number for number, name in enumerate(names)}, has_splits)
 
     def _split_of(self, row: AnnotationRow, folder: Path) -> object:
-        """Returns the value of a row's split, or that of the name of its file or folder; nothing where none tells."""
         own = row.fields.get("split")
         own = own.strip() if isinstance(own, str) else own
         if own not in (None, ""):
@@ -140,7 +138,6 @@ class Custom(AnnotationFormat):
         return next((place for place in places if place in self.split_values), "")
 
     def _in_one_form(self, row: AnnotationRow, folder: Path, survey: _Survey) -> dict[str, object]:
-        """Returns the fields with the path from the folder, the id as a number, the split where the set has any."""
         fields = dict(row.fields)
         path = fields.pop("file_name", None)
         path = fields.get("image", path)
@@ -159,12 +156,12 @@ class Custom(AnnotationFormat):
 
 
 def _text_of(value: object) -> str:
-    """Returns a text or whole number as text; "" for anything else."""
+    """Return a text or whole number as text; "" for anything else."""
     return str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _as_number(person: object, numbers: Mapping[str, int]) -> object:
-    """Returns the number of a name, or of digits; anything else as it is, for the reader to refuse."""
+    """Return the number of a name or of digits; other values unchanged, to be refused later."""
     text = _text_of(person)
     if numbers:
         return numbers.get(text, person)

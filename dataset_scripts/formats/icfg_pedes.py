@@ -52,6 +52,6 @@ class IcfgPedes(AnnotationFormat):
 }"""
 
     def camera(self, row: AnnotationRow) -> str | None:
-        """Returns the camera in the image's file name, `c1` to `c15`; None where the name is not MSMT17's."""
+        """Return the camera in an MSMT17 file name, `c1` to `c15`, else None."""
         match = _MSMT17_NAME.match(self.image_id(row).rpartition("/")[2])
         return f"c{int(match['camera'])}" if match else None

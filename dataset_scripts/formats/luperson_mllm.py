@@ -17,7 +17,7 @@ _BROKEN_MARKS = ("description]", "<")
 
 
 class _Entry(NamedTuple):
-    """The caption of an image in one of the files: the file's number, the place in it, the name, the text."""
+    """One file's caption of an image."""
 
     file: int
     index: int
@@ -63,31 +63,31 @@ class LUPersonMllm(AnnotationFormat):
 }"""
 
     def find(self, data_dir: str | Path | None) -> Path:
-        """Likewise, and raises FileNotFoundError where one of the four files is missing."""
+        """Return the data folder; raise FileNotFoundError if one of the four files is missing."""
         folder = super().find(data_dir)
         present = self.annotations(folder)
         missing = sorted({*_FILES} - {file.name for file in present})
         if missing:
             raise FileNotFoundError(
-                f"{present[0].parent} lacks {', '.join(missing)}. {self.title} is joined from four files; add them."
+                f"{present[0].parent} lacks {', '.join(missing)}. {self.title} has four annotation files; add them."
             )
         return folder
 
     def rows(self, folder: Path) -> Iterator[AnnotationRow]:
-        """Yields a row for each image, with its `captions`. What is no caption is a row of its own, to be refused.
+        """Yield one row per image with its `captions`; an invalid caption gets its own row.
 
-        Raises AnnotationError where a file is damaged, OSError where it cannot be read.
+        Raises AnnotationError for a damaged file, OSError for an unreadable one.
         """
         files = self.annotations(folder)
         static = {number for number, file in enumerate(files) if file.name.startswith("Ts-")}
-        for number, entries in enumerate(_joined(files)):
+        for number, entries in enumerate(_by_image(files)):
             first = entries[0]
-            fields = {"image": first.image, "captions": _mended(entries, static)}
+            fields = {"image": first.image, "captions": _without_broken(entries, static)}
             yield AnnotationRow(files[first.file], first.index, fields, number)
 
 
-def _joined(files: Sequence[Path]) -> Iterator[list[_Entry]]:
-    """Yields the entries of each image as soon as every file has given one, the incomplete images at the end."""
+def _by_image(files: Sequence[Path]) -> Iterator[list[_Entry]]:
+    """Yield the entries of each image once every file has given one; incomplete images last."""
     waiting: dict[str, list[_Entry]] = {}
     for step in zip_longest(*(_entries(number, file) for number, file in enumerate(files))):
         for entry in filter(None, step):
@@ -106,8 +106,8 @@ def _entries(number: int, file: Path) -> Iterator[_Entry]:
         yield _Entry(number, index, path.rpartition("/")[2], caption)
 
 
-def _mended(entries: Sequence[_Entry], static: Collection[int]) -> list[object]:
-    """Returns the captions, each once, the broken ones replaced by the first sound one of a static file."""
+def _without_broken(entries: Sequence[_Entry], static: Collection[int]) -> list[object]:
+    """Return distinct captions, broken ones replaced by the first sound static one."""
     if len(entries) == 1:
         return [entries[0].caption]
     in_order = sorted(entries)

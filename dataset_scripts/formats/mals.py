@@ -47,5 +47,5 @@ class Mals(AnnotationFormat):
 }"""
 
     def captions(self, row: AnnotationRow) -> tuple[str, ...]:
-        """Returns the one caption of a row. Raises AnnotationError for a wrong one."""
+        """Return the single caption of a row."""
         return (row.caption("caption"),)

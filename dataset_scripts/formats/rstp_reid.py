@@ -59,6 +59,6 @@ class RstpReid(AnnotationFormat):
 }"""
 
     def camera(self, row: AnnotationRow) -> str | None:
-        """Returns the camera in the image's file name, `c1` to `c15`; None where the name has another form."""
+        """Return the camera in the file name, `c1` to `c15`, else None."""
         match = _NAME.match(self.image_id(row).rpartition("/")[2])
         return match["camera"] if match else None

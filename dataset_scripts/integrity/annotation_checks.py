@@ -1,4 +1,4 @@
-"""Reading an annotation to its end, whatever is wrong in between."""
+"""Read an annotation to its end, whatever is wrong in between."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +21,9 @@ class Annotation(NamedTuple):
     """What was read.
 
     Attributes:
-        rows: number of rows, the wrong ones included.
+        rows: number of rows, invalid ones included.
         columns: the rows whose image is known.
-        complete: all files were read to their ends, every row without an error.
+        complete: every file and row was read without an error.
     """
 
     rows: int
@@ -32,9 +32,9 @@ class Annotation(NamedTuple):
 
 
 def read_annotation(layout: AnnotationFormat, folder: Path, lengths: CaptionLengths, findings: Findings) -> Annotation:
-    """Reads all rows, field by field where one is wrong, and adds to `findings` what is wrong with files and rows.
+    """Read all rows, field by field where one is wrong, and add to `findings`.
 
-    Raises OSError for a file that cannot be read.
+    Raises OSError for an unreadable file.
     """
     _find_byte_order_marks(layout.annotations(folder), folder, findings)
     reader = _Reader(layout, folder, lengths, findings)
@@ -52,8 +52,6 @@ def read_annotation(layout: AnnotationFormat, folder: Path, lengths: CaptionLeng
 
 
 class _Reader:
-    """Takes rows one by one."""
-
     def __init__(self, layout: AnnotationFormat, folder: Path, lengths: CaptionLengths, findings: Findings) -> None:
         self.columns = RowColumns()
         self._layout = layout
@@ -62,7 +60,7 @@ class _Reader:
         self._findings = findings
 
     def take(self, row: AnnotationRow) -> bool:
-        """Stores a row as far as it can be read, and reports the rest. Says whether all of it could be."""
+        """Store what can be read of a row, report the rest, return whether it is valid."""
         try:
             record = self._layout.record(row)
         except AnnotationError:
@@ -106,12 +104,10 @@ class _Reader:
             self._findings.add("caption_twice", text, self._name(row.file), row.index)
 
     def report(self, error: AnnotationError) -> None:
-        """Reports what was wrong with a row or a file."""
         where = f"{error.file}: " if error.row is None else f"{error.file}, row {error.row}: "
         self._findings.add(error.kind, str(error).removeprefix(where), self._name(error.file), error.row)
 
     def report_long(self, captions: list[LongCaption]) -> None:
-        """Reports captions whose end is cut off."""
         self._findings.add_all("long_caption", len(captions), map(self._long_example, captions))
 
     def _long_example(self, caption: LongCaption) -> Example:

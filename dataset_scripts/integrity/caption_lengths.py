@@ -1,4 +1,4 @@
-"""How many captions are longer than what the text tower reads, exactly or, without a tokenizer, at least."""
+"""Captions longer than the text context: exact counts, or a lower bound."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _PIECES = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|(?:[^\s\w]|_)+", re.IG
 
 
 class LongCaption(NamedTuple):
-    """A caption whose end is cut off: the row it is in, its tokens (at least), the text."""
+    """A caption that will be cut off: its row, its tokens (at least), its text."""
 
     row: int
     tokens: int
@@ -30,15 +30,15 @@ class LongCaption(NamedTuple):
 
 
 class CaptionLengths:
-    """Counts tokens, start and end mark included, of captions as training sees them (cleaned).
+    """Counts tokens of cleaned captions, start and end mark included.
 
     Args:
-        tokenizer: counts exactly; None counts the pieces that CLIP's tokenizer never joins (words, single digits, runs
-            of punctuation), which are at most as many as its tokens.
+        tokenizer: counts exactly; None counts pieces that CLIP's tokenizer never joins (words, digits, runs of
+            punctuation): a lower bound.
 
     Attributes:
         context: tokens that are read; the rest is cut off.
-        exact: tokens are counted, and not only a lower bound.
+        exact: whether counts are exact.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
@@ -50,14 +50,14 @@ class CaptionLengths:
         self._waiting: list[tuple[int, str]] = []
 
     def add(self, row: int, captions: Sequence[str]) -> list[LongCaption]:
-        """Takes the captions of a row. Returns those found too long by now, of this row or of earlier ones."""
+        """Add the captions of a row; return those found too long so far."""
         if self._tokenizer is None:
             return [long for caption in captions if (long := self._at_least(row, caption))]
         self._waiting += [(row, caption) for caption in captions]
         return self.finish() if len(self._waiting) >= _BATCH else []
 
     def finish(self) -> list[LongCaption]:
-        """Returns the rest of those too long; to be called at the end."""
+        """Return the remaining captions that are too long; call at the end."""
         if not self._waiting:
             return []
         texts = [clean_caption(caption) for _, caption in self._waiting]
@@ -79,11 +79,11 @@ class CaptionLengths:
 
 
 def _most_pieces(caption: str) -> int:
-    """Returns an upper bound of the pieces: what is no letter is one, unless a space, and letters are between."""
+    """Return an upper bound of the pieces, faster than counting them."""
     rest = caption.encode().translate(None, _LETTERS)
     return 2 * len(rest) + 1 - rest.count(b" ")
 
 
 def least_tokens(caption: str) -> int:
-    """Returns a lower bound of the tokens that CLIP's tokenizer makes of a caption, start and end mark included."""
+    """Return a lower bound of CLIP's token count, start and end mark included."""
     return len(_PIECES.findall(caption)) + _MARKS

@@ -1,4 +1,4 @@
-"""The check of a folder, from its layout to its last image: everything that is wrong, in one run."""
+"""Check a folder from its layout to its last image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,19 +38,19 @@ def check_folder(
     tokenizer: "PreTrainedTokenizerBase | None" = None,
     against: Sequence[str | Path] = (),
 ) -> FolderReport:
-    """Checks a folder against everything that loading it would, and more, and goes on after each problem.
+    """Report every problem that would stop loading, and more.
 
     Args:
         folder: the data set.
         layout: its format.
-        annotation_only: look at no image.
-        decode: read every image whole, as training does, not only its header, and look for the same picture twice.
-        tokenizer: counts the tokens of captions exactly.
-        against: other data sets, whose training images must not be held out here, nor the other way round.
+        annotation_only: do not look at images.
+        decode: decode every image, as training does, and look for repeated pictures; otherwise read headers.
+        tokenizer: counts caption tokens exactly.
+        against: other data sets, checked for leaks in both directions.
 
     Raises:
-        FileNotFoundError: no such folder, or no annotation file in it.
-        ValueError: a folder in `against` has none of the known formats.
+        FileNotFoundError: the folder or its annotation is missing.
+        ValueError: a folder in `against` has no known format.
         OSError: an annotation file cannot be read.
     """
     folder = Path(folder).expanduser().absolute()
@@ -94,10 +94,7 @@ def check_folder(
 
 
 def _check_layout(folder: Path, layout: AnnotationFormat, findings: Findings) -> Path | None:
-    """Finds missing parts of a folder. Returns the folder of images, None where it is missing.
-
-    Raises FileNotFoundError where there is no annotation to read.
-    """
+    """Report missing parts; return the image folder, or None if missing."""
     if not folder.is_dir() or not layout.annotations(folder):
         layout.find(folder)
     root = folder / layout.image_folder

@@ -1,4 +1,4 @@
-"""How many persons, images and captions each split has, against what the authors of the set published."""
+"""Counts of persons, images and captions, compared with the published ones."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ __all__ = ["check_counts", "check_drawing", "check_person_ids", "count_splits", 
 
 
 def count_splits(rows: ImageRows, new: np.ndarray) -> dict[str, SplitCounts]:
-    """Counts each split that has an image. `new` says which captions count (`row_checks.new_captions`)."""
+    """Count each split with images; `new` marks captions that count (`new_captions`)."""
     counts = {}
     image_splits = rows.columns.splits[rows.images]
     caption_splits = rows.columns.splits[rows.first[rows.columns.caption_rows[new]]]
@@ -28,18 +28,18 @@ def count_splits(rows: ImageRows, new: np.ndarray) -> dict[str, SplitCounts]:
 
 
 def total_counts(splits: Mapping[str, SplitCounts]) -> SplitCounts:
-    """Adds up splits, which share no person."""
+    """Add up splits, which share no person."""
     return SplitCounts(*(sum(column) for column in zip(*splits.values(), strict=True)) if splits else (0, 0, 0))
 
 
 def check_counts(found: Mapping[str, SplitCounts], layout: AnnotationFormat, drawn: bool, findings: Findings) -> None:
-    """Finds splits without an image, and counts that differ from the published ones.
+    """Report splits without images, and counts that differ from the published ones.
 
     Args:
         found: counts of the splits that have images.
         layout: the format.
-        drawn: splits are made when the set is loaded, so none is missing.
-        findings: what is found is added.
+        drawn: splits are drawn on loading, so none is missing.
+        findings: receives the problems.
     """
     has_splits = layout.split_field is not None and not drawn
     for split in layout.published or (SPLITS if has_splits and not layout.published_total else ()):
@@ -55,7 +55,7 @@ def check_counts(found: Mapping[str, SplitCounts], layout: AnnotationFormat, dra
 
 
 def check_person_ids(rows: ImageRows, layout: AnnotationFormat, findings: Findings) -> None:
-    """Finds missing person ids between the smallest and the largest, and a smallest that is not the published one."""
+    """Report gaps in person ids, and a smallest id unlike the published one."""
     span = person_id_range(rows)
     if span is None or layout.identity_per_image:
         return
@@ -69,13 +69,13 @@ def check_person_ids(rows: ImageRows, layout: AnnotationFormat, findings: Findin
 
 
 def person_id_range(rows: ImageRows) -> tuple[int, int] | None:
-    """Returns the smallest and the largest person id; None where none could be read."""
+    """Return the smallest and largest person id; None if none could be read."""
     known = rows.persons[rows.persons != NOT_READ]
     return (int(known.min()), int(known.max())) if len(known) else None
 
 
 def check_drawing(shares: tuple[float, float], found: Mapping[str, SplitCounts], findings: Findings) -> None:
-    """Finds sets with too few persons for the splits that are drawn from them when they are loaded."""
+    """Report sets with too few persons to draw splits from."""
     try:
         check_enough_persons(found["train"].persons if "train" in found else 0, *shares)
     except ValueError as error:

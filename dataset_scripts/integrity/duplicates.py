@@ -1,4 +1,4 @@
-"""The same picture more than once in a set: files with the same bytes, and files that show the same."""
+"""Repeated pictures in a set: equal bytes, or equal content."""
 
 from collections.abc import Iterator
 
@@ -14,9 +14,9 @@ __all__ = ["check_duplicates"]
 
 
 def check_duplicates(rows: ImageRows, seen: SeenImages, findings: Findings) -> None:
-    """Finds images that are there twice: by their bytes, and where they were decoded by what they show.
+    """Report repeated images by their bytes and, if decoded, by their content.
 
-    Each image counts once: as `picture_in_two_splits` where training has the one and another split the other, else as
+    Each image counts once: as `picture_in_two_splits` if one copy is in training and one is not, otherwise as
     `copied_image_of_two_persons`, `copied_image` or `similar_image`.
     """
     positions = np.arange(len(seen.rows))
@@ -30,7 +30,6 @@ def check_duplicates(rows: ImageRows, seen: SeenImages, findings: Findings) -> N
 
 
 def _report(rows: ImageRows, others: np.ndarray, firsts: np.ndarray, same_bytes: bool, findings: Findings) -> None:
-    """Sorts pairs by kind, most grave first, and reports them."""
     splits, persons = rows.columns.splits, rows.persons
     training = SPLITS.index("train")
     known = (splits[others] != NOT_READ) & (splits[firsts] != NOT_READ)

@@ -1,4 +1,4 @@
-"""Collecting what is wrong, by kind: how often, and the first examples."""
+"""Problems found, by kind: counts and first examples."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -16,8 +16,8 @@ class Example(NamedTuple):
 
     Attributes:
         text: what was found.
-        file: the annotation file, relative to the data folder; None where the problem is in no row.
-        row: position in that file, counted from 0; None where the file as a whole is meant.
+        file: the annotation file, relative to the data folder; None if no row is concerned.
+        row: position in that file, counted from 0; None if the whole file is meant.
     """
 
     text: str
@@ -29,7 +29,7 @@ class Findings:
     """Problems by kind.
 
     Attributes:
-        counts: kind -> number of cases; kinds without a case are left out.
+        counts: kind -> number of cases, at least 1.
         examples: kind -> the first cases.
     """
 
@@ -38,14 +38,11 @@ class Findings:
         self.examples: dict[str, list[Example]] = {}
 
     def add(self, kind: str, text: str, file: str | None = None, row: int | None = None) -> None:
-        """Adds one case."""
+        """Add one case."""
         self.add_all(kind, 1, [Example(text, file, row)])
 
     def add_all(self, kind: str, count: int, examples: Iterable[Example]) -> None:
-        """Adds `count` cases; of `examples`, no more are asked for than are kept.
-
-        Raises KeyError for a kind that `PROBLEMS` does not have.
-        """
+        """Add `count` cases, keeping the first few `examples`; KeyError for an unknown kind."""
         if kind not in PROBLEMS:
             raise KeyError(kind)
         if count:
@@ -54,5 +51,5 @@ class Findings:
             self.counts[kind] = self.counts.get(kind, 0) + count
 
     def kinds(self, severity: str) -> list[str]:
-        """Returns the kinds found that are an `error`, or a `warning`, in the order of `PROBLEMS`."""
+        """Return the kinds found of one severity, in the order of `PROBLEMS`."""
         return [kind for kind, problem in PROBLEMS.items() if problem.severity == severity and kind in self.counts]

@@ -1,4 +1,4 @@
-"""Looking at every image file of a set: is it there, is it whole, and what kind of image is it."""
+"""Check every image file of a set: present, complete, of the expected kind."""
 
 import math
 import os
@@ -30,12 +30,12 @@ _HASH_BYTES = 16
 
 
 class SeenImages(NamedTuple):
-    """The images that can be used, for the search for duplicates.
+    """The usable images, for the search for duplicates.
 
     Attributes:
-        rows: the first row of each image, ascending, int64.
-        digests: hash of the bytes of its file, int64.
-        prints: what it looks like; None where images were not decoded.
+        rows: first row of each image, ascending, int64.
+        digests: hash of its file's bytes, int64.
+        prints: perceptual hashes; None if images were not decoded.
     """
 
     rows: np.ndarray
@@ -44,7 +44,7 @@ class SeenImages(NamedTuple):
 
 
 class _Facts(NamedTuple):
-    """An image that can be used: hash of its bytes, Pillow's mode, turned by EXIF or not, perceptual hash or b""."""
+    """A usable image: hash of bytes, Pillow's mode, rotated by EXIF, perceptual hash or b""."""
 
     digest: bytes
     mode: str
@@ -53,20 +53,18 @@ class _Facts(NamedTuple):
 
 
 class _Fault(NamedTuple):
-    """An image that cannot be used: the kind of its problem and the particulars."""
-
     kind: str
     details: str
 
 
 def check_images(folder: ImageFolder, rows: ImageRows, decode: bool, findings: Findings) -> SeenImages:
-    """Looks at each image file once, and adds to `findings` what is wrong with it.
+    """Check each image file once and add its problems to `findings`.
 
     Args:
-        folder: the images; it is there.
+        folder: the images.
         rows: the annotation.
-        decode: read each image whole, as training does, and hash what it shows; else only its header and its end.
-        findings: what is found is added.
+        decode: decode and hash each image; otherwise read only its header and end.
+        findings: receives the problems.
     """
     sorter = _Sorter(rows, findings)
     look = partial(_look, folder, decode)
@@ -88,8 +86,6 @@ def check_images(folder: ImageFolder, rows: ImageRows, decode: bool, findings: F
 
 
 class _Sorter:
-    """Reports what was seen, and keeps what the search for duplicates needs."""
-
     def __init__(self, rows: ImageRows, findings: Findings) -> None:
         self._image_rows = rows
         self._findings = findings
@@ -99,7 +95,6 @@ class _Sorter:
         self._prints = bytearray()
 
     def take(self, row: int, image_id: str, seen: _Facts | _Fault) -> None:
-        """Takes one image and what was seen of it."""
         if isinstance(seen, _Fault):
             if seen.kind == "missing_folder":
                 self._missing_folders[seen.details] = self._missing_folders.get(seen.details, 0) + 1
@@ -115,12 +110,11 @@ class _Sorter:
             self._report("rotated_image", row, image_id, "")
 
     def report_missing_folders(self) -> None:
-        """Reports each missing folder once, not each image that would be in it."""
+        """Report each missing folder once, not once per image."""
         for folder, images in self._missing_folders.items():
             self._findings.add("missing_folder", f"{folder}/, images listed in it: {images:,}")
 
     def seen(self, decoded: bool) -> SeenImages:
-        """Returns the images that can be used."""
         digests = np.frombuffer(self._digests, dtype=np.int64)
         prints = _as_prints(self._prints, len(digests)) if decoded else None
         return SeenImages(np.array(self._rows, dtype=np.int64), digests, prints)
@@ -131,7 +125,6 @@ class _Sorter:
 
 
 def _look(folder: ImageFolder, decode: bool, image_id: str) -> _Facts | _Fault:
-    """Looks at one image file."""
     if folder.leads_out(image_id):
         return _Fault("link_out", "")
     missing = folder.missing_folder(image_id)
@@ -152,7 +145,7 @@ def _look(folder: ImageFolder, decode: bool, image_id: str) -> _Facts | _Fault:
 
 
 def _as_prints(data: bytearray, images: int) -> ImagePrints:
-    """Makes prints of the bytes of each image: 16 of its hash, 36 x 12 of its signature."""
+    """Parse 16 bytes of hash and 36 x 12 of signature per image."""
     rows = np.frombuffer(data, dtype=np.uint8).reshape(images, _HASH_BYTES + math.prod(SIGNATURE_SHAPE))
     hashes = np.ascontiguousarray(rows[:, :_HASH_BYTES]).view(np.uint64)
     signatures = np.ascontiguousarray(rows[:, _HASH_BYTES:]).reshape(images, *SIGNATURE_SHAPE)

@@ -1,4 +1,4 @@
-"""The rows of an annotation as images: rows that name the same image belong together, as in the builders."""
+"""Annotation rows grouped by image, as in the builders."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,15 +12,15 @@ __all__ = ["ImageRows", "first_with_same", "image_rows"]
 
 
 class ImageRows(NamedTuple):
-    """Rows put together.
+    """Grouped rows.
 
     Attributes:
         columns: all rows.
         first: for each row, the first row of its image, int64.
         images: the first row of each image, ascending, int64.
-        persons: person id of each row, int64; where each image is a person of its own, that of the image's first row.
-        own_person: each image is a person of its own.
-        folder: the data folder, for the messages.
+        persons: person id of each row, int64; if each image is its own person, that of the image's first row.
+        own_person: each image is its own person.
+        folder: the data folder, for messages.
     """
 
     columns: RowColumns
@@ -31,23 +31,23 @@ class ImageRows(NamedTuple):
     folder: Path
 
     def example(self, row: int, text: str) -> Example:
-        """Makes an example of a row."""
+        """Build an example of a row."""
         file, index = self.columns.place(row)
         return Example(text, file.relative_to(self.folder).as_posix(), index)
 
     def row_name(self, row: int) -> str:
-        """Says which row, for a text."""
+        """Name a row, for messages."""
         return f"row {self.columns.place(row)[1]}"
 
     def describe(self, row: int) -> str:
-        """Says what the row is of: its image, split and person, as far as they are known."""
+        """Describe a row by its image, split and person, as far as known."""
         split, person = int(self.columns.splits[row]), int(self.persons[row])
         known = [SPLITS[split]] * (split != NOT_READ) + [f"person {person}"] * (person != NOT_READ)
         return f"{self.columns.image_ids([row])[0]} ({', '.join(known)})"
 
 
 def image_rows(columns: RowColumns, identity_per_image: bool, folder: Path) -> ImageRows:
-    """Puts the rows of each image together."""
+    """Group rows by image."""
     first = first_with_same(columns.image_keys)
     images = np.flatnonzero(first == np.arange(len(first)))
     persons = columns.persons[first] if identity_per_image else columns.persons
@@ -55,7 +55,7 @@ def image_rows(columns: RowColumns, identity_per_image: bool, folder: Path) -> I
 
 
 def first_with_same(keys: np.ndarray) -> np.ndarray:
-    """Returns, for each position of `keys`, the first position with the same value, int64."""
+    """Return for each key the first position with the same value, int64."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(keys)])

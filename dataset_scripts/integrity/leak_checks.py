@@ -1,4 +1,4 @@
-"""Training images of one folder that are held out in another: the test would be on people seen in training."""
+"""Leaks between folders: training images that another folder holds out."""
 
 import logging
 import os
@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 
 class _Side(NamedTuple):
-    """The images of a folder, hashed: its name, those to train on, those that are held out."""
-
     name: str
     train: HashedImages
     held_out: HashedImages
@@ -39,14 +37,14 @@ def check_leaks(
     others: Sequence[tuple[Path, AnnotationFormat]],
     findings: Findings,
 ) -> None:
-    """Finds training images of a folder that other folders hold out, and the other way round.
+    """Report training images that another folder holds out, in both directions.
 
     Args:
         root: the folder's images.
         rows: its annotation.
-        seen: the images that can be used.
+        seen: its usable images.
         others: folder and format of the other data sets.
-        findings: what is found is added.
+        findings: receives the problems.
 
     Raises:
         OSError: the annotation of another folder cannot be read.
@@ -62,7 +60,6 @@ def check_leaks(
 
 
 def _read_side(folder: Path, layout: AnnotationFormat) -> _Side:
-    """Reads another folder, as far as it can be read."""
     annotation = read_annotation(layout, folder, CaptionLengths(), Findings())
     if not annotation.complete:
         logger.warning("%s has wrong rows and is compared without them; check that folder too.", folder)
@@ -71,7 +68,6 @@ def _read_side(folder: Path, layout: AnnotationFormat) -> _Side:
 
 
 def _side(rows: ImageRows, chosen: np.ndarray, root: Path) -> _Side:
-    """Hashes the images of the rows `chosen`."""
     splits = rows.columns.splits[chosen]
     image_ids = rows.columns.image_ids(chosen)
     # Not the hashes of `check_images`: those of large JPEG files are made in another way.
@@ -84,7 +80,6 @@ def _side(rows: ImageRows, chosen: np.ndarray, root: Path) -> _Side:
 
 
 def _example(name: str, leak: Leak) -> Example:
-    """Writes down a leak from the training split of the folder `name`."""
     train = f"{leak.train_image_id} (train of {name}, person {leak.train_person_id})"
     held_out = f"{leak.image_id} ({leak.split}, person {leak.person_id})"
     return Example(f"{train} is {held_out}, by {' and '.join(leak.evidence)}")

@@ -1,4 +1,4 @@
-"""What the check of a folder answers: facts for a program, and the verdict."""
+"""Result of checking a folder: facts and verdict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ __all__ = ["FolderReport"]
 
 @dataclass(frozen=True)
 class FolderReport:
-    """A folder, checked.
+    """Result of checking a folder.
 
     Attributes:
         folder: absolute path of the data set.
         layout: its format.
         rows: rows of the annotation.
-        images: different images that they name.
-        good_images: those that can be used; None where they were not looked at.
-        checked: how the images were looked at: `nothing`, `headers` or `pixels`.
-        splits: split -> its counts, as loading would make them of the rows that can be read.
-        shares: of the persons that go to validation and to test when a set without splits is loaded.
-        person_ids: smallest and largest; None where the set has none.
-        context: tokens of a caption that are read.
-        exact_tokens: long captions were counted by a tokenizer; else the number is a lower bound.
+        images: distinct images they name.
+        good_images: usable images; None if not checked.
+        checked: how images were checked: `nothing`, `headers` or `pixels`.
+        splits: split -> counts, as loading the valid rows would give.
+        shares: of the persons drawn for validation and test on loading.
+        person_ids: smallest and largest; None if the set has none.
+        context: caption tokens that are read.
+        exact_tokens: long captions were counted exactly, otherwise at least.
         against: folders that were searched for leaks.
-        findings: what is wrong.
+        findings: the problems.
     """
 
     folder: Path
@@ -47,17 +47,17 @@ class FolderReport:
 
     @property
     def usable(self) -> bool:
-        """True where nothing is wrong that would stop loading, and nothing leaks."""
+        """Whether nothing prevents loading, and nothing leaks."""
         return not self.findings.kinds("error")
 
     @property
     def usable_with_skip(self) -> bool:
-        """True where loading works that leaves out the images that cannot be used."""
+        """Whether loading works if unusable images are left out."""
         return self.usable or (bool(self.good_images) and SKIPPED_PROBLEMS.issuperset(self.findings.kinds("error")))
 
     @property
     def clean(self) -> bool:
-        """True where there is not even a warning."""
+        """Whether there is not even a warning."""
         return not self.findings.counts
 
     @property
@@ -66,7 +66,7 @@ class FolderReport:
         return [file.relative_to(self.folder).as_posix() for file in self.layout.annotations(self.folder)]
 
     def to_dict(self) -> dict[str, object]:
-        """Returns everything, ready for JSON; problems in the order of the table, errors first."""
+        """Return everything, ready for JSON; errors before warnings."""
         kinds = self.findings.kinds("error") + self.findings.kinds("warning")
         return {
             "folder": str(self.folder),

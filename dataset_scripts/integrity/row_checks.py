@@ -1,4 +1,4 @@
-"""What rows have to obey together: one person an image, one split a person, nothing twice."""
+"""Rules between rows: one person per image, one split per person, no repeats."""
 
 from itertools import groupby
 
@@ -15,7 +15,7 @@ _MIXER = np.int64(-7046029254386353131)
 
 
 def check_splits(rows: ImageRows, findings: Findings) -> None:
-    """Finds images given to two persons, and persons in two splits."""
+    """Report images of two persons, and persons in two splits."""
     persons, splits, first = rows.persons, rows.columns.splits, rows.first
     other = np.flatnonzero((persons != NOT_READ) & (persons[first] != NOT_READ) & (persons != persons[first]))
     findings.add_all("image_of_two_persons", len(other), (_image_of_two(rows, row) for row in other.tolist()))
@@ -30,7 +30,7 @@ def check_splits(rows: ImageRows, findings: Findings) -> None:
 
 
 def new_captions(rows: ImageRows) -> np.ndarray:
-    """Says of each caption whether it counts, bool: all of an image's first row, of later rows only what is new."""
+    """Mark captions that count, bool: later rows of an image add only new ones."""
     columns = rows.columns
     captions_of_images = columns.image_keys[columns.caption_rows] * _MIXER ^ columns.caption_keys
     is_first = first_with_same(captions_of_images) == np.arange(len(captions_of_images))
@@ -38,7 +38,7 @@ def new_captions(rows: ImageRows) -> np.ndarray:
 
 
 def check_captions(rows: ImageRows, new: np.ndarray, findings: Findings) -> None:
-    """Finds rows that add nothing to an earlier one, and captions of several persons. `new` is of `new_captions`."""
+    """Report repeated rows, and captions shared by persons. `new` is from `new_captions`."""
     columns, persons, splits, first = rows.columns, rows.persons, rows.columns.splits, rows.first
     caption_rows = columns.caption_rows
     has_captions = np.bincount(caption_rows, minlength=len(columns)) > 0

@@ -1,4 +1,4 @@
-"""The rows of an annotation in a few dozen bytes each: what checks between rows need, without the captions."""
+"""Annotation rows as compact columns, without the caption text."""
 
 from array import array
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ _FLUSH = 1 << 16
 
 
 class RowColumns:
-    """Columns with one value for each row whose image could be read.
+    """Columns with one value per row whose image could be read.
 
-    Images and captions are told apart by 64-bit hashes: among a million, two that differ meet with a probability of
-    less than one in ten million.
+    Images and captions are compared by 64-bit hashes: among a million, a collision has a probability below one in ten
+    million.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class RowColumns:
         split: str | None,
         captions: Sequence[str],
     ) -> None:
-        """Adds a row. None stands for a person or split that could not be read."""
+        """Add a row; None marks a person or split that could not be read."""
         row = len(self)
         self._image_ids.append(image_id)
         self._image_keys.append(hash(image_id))
@@ -89,13 +89,13 @@ class RowColumns:
         return np.frombuffer(self._caption_rows, dtype=np.int64)
 
     def image_ids(self, rows: Sequence[int] | np.ndarray) -> list[str]:
-        """Returns the images of some rows."""
+        """Return the images of some rows."""
         self._flush()
         chunks = pa.chunked_array(self._image_chunks, type=pa.large_string())
         return chunks.take(pa.array(rows, type=pa.int64())).to_pylist()
 
     def place(self, row: int) -> tuple[Path, int]:
-        """Returns the annotation file of a row and its position there, counted from 0."""
+        """Return the annotation file of a row and its position, counted from 0."""
         return list(self._files)[self._file_of[row]], self._index_in_file[row]
 
     def _flush(self) -> None:

@@ -1,4 +1,4 @@
-"""The report of a check for people: what the folder is, what is wrong with it, and the verdict."""
+"""The check's report as text."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,7 +21,7 @@ _LOOKED = {
 
 
 def report_text(report: FolderReport, strict: bool = False) -> str:
-    """Writes the report as text: ten lines, and a few for each kind of problem. `strict`: warnings count as well."""
+    """Format the report; with `strict`, warnings also fail the check."""
     blocks = [_head(report), _split_table(report)]
     blocks += [block for severity in ("error", "warning") for block in _problems(report, severity)]
     blocks.append(_verdict(report, strict))
@@ -29,7 +29,6 @@ def report_text(report: FolderReport, strict: bool = False) -> str:
 
 
 def _verdict(report: FolderReport, strict: bool) -> str:
-    """Says in one line whether the folder can be used."""
     errors, warnings = (len(report.findings.kinds(severity)) for severity in ("error", "warning"))
     also = f", and {_number(warnings, 'kind')} of warning" if warnings else ""
     if errors:
@@ -44,7 +43,6 @@ def _verdict(report: FolderReport, strict: bool) -> str:
 
 
 def _head(report: FolderReport) -> str:
-    """What the folder is."""
     files = report.annotation_files
     more = f" and {len(files) - _FILES_SHOWN} more" if len(files) > _FILES_SHOWN else ""
     place = f" in {report.layout.image_folder}/" if report.layout.image_folder else ""
@@ -67,7 +65,6 @@ def _head(report: FolderReport) -> str:
 
 
 def _split_table(report: FolderReport) -> str:
-    """Counts of each split, and the published ones."""
     published, total = report.layout.published, report.layout.published_total
     rows: list[Sequence[str]] = [("split", *SplitCounts._fields, "published")]
     for name, counts in report.splits.items():
@@ -91,7 +88,6 @@ def _comparison(found: SplitCounts, published: SplitCounts | None) -> str:
 
 
 def _problems(report: FolderReport, severity: str) -> Iterator[str]:
-    """A block of lines for each kind."""
     for kind in report.findings.kinds(severity):
         count, problem = report.findings.counts[kind], PROBLEMS[kind]
         shown = report.findings.examples[kind][:_EXAMPLES_SHOWN]
@@ -119,5 +115,5 @@ def _count(count: int | None) -> str:
 
 
 def _printable(text: str) -> str:
-    """Writes out what a terminal would not show, or would take for a command."""
+    """Escape what a terminal would hide or interpret."""
     return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)

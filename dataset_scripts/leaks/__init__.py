@@ -1,1 +1,1 @@
-"""Images of one split in another: hashes, near duplicates, names, the guard."""
+"""Leaks between splits: image hashes, near duplicates, source names, the guard."""

@@ -1,17 +1,16 @@
-"""The leak guard: finds training images that are held out (validation or test) in the same or another set.
+"""The leak guard: training images that are held out, in the same or another set.
 
-The field's sets share their sources: ICFG-PEDES and RSTPReid both come from MSMT17, and CUHK-PEDES holds crops of
-Market-1501, CUHK01 and CUHK03. Who trains on one and tests on the other may test on people seen in training.
+Sets of the field share sources: ICFG-PEDES and RSTPReid both come from MSMT17, and CUHK-PEDES has crops of
+Market-1501, CUHK01 and CUHK03. Training on one and testing on the other may test on people seen in training.
 
     >>> report = find_leaks(train, {"rstp_reid test": test})
     >>> print(report.summary())
     >>> train = drop_leaks(train, report)
 
-Two kinds of evidence prove that a training image is held out: its `name` (`source_names.py`), and its
-`picture` (`near_duplicates.py`), which also finds renamed copies, encoded again or resized. Not found are
-copies that are renamed and also mirrored, turned, padded or cut by more than 1 %, and persons of whom the two sets
-share no image. Neighbouring frames of one video may count as one picture: they show the same person, so that this is
-a leak too.
+There are two kinds of evidence: the `name` (`source_names.py`), and the `picture` (`near_duplicates.py`), which also
+finds copies that were renamed, re-encoded or resized. Not found are renamed copies that were also mirrored, turned,
+padded or cropped by more than 1 %, and persons of whom the sets share no image. Adjacent video frames may count as one
+picture; they show the same person, so this is a leak too.
 """
 
 from collections import Counter
@@ -43,7 +42,7 @@ _COLUMNS = ("image", "image_id", "person_id")
 
 
 class ImageFile(NamedTuple):
-    """An image of a set that is not loaded: its names in the set, and its file."""
+    """An image file of a set that is not loaded."""
 
     image_id: str
     path: str | PathLike[str]
@@ -53,12 +52,12 @@ class ImageFile(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class HashedImages:
-    """Images ready to be compared, row by row.
+    """Hashed images, row by row.
 
     Attributes:
-        image_ids: their names; folders in front may stay.
+        image_ids: their names, with or without folders.
         person_ids: `(images,)`, int64.
-        splits: the split of each, in the words that the report shall use.
+        splits: the split of each, as reports shall name it.
         prints: their hashes and signatures.
     """
 
@@ -68,7 +67,7 @@ class HashedImages:
     prints: ImagePrints
 
     def select(self, rows: np.ndarray) -> "HashedImages":
-        """Returns some of the images, in the order of `rows`, `(rows,)`, int64."""
+        """Return some images, in the order of `rows`, `(rows,)`, int64."""
         image_ids, splits = ([values[row] for row in rows] for values in (self.image_ids, self.splits))
         return HashedImages(image_ids, self.person_ids[rows], splits, self.prints.select(rows))
 
@@ -79,14 +78,14 @@ def find_leaks(
     *,
     num_proc: int | None = None,
 ) -> LeakReport:
-    """Compares a training set with held-out sets.
+    """Compare a training set with held-out sets.
 
-    Hashes are kept by `datasets`, so that only the first call decodes the images.
+    `datasets` caches the hashes, so only the first call decodes images.
 
     Args:
         train: rows with `image`, `image_id` and `person_id`.
-        held_out: the same columns, of one set, or of several by the names that the report shall use.
-        num_proc: processes that hash, 1 or more; None for this one alone.
+        held_out: the same columns, of one set or of several by the names for the report.
+        num_proc: processes that hash, 1 or more; None for this one only.
 
     Raises:
         ValueError: a column is missing, or `num_proc` is less than 1.
@@ -94,27 +93,21 @@ def find_leaks(
     if isinstance(held_out, datasets.Dataset):
         held_out = {str(held_out.split or "held out"): held_out}
     others = [_hash_rows(dataset, name, num_proc) for name, dataset in held_out.items()]
-    return find_leaks_between(_hash_rows(train, "train", num_proc), _joined(others))
+    return find_leaks_between(_hash_rows(train, "train", num_proc), _concatenate(others))
 
 
 def find_leaks_in_files(
     train: Sequence[ImageFile], held_out: Sequence[ImageFile], num_proc: int | None = None
 ) -> LeakReport:
-    """Compares training images with held-out images, given as files.
+    """Compare training image files with held-out ones.
 
-    Args:
-        train: the training images.
-        held_out: the held-out images; their `split` is used in the report, and may name the set as well.
-        num_proc: processes that hash, 1 or more; None for this one alone.
-
-    Raises:
-        ValueError: `num_proc` is less than 1.
+    The `split` of a held-out image is how the report names it. Raises ValueError if `num_proc` is less than 1.
     """
     return find_leaks_between(hash_image_files(train, num_proc), hash_image_files(held_out, num_proc))
 
 
 def find_leaks_between(train: HashedImages, held_out: HashedImages) -> LeakReport:
-    """Compares training images with held-out images, both hashed before: for many comparisons of the same images."""
+    """Compare images that are hashed already."""
     named, leaked = _same_names(train.image_ids, held_out.image_ids)
     pictures = same_pictures(train.prints, held_out.prints)
     # Of several pairs of a training image, the nearest: the last of equal keys stays in a dict.
@@ -141,16 +134,16 @@ def find_leaks_between(train: HashedImages, held_out: HashedImages) -> LeakRepor
 
 
 def drop_leaks(train: datasets.Dataset, report: LeakReport, by: str = "persons") -> datasets.Dataset:
-    """Returns the training set without what leaks.
+    """Return the training set without its leaks.
 
     Args:
         train: the set that was compared.
-        report: what `find_leaks` said of it.
-        by: `persons` drops all images of the persons who leak, `images` only the images that do; why persons is the
-            default stands at `LeakReport.rows_to_drop`.
+        report: the result of `find_leaks`.
+        by: `persons` drops all images of leaking persons, `images` only the leaking images; see
+            `LeakReport.rows_to_drop`.
 
     Raises:
-        ValueError: another `by`, a report of another set, or nothing is left.
+        ValueError: another `by`, a report about another set, or nothing is left.
     """
     rows = report.rows_to_drop(by)
     if len(train) != report.train_images:
@@ -165,7 +158,7 @@ def drop_leaks(train: datasets.Dataset, report: LeakReport, by: str = "persons")
 
 
 def hash_image_files(files: Sequence[ImageFile], num_proc: int | None = None) -> HashedImages:
-    """Hashes images given as files. Raises ValueError for `num_proc` less than 1."""
+    """Hash image files; raise ValueError if `num_proc` is less than 1."""
     return HashedImages(
         [file.image_id for file in files],
         np.array([file.person_id for file in files], np.int64),
@@ -175,7 +168,6 @@ def hash_image_files(files: Sequence[ImageFile], num_proc: int | None = None) ->
 
 
 def _hash_rows(dataset: datasets.Dataset, name: str, num_proc: int | None) -> HashedImages:
-    """Hashes the images of a data set. Raises ValueError for a set that lacks a column."""
     for column in _COLUMNS:
         if column not in dataset.column_names:
             raise ValueError(f"the set {name} has no column {column!r}, only {dataset.column_names}. Add it.")
@@ -184,8 +176,7 @@ def _hash_rows(dataset: datasets.Dataset, name: str, num_proc: int | None) -> Ha
     return HashedImages(image_ids, person_ids, [name] * len(dataset), hash_dataset(dataset, num_proc))
 
 
-def _joined(parts: Sequence[HashedImages]) -> HashedImages:
-    """Joins images one after another."""
+def _concatenate(parts: Sequence[HashedImages]) -> HashedImages:
     return HashedImages(
         [image_id for part in parts for image_id in part.image_ids],
         np.concatenate([np.zeros(0, np.int64), *(part.person_ids for part in parts)]),
@@ -195,12 +186,7 @@ def _joined(parts: Sequence[HashedImages]) -> HashedImages:
 
 
 def _same_names(train: Sequence[str], held_out: Sequence[str]) -> tuple[dict[int, int], np.ndarray]:
-    """Compares names.
-
-    Returns:
-        Training row -> first held-out row of the same source name; and which held-out rows have such a name,
-        `(held-out images,)`, bool.
-    """
+    """Match names: training row -> first held-out row; mask of matched held-out rows."""
     train_names = [source_name(image_id) for image_id in train]
     held_out_names = [source_name(image_id) for image_id in held_out]
     rows = {name: row for row, name in reversed(list(enumerate(held_out_names))) if name is not None}
@@ -210,7 +196,6 @@ def _same_names(train: Sequence[str], held_out: Sequence[str]) -> tuple[dict[int
 
 
 def _leak(train: HashedImages, held_out: HashedImages, row: int, named: int | None, pictured: int | None) -> Leak:
-    """Writes down the leak of one training image: held out under the same name, as the same picture, or both."""
     other = named if pictured is None else pictured
     distance = None
     if train.prints.readable[row] and held_out.prints.readable[other]:

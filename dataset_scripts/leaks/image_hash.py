@@ -1,11 +1,10 @@
-"""Perceptual hashes: 128 bits that stay nearly the same when a picture is encoded again or resized.
+"""Perceptual hashes: 128 bits nearly unchanged by re-encoding or resizing.
 
     >>> prints = hash_files(["a.jpg", "b.png"])
     >>> prints.hashes.shape, prints.readable
     ((2, 2), array([ True,  True]))
 
-A hash finds candidates among millions (`dataset_scripts.leaks.near_duplicates`); the signature beside it confirms them
-(`dataset_scripts.leaks.image_signature`). Neither depends on colour.
+A hash finds candidates (`near_duplicates`), a signature confirms them (`image_signature`). Neither depends on colour.
 """
 
 import hashlib
@@ -26,6 +25,7 @@ from PIL import Image
 from dataset_scripts.builders.cache_key import HASH_RULES
 from dataset_scripts.builders.image_features import check_images_inside
 from dataset_scripts.common.images import DECODING_ERRORS, ImageError, decode_image, open_image, read_image_file
+from dataset_scripts.common.numbers import check_integer
 from dataset_scripts.leaks.image_signature import SIGNATURE_SHAPE, bar_widths, image_signature, is_distinctive
 
 __all__ = ["HASH_BITS", "ImagePrints", "hash_dataset", "hash_files", "perceptual_hash"]
@@ -50,9 +50,9 @@ class ImagePrints:
     """Hash and signature of many images.
 
     Attributes:
-        hashes: `(images, 2)`, uint64; 0 where the image could not be read.
-        signatures: `(images, 36, 12)`, uint8, as `image_signature` gives them.
-        readable: `(images,)`, bool: which images could be read.
+        hashes: `(images, 2)`, uint64; 0 for unreadable images.
+        signatures: `(images, 36, 12)`, uint8, from `image_signature`.
+        readable: `(images,)`, bool.
     """
 
     hashes: np.ndarray
@@ -64,36 +64,36 @@ class ImagePrints:
 
     @cached_property
     def bars(self) -> np.ndarray:
-        """The bars at the edges of each image (`bar_widths`), `(images, 4)`, int8."""
+        """Widths of the bars at the edges (`bar_widths`), `(images, 4)`, int8."""
         return bar_widths(self.signatures)
 
     @cached_property
     def distinctive(self) -> np.ndarray:
-        """Which images can be compared: readable, and not of one colour (`is_distinctive`), `(images,)`, bool."""
+        """Which images can be compared: readable, not plain (`is_distinctive`), `(images,)`, bool."""
         return self.readable & is_distinctive(self.signatures, self.bars)
 
     def select(self, rows: np.ndarray | slice) -> "ImagePrints":
-        """Returns the prints of some rows, in the order of `rows`."""
+        """Return some rows, in the order of `rows`."""
         return ImagePrints(self.hashes[rows], self.signatures[rows], self.readable[rows])
 
     @classmethod
     def concatenate(cls, parts: Iterable["ImagePrints"]) -> "ImagePrints":
-        """Joins prints one after another; without parts, those of no image."""
+        """Concatenate prints; without parts, return empty prints."""
         parts = [_empty_prints(0), *parts]
         columns = ("hashes", "signatures", "readable")
         return cls(*(np.concatenate([getattr(part, column) for part in parts]) for column in columns))
 
 
 def perceptual_hash(image: Image.Image) -> np.ndarray:
-    """Hashes a picture by where it gets brighter.
+    """Hash a picture by where it gets brighter.
 
-    The picture is reduced to 8 x 8 cells, whatever its shape. 64 bits say whether a cell is brighter than the one left
-    of it, 64 whether it is brighter than the one above, each by more than 3 grey levels of 255. Both directions
-    together tell persons apart better than 128 bits of one: steps to the side are mostly the outline, which persons
-    share, and steps down are mostly the clothes.
+    The picture is reduced to 8 x 8 cells, whatever its shape. 64 bits say whether a cell is brighter than its left
+    neighbour, 64 whether it is brighter than the one above, by more than 3 grey levels of 255. Both directions
+    distinguish persons better than 128 bits of one: horizontal steps are mostly the outline, which persons share,
+    vertical ones mostly the clothes.
 
     Returns:
-        `(2,)`, uint64. All bits are 0 for an image of one colour.
+        `(2,)`, uint64; all bits 0 for an image of one colour.
     """
     grey = image.convert("L")
     # Bilinear cells overlap; with cells that do not, a copy of half the size differs in far more bits.
@@ -106,17 +106,18 @@ def perceptual_hash(image: Image.Image) -> np.ndarray:
 def hash_files(
     paths: Sequence[str | os.PathLike[str]], num_proc: int | None = None, progress: bool = True
 ) -> ImagePrints:
-    """Hashes image files; one that cannot be read is marked, never an error.
+    """Hash image files; an unreadable one is marked and raises no error.
 
     Args:
-        paths: of the files.
-        num_proc: processes, 1 or more; None for this one alone.
+        paths: the files.
+        num_proc: processes, 1 or more; None for this one only.
         progress: show a bar after two seconds.
 
     Raises:
         ValueError: `num_proc` is less than 1.
     """
-    _check_processes(num_proc)
+    if num_proc is not None:
+        check_integer("num_proc", num_proc, least=1)
     chunks = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
     parts = []
     with ExitStack() as stack:
@@ -129,23 +130,24 @@ def hash_files(
         for part in run(_hash_sources, chunks):
             parts.append(part)
             bar.update(len(part))
-    return _told(ImagePrints.concatenate(parts))
+    return _with_warning(ImagePrints.concatenate(parts))
 
 
 def hash_dataset(dataset: datasets.Dataset, num_proc: int | None = None) -> ImagePrints:
-    """Hashes the images of a data set, row by row. `datasets` keeps the result: a second call decodes nothing.
+    """Hash the images of a data set; `datasets` caches the result.
 
-    The key of the result holds the table, the size and date of each image file, and this code. Sets that are only in
-    memory (`Dataset.from_dict`) have no place to keep it and are hashed each time.
+    The cache key covers the table, size and date of each image file, and the hash rules. Sets in memory
+    (`Dataset.from_dict`) have no cache.
 
     Args:
-        dataset: rows with `image`, decoded or not; other columns are not read.
-        num_proc: processes, 1 or more; None for this one alone.
+        dataset: rows with `image`, decoded or not.
+        num_proc: processes, 1 or more; None for this one only.
 
     Raises:
         ValueError: `num_proc` is less than 1.
     """
-    _check_processes(num_proc)
+    if num_proc is not None:
+        check_integer("num_proc", num_proc, least=1)
     if not len(dataset):
         return _empty_prints(0)
     check_images_inside(dataset)
@@ -166,7 +168,7 @@ def hash_dataset(dataset: datasets.Dataset, num_proc: int | None = None) -> Imag
         new_fingerprint=_cache_key(images),
         desc="Hashing images",
     ).with_format("arrow")[:]
-    return _told(
+    return _with_warning(
         ImagePrints(
             _bytes_to_array(table["hash"].to_pylist(), np.uint64, (2,)),
             _bytes_to_array(table["signature"].to_pylist(), np.uint8, SIGNATURE_SHAPE),
@@ -176,7 +178,7 @@ def hash_dataset(dataset: datasets.Dataset, num_proc: int | None = None) -> Imag
 
 
 def _hash_sources(sources: Sequence[str | os.PathLike[str] | bytes]) -> ImagePrints:
-    """Hashes files (a path) and contents of files (bytes)."""
+    """Hash files, given as paths or as bytes."""
     prints = _empty_prints(len(sources))
     for row, source in enumerate(sources):
         try:
@@ -190,10 +192,7 @@ def _hash_sources(sources: Sequence[str | os.PathLike[str] | bytes]) -> ImagePri
 
 
 def _read_grey(source: str | os.PathLike[str] | bytes) -> Image.Image:
-    """Decodes an image to grey, upright, a JPEG at a fraction of its size where that is enough.
-
-    Raises ImageError for what `open_image` refuses, and for an image that is cut short or damaged.
-    """
+    """Decode upright to grey, a JPEG at reduced size if that is enough."""
     data = source if isinstance(source, bytes) else read_image_file(source)
     image = open_image(data, "")
     try:
@@ -204,7 +203,6 @@ def _read_grey(source: str | os.PathLike[str] | bytes) -> Image.Image:
 
 
 def _hash_batch(batch: dict[str, list]) -> dict[str, list]:
-    """Hashes a batch of rows, for `Dataset.map`."""
     prints = _hash_sources([image["path"] if image["bytes"] is None else image["bytes"] for image in batch["image"]])
     return {
         "hash": [row.tobytes() for row in prints.hashes],
@@ -214,7 +212,6 @@ def _hash_batch(batch: dict[str, list]) -> dict[str, list]:
 
 
 def _cache_key(images: datasets.Dataset) -> str:
-    """Names what the hashes of a data set follow from, 32 hexadecimal digits."""
     digest = hashlib.sha256(f"{images._fingerprint} {HASH_RULES} {version('pillow')}".encode())
     for path in _image_paths(images):
         try:
@@ -226,31 +223,22 @@ def _cache_key(images: datasets.Dataset) -> str:
 
 
 def _image_paths(images: datasets.Dataset) -> Iterator[str]:
-    """Lists the image files that a table names, those of rows that a selection leaves out among them."""
+    """List the image files of the whole table, also those outside a selection."""
     for chunk in images.data.column("image").chunks:
         yield from chunk.field("path").filter(chunk.field("bytes").is_null()).drop_null().to_pylist()
 
 
 def _bytes_to_array(rows: list[bytes], dtype: type, shape: tuple[int, ...]) -> np.ndarray:
-    """Makes one array of rows of bytes."""
     return np.frombuffer(b"".join(rows), dtype).reshape(len(rows), *shape)
 
 
 def _empty_prints(images: int) -> ImagePrints:
-    """Returns prints to be filled, all unreadable."""
     signatures = np.zeros((images, *SIGNATURE_SHAPE), np.uint8)
     return ImagePrints(np.zeros((images, 2), np.uint64), signatures, np.zeros(images, bool))
 
 
-def _told(prints: ImagePrints) -> ImagePrints:
-    """Returns `prints` after a word in the log about images that could not be read."""
+def _with_warning(prints: ImagePrints) -> ImagePrints:
     unreadable = len(prints) - int(prints.readable.sum())
     if unreadable:
         logger.warning("%d of %d images cannot be read and are not compared.", unreadable, len(prints))
     return prints
-
-
-def _check_processes(num_proc: int | None) -> None:
-    """Raises ValueError for a number of processes below 1."""
-    if num_proc is not None and num_proc < 1:
-        raise ValueError(f"num_proc is {num_proc}, but must be 1 or more, or None for one process.")

@@ -1,10 +1,9 @@
-"""A small grey thumbnail of a picture, and the rule by which two of them show the same picture.
+"""Grey thumbnails, and the rule by which two show the same picture.
 
-The rule: the grey values of the two thumbnails, bars left out, correlate by `SAME_PICTURE_CORRELATION` or more.
+The rule: their grey values, without bars, correlate by at least `SAME_PICTURE_CORRELATION`.
 
-Bars are lines of one colour at an edge, as padding to another shape makes them. They have to be left out: two persons
-padded to a square with white agree on most of the area and would pass for one picture.
-`benchmarks/near_duplicates.py` measures the rule; its results are the reason for the numbers here.
+Bars are lines of one colour at an edge, as from padding. They are excluded because two persons padded to a square with
+white agree on most of the area. The numbers here come from `benchmarks/near_duplicates.py`.
 """
 
 import numpy as np
@@ -36,12 +35,12 @@ _AT_ONCE = 8192
 
 
 def image_signature(image: Image.Image) -> np.ndarray:
-    """Returns the thumbnail of an image, `(36, 12)`, uint8: each cell the weighted mean of its surroundings."""
+    """Return the thumbnail of an image, `(36, 12)`, uint8."""
     return np.asarray(image.convert("L").resize(SIGNATURE_SHAPE[::-1], Image.Resampling.BILINEAR))
 
 
 def bar_widths(signatures: np.ndarray) -> np.ndarray:
-    """Counts the lines of the bars at the left, right, top and bottom edge.
+    """Count the bar lines at the left, right, top and bottom edge.
 
     Args:
         signatures: `(images, 36, 12)`, uint8.
@@ -59,15 +58,14 @@ def bar_widths(signatures: np.ndarray) -> np.ndarray:
 
 
 def is_distinctive(signatures: np.ndarray, bars: np.ndarray) -> np.ndarray:
-    """Says which pictures can be told from others: those with contrast between their bars, both across and down.
+    """Mark pictures with contrast between their bars, both across and down.
 
-    Two images of one colour, or two plain gradients, are equal without being the same picture, and what noise is left
-    in them means nothing; so they are no evidence of anything. Contrast in one direction alone is also what a bar
-    leaves in the cells next to it.
+    Plain images and plain gradients look equal without being the same picture, so they are no evidence. Contrast in
+    one direction only is also what a bar leaves in the cells next to it.
 
     Args:
         signatures: `(images, 36, 12)`, uint8.
-        bars: `(images, 4)`, what `bar_widths` says of them.
+        bars: `(images, 4)`, from `bar_widths`.
 
     Returns:
         `(images,)`, bool.
@@ -85,16 +83,16 @@ def is_distinctive(signatures: np.ndarray, bars: np.ndarray) -> np.ndarray:
 def signature_correlation(
     left: np.ndarray, right: np.ndarray, left_bars: np.ndarray, right_bars: np.ndarray
 ) -> np.ndarray:
-    """Correlates signatures pair by pair.
+    """Correlate signatures pair by pair, without the bars that both share.
 
-    Lines that belong to a bar in both are left out, and the line next to them, which is half bar.
+    The line next to a bar, which is half bar, is excluded too.
 
     Args:
-        left, right: `(pairs, 36, 12)`, uint8. Some thousands at a time: the work needs 8 KB a pair.
-        left_bars, right_bars: `(pairs, 4)`, what `bar_widths` says of them.
+        left, right: `(pairs, 36, 12)`, uint8; a few thousand at a time, at 8 KB a pair.
+        left_bars, right_bars: `(pairs, 4)`, from `bar_widths`.
 
     Returns:
-        `(pairs,)`, float64, from -1 to 1; 0 where one of the two has no contrast.
+        `(pairs,)`, float64, -1 to 1; 0 if either has no contrast.
     """
     inside = _between_bars(np.minimum(left_bars, right_bars))
     cells = inside.sum((1, 2))
@@ -104,14 +102,14 @@ def signature_correlation(
 
 
 def _leading_lines(lines: np.ndarray) -> np.ndarray:
-    """Counts how many lines from the first on have its colour, `(images, lines, cells)` -> `(images,)`."""
+    """Count the leading lines of one colour, `(images, lines, cells)` -> `(images,)`."""
     means = lines.mean(2, dtype=np.float32)
     plain = (np.ptp(lines, axis=2) <= _BAR_RANGE) & (np.abs(means - means[:, :1]) <= _BAR_RANGE)
     return np.logical_and.accumulate(plain, axis=1).sum(1)
 
 
 def _between_bars(widths: np.ndarray) -> np.ndarray:
-    """Marks the cells that are neither in a bar nor next to one, `(images, 36, 12)`, bool."""
+    """Mark cells neither in nor next to a bar, `(images, 36, 12)`, bool."""
     left, right, top, bottom = (widths + (widths > 0)).T[:, :, None]
     height, width = SIGNATURE_SHAPE
     rows, columns = np.arange(height), np.arange(width)
@@ -121,18 +119,17 @@ def _between_bars(widths: np.ndarray) -> np.ndarray:
 
 
 def _spread(signatures: np.ndarray, inside: np.ndarray, axis: int) -> np.ndarray:
-    """Sums the squared differences of the cells `inside` from the means along an axis, `(images,)`, float32."""
+    """Sum squared deviations from the means along an axis, `(images,)`, float32."""
     values = np.where(inside, signatures, np.float32(0))
     means = values.sum(axis, keepdims=True) / np.maximum(inside.sum(axis, keepdims=True), 1, dtype=np.float32)
     return np.square(np.where(inside, values - means, np.float32(0))).sum((1, 2))
 
 
 def _flat_values(signatures: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Returns the values as `(images, cells)`, float64, with 0 outside."""
     return (signatures * inside).reshape(len(signatures), SIGNATURE_SHAPE[0] * SIGNATURE_SHAPE[1]).astype(np.float64)
 
 
 def _covariance(left: np.ndarray, right: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Returns the covariance of each pair over its `cells`, whole numbers throughout up to the division."""
+    """Return each pair's covariance over its `cells`, in whole numbers until the division."""
     products = cells * np.vecdot(left, right) - left.sum(1) * right.sum(1)
     return products / np.maximum(cells, 1) ** 2

@@ -1,11 +1,11 @@
-"""Pairs of nearly equal hashes among millions, and the pictures among them that are the same.
+"""Exact search for nearly equal hashes among millions, and the same pictures among them.
 
     >>> prints = hash_files(paths)
     >>> pairs = same_pictures(prints)
     >>> [(paths[i], paths[j]) for i, j in zip(pairs.left, pairs.right)]
 
-The search is exact. Two hashes that differ in d bits, cut into d + 1 bands, are equal in at least one band: so only
-hashes that share a band are compared. This needs memory for one block of candidates, never for all of them.
+Two hashes that differ in d bits, cut into d + 1 bands, agree in at least one band: only hashes that share a band are
+compared. One block of candidates is in memory at a time.
 """
 
 from collections.abc import Iterator
@@ -33,8 +33,8 @@ class NearPairs(NamedTuple):
     """Pairs of rows whose hashes are near.
 
     Attributes:
-        left, right: `(pairs,)`, int64: rows of the left and the right side. Within one set, `left < right`.
-        distance: `(pairs,)`, uint8: the number of bits in which they differ.
+        left, right: `(pairs,)`, int64; within one set, `left < right`.
+        distance: `(pairs,)`, uint8: number of differing bits.
     """
 
     left: np.ndarray
@@ -43,19 +43,18 @@ class NearPairs(NamedTuple):
 
 
 class _Band(NamedTuple):
-    """Some bits of a hash: from `start` up to, not including, `stop`, but none of the next word: no pair is lost."""
+    """Bits `start` to `stop` (exclusive) of a hash, within one word."""
 
     start: int
     stop: int
 
     def of(self, hashes: np.ndarray) -> np.ndarray:
-        """Cuts the band out of hashes, `(n, 2)` -> `(n,)`, uint64."""
         word, shift = divmod(self.start, _WORD_BITS)
         return hashes[:, word] >> np.uint64(shift) & np.uint64((1 << (self.stop - self.start)) - 1)
 
 
 class _Buckets(NamedTuple):
-    """What shares a band: the left row `left[k]` with `right[first[k]]` and the `count[k] - 1` rows after it."""
+    """Matches of a band: `left[k]` with `right[first[k]]` and the next `count[k] - 1` rows."""
 
     left: np.ndarray
     right: np.ndarray
@@ -64,18 +63,18 @@ class _Buckets(NamedTuple):
 
 
 def near_pairs(left: np.ndarray, right: np.ndarray | None, max_distance: int) -> NearPairs:
-    """Finds all pairs of hashes that differ in at most `max_distance` bits, sorted by row.
+    """Find all pairs that differ in at most `max_distance` bits, sorted by row.
 
-    The answer alone has k (k - 1) / 2 pairs for k equal hashes in one set: where there may be thousands of them, take
-    `near_pair_blocks`, or `same_pictures`, whose answer stays short.
+    k equal hashes in one set give k (k - 1) / 2 pairs: for thousands of them, use `near_pair_blocks` or
+    `same_pictures`.
 
     Args:
         left: `(n, 2)`, uint64.
-        right: `(m, 2)`, uint64; None searches pairs within `left`, each once.
+        right: `(m, 2)`, uint64; None searches within `left`, each pair once.
         max_distance: 0 to 64.
 
     Raises:
-        ValueError, TypeError: an argument is out of its range, or of another shape or type.
+        ValueError, TypeError: an argument is out of range, or of another shape or type.
     """
     blocks = list(near_pair_blocks(left, right, max_distance))
     pairs = NearPairs(*map(np.concatenate, zip(*blocks, strict=True))) if blocks else _no_pairs()
@@ -84,9 +83,9 @@ def near_pairs(left: np.ndarray, right: np.ndarray | None, max_distance: int) ->
 
 
 def near_pair_blocks(left: np.ndarray, right: np.ndarray | None, max_distance: int) -> Iterator[NearPairs]:
-    """Does what `near_pairs` does, but hands out blocks of at most 65,536 pairs, unsorted; each pair comes once.
+    """Yield the pairs of `near_pairs` unsorted, in blocks of at most 65,536.
 
-    Where so many hashes share their bands that comparing all pairs is less work, all pairs are compared.
+    Compares all pairs if so many hashes share bands that this is less work.
     """
     _check_hashes("left", left)
     if right is not None:
@@ -102,17 +101,17 @@ def near_pair_blocks(left: np.ndarray, right: np.ndarray | None, max_distance: i
 
 
 def same_pictures(left: ImagePrints, right: ImagePrints | None = None) -> NearPairs:
-    """Finds the pictures that are on both sides, or twice in one set: near by hash, confirmed by signature.
+    """Find pictures on both sides, or repeated in one set, by hash and signature.
 
-    Images without contrast, and those that cannot be read, are not compared.
+    Plain and unreadable images are not compared.
 
     Args:
         left: the images.
         right: other images; None searches within `left`.
 
     Returns:
-        Enough pairs to hold every image that has its like, not all of them: a pair is left out where both of its
-        images are in other pairs. So there are at most two pairs an image, even if one picture is there 10,000 times.
+        Enough pairs to include every repeated image, but not all pairs: one is omitted if both its images are in
+            others, so there are at most two pairs per image.
     """
     within = right is None
     right = left if within else right
@@ -136,7 +135,6 @@ def same_pictures(left: ImagePrints, right: ImagePrints | None = None) -> NearPa
 
 
 def _check_hashes(name: str, hashes: np.ndarray) -> None:
-    """Raises TypeError or ValueError for what is no array of hashes."""
     if hashes.dtype != np.uint64:
         raise TypeError(f"{name} holds {hashes.dtype}, but hashes are uint64.")
     if hashes.ndim != 2 or hashes.shape[1] != 2:
@@ -144,13 +142,12 @@ def _check_hashes(name: str, hashes: np.ndarray) -> None:
 
 
 def _bands(max_distance: int) -> list[_Band]:
-    """Cuts the bits into `max_distance + 1` bands."""
     edges = [HASH_BITS * number // (max_distance + 1) for number in range(max_distance + 2)]
     return [_Band(start, min(stop, start + _WORD_BITS)) for start, stop in zip(edges[:-1], edges[1:], strict=True)]
 
 
 def _buckets(band: _Band, left: np.ndarray, right: np.ndarray | None) -> _Buckets:
-    """Finds what shares a band. Within one set, a row is put together with the rows of its band that come after it."""
+    """Match rows by a band; within one set, each with later rows of its band only."""
     left_keys, left_order = _sorted(band.of(left))
     if right is None:
         first = np.arange(1, len(left) + 1)
@@ -162,7 +159,6 @@ def _buckets(band: _Band, left: np.ndarray, right: np.ndarray | None) -> _Bucket
 
 
 def _sorted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the keys in ascending order, and the row that each came from, ascending where keys are equal."""
     order = np.argsort(keys, kind="stable")
     return keys[order], order
 
@@ -170,7 +166,7 @@ def _sorted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _pairs_of_band(
     left: np.ndarray, right: np.ndarray | None, bands: list[_Band], max_distance: int
 ) -> Iterator[NearPairs]:
-    """Finds the near pairs that are equal in the last band of `bands` and in none before it, block by block."""
+    """Yield near pairs equal in the last band of `bands` and in no earlier one."""
     buckets = _buckets(bands[-1], left, right)
     # Candidates are counted through, bucket after bucket; those of bucket k have the numbers below ends[k].
     ends = np.cumsum(buckets.count)
@@ -193,7 +189,7 @@ def _near(
     earlier: list[_Band],
     max_distance: int,
 ) -> NearPairs:
-    """Keeps the pairs that are near and that no earlier band has found."""
+    """Keep near pairs that no earlier band has found."""
     difference = np.zeros((len(rows), 2), np.uint64)
     distance = np.zeros(len(rows), np.uint8)
     # Most pairs fall out at the first word.
@@ -209,7 +205,6 @@ def _near(
 
 
 def _confirmed(pairs: NearPairs, left: ImagePrints, right: ImagePrints) -> NearPairs:
-    """Keeps the pairs whose signatures say that they are the same picture."""
     first, second = pairs.left, pairs.right
     correlation = signature_correlation(
         left.signatures[first], right.signatures[second], left.bars[first], right.bars[second]
@@ -218,17 +213,15 @@ def _confirmed(pairs: NearPairs, left: ImagePrints, right: ImagePrints) -> NearP
 
 
 def _chosen(pairs: NearPairs, which: np.ndarray | slice) -> NearPairs:
-    """Keeps some of the pairs."""
     return NearPairs(*(column[which] for column in pairs))
 
 
 def _is_first(rows: np.ndarray) -> np.ndarray:
-    """Marks the first place of each value, bool."""
+    """Mark the first place of each value, bool."""
     first = np.zeros(len(rows), bool)
     first[np.unique(rows, return_index=True)[1]] = True
     return first
 
 
 def _no_pairs() -> NearPairs:
-    """Returns an answer without pairs."""
     return NearPairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))

@@ -1,4 +1,4 @@
-"""What the leak guard found: training images that are held out elsewhere, and the persons on them."""
+"""Result of the leak guard: training images held out elsewhere, and their persons."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ class Leak:
 
     Attributes:
         train_row: its row on the training side.
-        train_image_id, train_person_id: its names there.
+        train_image_id, train_person_id: its ids there.
         split: the held-out split, as the caller named it.
-        image_id, person_id: names of the held-out image; of several, of the nearest picture, or else the first name.
-        evidence: `name` (the same source file name), `picture` (the same picture), or both, in this order.
-        distance: bits in which the two hashes differ; None where one of the images could not be read.
+        image_id, person_id: ids of the held-out image: the nearest picture, or else the first of that name.
+        evidence: `name` (same source file name), `picture` (same picture), or both, in this order.
+        distance: differing bits of the two hashes; None if an image is unreadable.
     """
 
     train_row: int
@@ -34,24 +34,23 @@ class Leak:
     distance: int | None
 
     def to_dict(self) -> dict[str, object]:
-        """Returns the attributes, ready for JSON."""
+        """Return the attributes, ready for JSON."""
         return {**{name: getattr(self, name) for name in self.__slots__}, "evidence": list(self.evidence)}
 
 
 @dataclass(frozen=True, eq=False)
 class LeakReport:
-    """The leaks from held-out images into a training set.
+    """Leaks of held-out images into a training set.
 
     Attributes:
-        leaks: one for each training image that is held out too, in the order of the training rows.
+        leaks: one per leaking training image, in row order.
         train_images: number of training images.
-        train_rows: `(leaks,)`, int64: rows of the training images that are held out too, ascending.
+        train_rows: `(leaks,)`, int64: rows of the leaking training images, ascending.
         train_person_ids: `(persons,)`, int64: the persons on them, ascending.
         person_rows: `(rows,)`, int64: rows of all training images of those persons, ascending.
         held_out_images: split -> number of its images.
         leaked_images: split -> number of its images that are in training.
-        not_compared: number of images of both sides without a usable picture (unreadable, or of one colour): they are
-            compared by name only.
+        not_compared: images of both sides compared by name only (unreadable or of one colour).
     """
 
     leaks: tuple[Leak, ...]
@@ -64,28 +63,25 @@ class LeakReport:
     not_compared: int
 
     def __bool__(self) -> bool:
-        """True if something leaks."""
         return bool(self.leaks)
 
     def rows_to_drop(self, by: str = "persons") -> np.ndarray:
-        """Returns the training rows to drop: all images of the persons who leak, or only the `images` that do.
+        """Return the training rows to drop: all of leaking `persons`, or leaking `images` only.
 
-        Persons is the default, since a test is on people never seen: a second photo of the same person, in the same
-        clothes and described by the same words, gives the answer away as the first one does.
-
-        Raises ValueError for another `by`.
+        Persons is the default because a test is on people never seen: another photo of the same person in the same
+        clothes gives the answer away too. Raises ValueError for another `by`.
         """
         if by not in ("persons", "images"):
             raise ValueError(f"by is {by!r}, but must be 'persons' or 'images'.")
         return self.person_rows if by == "persons" else self.train_rows
 
     def by_evidence(self) -> dict[str, int]:
-        """Counts the leaks by what proves them: `name and picture`, `name`, `picture`."""
+        """Count leaks by evidence: `name and picture`, `name`, `picture`."""
         counts = Counter(" and ".join(leak.evidence) for leak in self.leaks)
         return {kind: counts[kind] for kind in ("name and picture", "name", "picture")}
 
     def summary(self) -> str:
-        """Says in some lines what leaks, by what evidence, with the first examples."""
+        """Summarise the leaks in a few lines, with examples."""
         blind = f"{self.not_compared:,} unreadable or one-coloured image(s) were compared by name only."
         held_out = sum(self.held_out_images.values())
         if not self.leaks:
@@ -107,7 +103,7 @@ class LeakReport:
         return "\n".join(lines + [blind] * bool(self.not_compared))
 
     def to_dict(self) -> dict[str, object]:
-        """Returns everything but the rows, ready for JSON."""
+        """Return everything but the rows, ready for JSON."""
         return {
             "train_images": self.train_images,
             "leaking_train_images": len(self.leaks),
@@ -123,7 +119,6 @@ class LeakReport:
 
 
 def _example(leak: Leak) -> str:
-    """Writes one leak as a line."""
     distance = "" if leak.distance is None else f", {leak.distance} bits apart"
     return (
         f"{leak.train_image_id} (person {leak.train_person_id}) is {leak.split} {leak.image_id} "

@@ -1,8 +1,7 @@
-"""Which image of which source a file name stands for, where a name tells that.
+"""The source image that a file name stands for, if it proves that.
 
-The person-search sets took their images from older sets, some with their names. A name is evidence only if its source
-gave it once: one that holds camera, day, frame and box does, a number (`1.jpg`) or a name given anew (RSTPReid's
-`0000_c14_0031.jpg`) does not.
+Person-search sets took images from older sets, some with their names. A name is evidence only if its source used it
+once: one with camera, day, frame and box is, a number (`1.jpg`) or a new name (RSTPReid's `0000_c14_0031.jpg`) is not.
 """
 
 import re
@@ -27,9 +26,9 @@ _ENDINGS = re.compile(r"(\.(jpe?g|png|bmp|webp|tiff?))+$")
 
 
 def source_name(image_id: str) -> str | None:
-    """Returns the source and name of an image, the same for every copy of it; None where its name proves nothing.
+    """Return an image's source and name, equal for every copy, or None.
 
-    Folders, the ending and the case of letters do not count: copies are sorted anew, converted and renamed that far.
+    Folders, extension and case do not count.
 
     >>> source_name("icfg_pedes/test/0627/0627_010_05_0303afternoon_1591_0.jpg")
     'MSMT17 0627_010_05_0303afternoon_1591_0'

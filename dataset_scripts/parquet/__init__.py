@@ -1,4 +1,4 @@
-"""Person-search sets as Parquet: one folder or Hub repository with the images inside, loaded at once or streamed.
+"""Person-search sets as Parquet folders or Hub repositories, images inside.
 
 >>> convert_to_parquet(load_person_search("cuhk_pedes", "CUHK-PEDES", split=None), "cuhk", source="cuhk_pedes")
 >>> load_parquet("cuhk", "train", streaming=True)

@@ -1,4 +1,4 @@
-"""The `datasets` builder of Parquet shards: the packaged one, whose errors name the shard."""
+"""The `datasets` builder of Parquet shards, with errors that name the shard."""
 
 from collections.abc import Iterator
 
@@ -12,10 +12,10 @@ __all__ = ["PersonSearchParquet"]
 
 
 class PersonSearchParquet(Parquet):
-    """Reads shards as `datasets.packaged_modules.parquet.Parquet` does, and says which one is damaged.
+    """Reads shards like `Parquet` of `datasets`, and names a damaged one.
 
     Attributes:
-        refuse_outside: refuse a row whose image is not in its shard, by shard and row, as it is read.
+        refuse_outside: refuse rows whose image is not in their shard, while reading.
     """
 
     refuse_outside = False
@@ -33,5 +33,5 @@ class PersonSearchParquet(Parquet):
                     yield Key(number, key.item_or_batch_id), table
             except (OSError, pa.ArrowInvalid) as error:
                 raise OSError(
-                    f"shard {file} is damaged ({error}). Run prompt-clip data convert again, or copy it anew."
+                    f"shard {file} is damaged ({error}). Run prompt-clip data convert again, or copy it again."
                 ) from error

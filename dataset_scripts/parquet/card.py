@@ -1,4 +1,4 @@
-"""The card of a converted data set, its README.md: what is in it, on what terms, and what it must not be used for."""
+"""Card of a converted data set (README.md): contents, terms, prohibited uses."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ those on the original files, and cannot be compared to the last digit."""
 
 
 def dataset_card(manifest: Manifest) -> str:
-    """Writes the card of a conversion whose shards are all finished: YAML that the Hub reads, and Markdown.
+    """Write the card of a finished conversion: YAML for the Hub, and Markdown.
 
-    Raises ValueError where a shard is not finished.
+    Raises ValueError if a shard is not finished.
     """
     if unfinished := [name for name, record in manifest.shards.items() if record is None]:
         raise ValueError(f"shard {unfinished[0]} is not finished. Write the card of a finished conversion.")
@@ -116,7 +116,6 @@ def dataset_card(manifest: Manifest) -> str:
 
 
 def _front_matter(manifest: Manifest) -> DatasetCardData:
-    """What the Hub's viewer and `load_dataset` read: licence, files of each split, columns, numbers of rows."""
     source = manifest.source
     licence = {"license": source.open_licence} if source.open_licence else {"license": "other"}
     if not source.open_licence:

@@ -1,4 +1,4 @@
-"""The check of Parquet shards: what loading asks of them, and that every image is inside and decodes."""
+"""Check Parquet shards: all that loading checks, and every image."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,18 +26,18 @@ class SplitSize:
 
 
 def check_parquet(folder: str | Path, *, decode: bool = False, look_at_images: bool = True) -> dict[str, SplitSize]:
-    """Checks a folder of Parquet against everything that loading it would; stops at the first problem.
+    """Check a folder of Parquet; the first problem raises.
 
     Args:
         folder: made by `prompt-clip data convert`, or others' shards.
-        decode: read every image whole, not only its header.
-        look_at_images: False reads only the other columns.
+        decode: decode every image; otherwise read headers.
+        look_at_images: False skips the images.
 
     Returns:
         split -> its size.
 
     Raises:
-        ValueError, OSError: as `load_parquet`; an image that is missing or cannot be used. It names shard and row.
+        ValueError, OSError: as `load_parquet`; a missing or unusable image, named by shard and row.
     """
     sizes = {}
     for split, files in checked_shards(folder).items():
@@ -54,7 +54,6 @@ def check_parquet(folder: str | Path, *, decode: bool = False, look_at_images: b
 
 
 def _check_images(file: Path, decode: bool) -> None:
-    """Looks at every image of a shard."""
     row = 0
     with pq.ParquetFile(file) as shard:
         for batch in shard.iter_batches(batch_size=_ROWS_AT_ONCE, columns=["image"]):

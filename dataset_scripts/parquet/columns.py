@@ -1,4 +1,4 @@
-"""The columns that a person-search set must have, whoever made its files."""
+"""The columns that a person-search set must have."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ Splits = datasets.DatasetDict | datasets.IterableDatasetDict
 
 
 def check_schema(schema: pa.Schema, where: str) -> None:
-    """Refuses columns that are missing, there twice, or of a kind that no person-search set has. Raises ValueError."""
+    """Raise ValueError for missing, repeated or wrongly typed columns."""
     if missing := [column for column in PERSON_SEARCH_FEATURES if column not in schema.names]:
         raise ValueError(
             f"{where} has no column {', '.join(missing)} (it has {', '.join(schema.names) or 'none'}). "
@@ -63,10 +63,9 @@ _COLUMN_TYPES = {
 
 
 def with_features(rows: Rows, where: str, parts: Sequence[tuple[str, int]] = ()) -> Rows:
-    """Gives rows the features of this package: images come out as RGB, and an error names the image.
+    """Give rows this package's features: RGB images, errors that name the image.
 
-    Images are those inside; see `EmbeddedImage`, which `parts` are for. Raises ValueError where a column is missing or
-    cannot be what it must be.
+    `parts` are those of `EmbeddedImage`. Raises ValueError for a missing or wrongly typed column.
     """
     check_schema(rows.features.arrow_schema, where)
     if rows.column_names != list(PERSON_SEARCH_FEATURES):
@@ -79,7 +78,6 @@ def with_features(rows: Rows, where: str, parts: Sequence[tuple[str, int]] = ())
 
 
 def _features(parts: Sequence[tuple[str, int]]) -> datasets.Features:
-    """Returns the schema, of images that are inside."""
     image = EmbeddedImage()
     image.parts = list(parts)
     return datasets.Features({**PERSON_SEARCH_FEATURES, "image": image})

@@ -1,4 +1,4 @@
-"""Turning a data set into Parquet shards with the images inside: resumable, verified, the same bytes every time."""
+"""Convert a data set to Parquet shards: resumable, verified, reproducible."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -39,32 +39,32 @@ def convert_to_parquet(
     rows_per_shard: int = 5000,
     num_proc: int | None = None,
 ) -> Manifest:
-    """Writes `data/{split}-00000-of-00007.parquet`, the record `conversion.json` and the card `README.md` to a folder.
+    """Write `data/{split}-00000-of-00007.parquet`, `conversion.json` and the card `README.md`.
 
-    Plain `datasets.load_dataset(folder)` reads it, without this package. Killed at any instant, the same call goes on
-    after the finished shards and gives the same bytes as an undisturbed one (with the same version of pyarrow).
-    Every shard is read back and compared with the rows it was made of; one of an earlier call with the source again.
+    `datasets.load_dataset(folder)` reads it without this package. After a kill, the same call continues after the
+    finished shards and gives the same bytes (with the same version of pyarrow). Every shard is read back and compared
+    with its rows; shards of an earlier call are also compared with the source.
 
     Args:
-        splits: split -> rows of `PERSON_SEARCH_FEATURES`, as `load_person_search(..., split=None)` gives them.
-        folder: where to; made where it does not exist. An existing one must be empty, or hold this very conversion.
-        source: name of the set, for the record and the card. What else they tell of it is taken from `splits`.
-        image_size: height and width in pixels. None stores the image files unchanged. Otherwise every image, in all
-            splits alike, is decoded, resized once by Pillow's bicubic filter, which training uses too, and saved as
-            JPEG: figures measured on such images differ slightly from those on the original files.
-        quality: of those JPEG files, 1 to 100, colours at full resolution; not used without `image_size`.
-        rows_per_shard: images in a shard, 1 or more.
-        num_proc: processes that convert, 1 or more; None is 1. They are started afresh, so a script that asks for more
-            than 1 has to be guarded by `if __name__ == "__main__":`.
+        splits: split -> rows of `PERSON_SEARCH_FEATURES`, as from `load_person_search(..., split=None)`.
+        folder: created if missing; otherwise it must be empty or hold this same conversion.
+        source: name of the set, for record and card; further facts come from `splits`.
+        image_size: height and width in pixels; None stores image files unchanged. Otherwise all images are resized
+            once by Pillow's bicubic filter, as in training, and saved as JPEG: scores differ slightly from those on
+            the originals.
+        quality: of those JPEG files, 1 to 100, full colour resolution.
+        rows_per_shard: images per shard, 1 or more.
+        num_proc: processes, 1 or more; None is 1. They are spawned, so a script that asks for more than 1 needs `if
+            __name__ == "__main__":`.
 
     Returns:
         The record of the conversion.
 
     Raises:
-        ValueError: a value out of its range, a missing column, an unknown or empty split, a row or person that loading
-            would refuse, or a folder that holds a conversion of another source or with other settings.
+        ValueError, TypeError: a value out of range, a missing column, an unknown or empty split, a row or person that
+            loading would refuse, or a folder with a different conversion.
         FileExistsError: the folder holds something else.
-        OSError: an image or file cannot be read or written, or what was read back is not what was written.
+        OSError: an image or file cannot be read or written, or verification failed.
     """
     _check_settings(image_size, quality, rows_per_shard, num_proc)
     for rows in splits.values():
@@ -94,7 +94,6 @@ def convert_to_parquet(
 
 
 def _convert(manifest: Manifest, folder: Path, pieces: Mapping[str, datasets.Dataset], num_proc: int) -> None:
-    """Writes the shards that are missing, verifies all, and writes the card."""
     jobs = {
         name: partial(_finished_shard, piece, folder / name, manifest.settings, manifest.shards[name])
         for name, piece in pieces.items()
@@ -117,14 +116,12 @@ def _convert(manifest: Manifest, folder: Path, pieces: Mapping[str, datasets.Dat
 def _finished_shard(
     piece: datasets.Dataset, path: Path, settings: Settings, earlier: ShardRecord | None
 ) -> ShardRecord:
-    """Writes a shard, where there is no record of an earlier call, and reads it back. Returns its record."""
     record = earlier or write_shard(piece, path, settings.image_size, settings.quality)
     verify_shard(path, record, source=piece if earlier else None)
     return record
 
 
 def _begin_or_resume(folder: Path, wanted: Manifest) -> Manifest:
-    """Returns the record that the folder holds, where it is of the same conversion, or begins one."""
     remove_leftovers(folder)
     data = folder / _DATA
     found = Manifest.read(folder)
@@ -154,7 +151,7 @@ def _begin_or_resume(folder: Path, wanted: Manifest) -> Manifest:
 
 @contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    """Keeps other conversions out of the folder. The lock ends with the process, however that ends."""
+    """Lock the folder against other conversions; the lock ends with the process."""
     lock = FileLock(folder / _LOCK, timeout=0)
     try:
         lock.acquire()
@@ -167,7 +164,7 @@ def _only_writer(folder: Path) -> Iterator[None]:
 
 
 def _pieces(splits: Mapping[str, datasets.Dataset], rows_per_shard: int) -> dict[str, datasets.Dataset]:
-    """Cuts the splits into shards: path in the folder -> its rows, in their order."""
+    """Cut the splits into shards: path in the folder -> rows."""
     pieces = {}
     for split, dataset in splits.items():
         if split not in PERSON_SEARCH_SPLITS:
@@ -186,7 +183,6 @@ def _pieces(splits: Mapping[str, datasets.Dataset], rows_per_shard: int) -> dict
 
 
 def _split_record(name: str, dataset: datasets.Dataset) -> SplitRecord:
-    """Counts a split and hashes its rows without the images."""
     annotation, persons, cameras, captions = RowHash(), set(), set(), 0
     batches = source_batches(dataset, images=False)
     rows = chain.from_iterable(batches)
@@ -202,7 +198,6 @@ def _split_record(name: str, dataset: datasets.Dataset) -> SplitRecord:
 def _check_settings(
     image_size: tuple[int, int] | None, quality: int, rows_per_shard: int, num_proc: int | None
 ) -> None:
-    """Refuses a setting out of its range, by name."""
     ranges = {"quality": (quality, 1, 100), "rows_per_shard": (rows_per_shard, 1, None)}
     if num_proc is not None:
         ranges["num_proc"] = (num_proc, 1, None)

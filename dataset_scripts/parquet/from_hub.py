@@ -1,4 +1,4 @@
-"""Loading a person-search set from the Hub."""
+"""Load a person-search set from the Hub."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,10 +27,10 @@ def load_from_hub(
     cache_dir: str | Path | None = None,
     revision: str | None = None,
 ) -> Rows | Splits:
-    """Loads a person-search set from the Hub: one that `prompt-clip data push` uploaded, or others' with its columns.
+    """Load a set that `prompt-clip data push` uploaded, or one with its columns.
 
-    What the Hub has now is loaded, never an older copy that happens to be in the cache; the cached copy is used where
-    `HF_HUB_OFFLINE=1` is set, and no connection is made.
+    The Hub's current state is loaded, never an outdated cached copy; with `HF_HUB_OFFLINE=1` the cached copy is used
+    without a connection.
 
     Args:
         repo_id: `USER/NAME`.
@@ -41,9 +41,8 @@ def load_from_hub(
         As `load_parquet`.
 
     Raises:
-        ValueError: no such split, a split under another name, a data file that is not in the repository, a missing or
-            wrong column, a wrong row, or an image that is not inside the set: no path or address in a row is ever
-            opened.
+        ValueError: an unknown or misnamed split, a data file outside the repository, a missing or wrong column, an
+            invalid row, or an image that is not inside the set (paths and URLs in rows are never opened).
         OSError: the repository does not exist, may not be read or cannot be reached; the message says what to do.
     """
     if Path(repo_id).is_dir():
@@ -71,7 +70,6 @@ def load_from_hub(
 
 
 def _own_names(builder: datasets.DatasetBuilder, repo_id: str) -> dict[str, str]:
-    """Returns what a Hub set calls each split. Raises ValueError for a split under two names."""
     names: dict[str, str] = {}
     for name in builder.config.data_files or builder.info.splits or ():
         split = SPLIT_NAMES.get(str(name).lower())
@@ -86,7 +84,6 @@ def _own_names(builder: datasets.DatasetBuilder, repo_id: str) -> dict[str, str]
 
 
 def _split_name(name: str, repo_id: str) -> str:
-    """Returns what a split of a Hub set is called here. Raises ValueError for one that is left out otherwise."""
     if name.lower() not in SPLIT_NAMES:
         raise ValueError(
             f"{repo_id} has the split {name!r}, but splits are train, validation and test. Rename it in the card's "
@@ -98,7 +95,6 @@ def _split_name(name: str, repo_id: str) -> str:
 def _for_one_split(
     builder: datasets.DatasetBuilder, split: str | None, cache_dir: str | Path | None
 ) -> datasets.DatasetBuilder:
-    """Returns a builder that downloads the files of `split` alone, where they are Parquet files of its own."""
     files = builder.config.data_files or {}
     if not isinstance(builder, Parquet) or split not in files or len(files) == 1:
         return builder

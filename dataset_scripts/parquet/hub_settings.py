@@ -1,4 +1,4 @@
-"""What a set on the Hub says of its own files, read before any of them is asked for."""
+"""Check where a Hub set's settings look for its files, before any request."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -17,9 +17,9 @@ _ELSEWHERE = re.compile(r"://|::|^[/~\\]|^[A-Za-z]:|(^|/)\.\.(/|$)")
 
 
 def checked_commit(repo_id: str, revision: str | None) -> str:
-    """Returns the commit of a revision. Raises ValueError where its settings name files that are not in it.
+    """Return a revision's commit; raise ValueError if it names files elsewhere.
 
-    `datasets` refuses such files too, but only after it has asked for them at the addresses that are named.
+    `datasets` also refuses such files, but only after requesting the addresses they name.
     """
     info = HfApi().dataset_info(repo_id, revision=revision)
     for file in {CARD, REPOYAML_FILENAME}.intersection(sibling.rfilename for sibling in info.siblings or ()):
@@ -34,7 +34,6 @@ def checked_commit(repo_id: str, revision: str | None) -> str:
 
 
 def _settings(file: Path) -> object:
-    """Returns what the YAML of a card, or of a file of settings, says; None where it is no YAML."""
     try:
         if file.name == CARD:
             return metadata_load(file)
@@ -44,7 +43,7 @@ def _settings(file: Path) -> object:
 
 
 def _places(settings: object, names: tuple[str, ...]) -> Iterator[str]:
-    """Yields the texts below `data_files` and `data_dir` in nested settings; `names` lead there."""
+    """Yield the texts below `data_files` and `data_dir` in nested settings."""
     if isinstance(settings, Mapping):
         for name, value in settings.items():
             yield from _places(value, (*names, str(name)))

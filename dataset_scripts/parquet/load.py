@@ -1,4 +1,4 @@
-"""Loading a converted set from its folder, as a table or streamed."""
+"""Load a converted set from its folder, as a table or streamed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +21,11 @@ from dataset_scripts.parquet.shards import check_file
 
 __all__ = ["checked_shards", "is_parquet_folder", "load_parquet"]
 
-_AGAIN = "Run prompt-clip data convert again, or copy the folder anew."
+_AGAIN = "Run prompt-clip data convert again, or copy the folder again."
 
 
 def is_parquet_folder(folder: str | Path) -> bool:
-    """Says whether `folder` holds a conversion, finished or not, or Parquet files named by split."""
+    """Whether `folder` holds a conversion, finished or not, or shards named by split."""
     folder = Path(folder).expanduser()
     try:
         return (folder / MANIFEST).is_file() or bool(named_shards(folder))
@@ -40,29 +40,26 @@ def load_parquet(
     streaming: bool = False,
     cache_dir: str | Path | None = None,
 ) -> Rows | Splits:
-    """Loads a folder made by `prompt-clip data convert`, or by others with the same columns.
+    """Load a folder made by `prompt-clip data convert`, or others' with its columns.
 
-    Others' files are called `train-00000-of-00002.parquet` or `train.parquet`, or lie in a folder of such a name;
-    `val`, `valid` and `dev` are `validation`. Rows are checked like a folder's, whoever wrote them: ids,
-    captions, that no person is in two splits, and in others' files that no image is under two persons. Images are
-    those inside the shards: no path or address in a row is ever opened, and
-    `dataset_scripts.builders.image_features.check_images_inside` names a row without bytes.
-    Whatever is loaded was checked: a table is built once from shards that agree with their SHA-256, and never served
-    once one of them has been touched; a stream checks sizes and numbers of rows at once, and each page's checksum as
-    it is read.
+    Others' files are named `train-00000-of-00002.parquet` or `train.parquet`, or lie in a folder of such a name;
+    `val`, `valid` and `dev` mean `validation`. Rows are checked like those of folders: ids, captions, no person in two
+    splits and, in others' files, no image of two persons. Paths and URLs in rows are never opened:
+    `check_images_inside` names a row without bytes. A table is built from shards that match their SHA-256, and rebuilt
+    once one is touched; a stream checks sizes and row counts first, and page checksums while reading.
 
     Args:
         folder: the folder.
-        split: `train`, `validation` or `test`; None for all that there are.
-        streaming: read rows when they are asked for, in the same order, without a table.
-        cache_dir: where tables are kept; by default where `datasets` keeps its own. Not used by a stream.
+        split: `train`, `validation` or `test`; None for all.
+        streaming: read rows on demand, in the same order, without a table.
+        cache_dir: where tables are kept; by default the cache of `datasets`.
 
     Returns:
-        A `Dataset`, or an `IterableDataset` where streamed, of `PERSON_SEARCH_FEATURES`; for `split=None` a dict.
+        A `Dataset`, or an `IterableDataset` if streamed, of `PERSON_SEARCH_FEATURES`; a dict for `split=None`.
 
     Raises:
-        ValueError: no such split, a missing or wrong column, no rows, a wrong row, an unfinished conversion.
-        OSError: the folder or a shard is missing, damaged, or changed since it was written.
+        ValueError: an unknown split, a missing or wrong column, no rows, an invalid row, an unfinished conversion.
+        OSError: the folder or a shard is missing, damaged or changed.
     """
     folder, manifest, shards = _checked(folder)
     if split is not None and split not in shards:
@@ -78,11 +75,7 @@ def load_parquet(
 
 
 def checked_shards(folder: str | Path) -> dict[str, list[Path]]:
-    """Returns the shards of a folder by split, after everything that loading checks.
-
-    Raises:
-        ValueError, OSError: as `load_parquet`.
-    """
+    """Return the shards by split, checked as for loading; errors as `load_parquet`."""
     _, manifest, shards = _checked(folder)
     if manifest is not None:
         for split, files in shards.items():
@@ -92,7 +85,7 @@ def checked_shards(folder: str | Path) -> dict[str, list[Path]]:
 
 
 def _checked(folder: str | Path | None) -> tuple[Path, Manifest | None, dict[str, list[Path]]]:
-    """Returns a folder, its record and its shards by split, names, columns and rows checked."""
+    """Return folder, record and shards by split, with names, columns and rows checked."""
     if folder is None:
         raise ValueError("parquet needs data_dir, but it is None. Pass the folder that prompt-clip data convert made.")
     folder = Path(folder).expanduser().absolute()
@@ -120,7 +113,6 @@ def _checked(folder: str | Path | None) -> tuple[Path, Manifest | None, dict[str
 
 
 def _recorded_shards(folder: Path, manifest: Manifest) -> dict[str, list[Path]]:
-    """Returns the shards of a finished conversion, by split, after comparing names, sizes and rows with the record."""
     if not manifest.complete:
         missing = sum(record is None for record in manifest.shards.values())
         raise ValueError(
@@ -142,7 +134,6 @@ def _recorded_shards(folder: Path, manifest: Manifest) -> dict[str, list[Path]]:
 def _load_split(
     name: str, files: Sequence[Path], manifest: Manifest | None, streaming: bool, cache_dir: str | Path | None
 ) -> Rows:
-    """Loads one split from its shards."""
     builder = PersonSearchParquet(
         cache_dir=cache_dir and str(cache_dir),
         dataset_name="person_search_parquet",
@@ -167,23 +158,22 @@ def _load_split(
 
 
 def _with_source(rows: Rows, manifest: Manifest | None) -> Rows:
-    """Tells in `rows.info` what the record tells of the source: its terms bind whoever converts or pushes it again."""
+    """Restore the source's facts in `rows.info`: its terms bind further copies too."""
     if manifest is not None:
         manifest.source.write_info(rows.info)
     return rows
 
 
 def _states(files: Sequence[Path]) -> list[tuple[str]]:
-    """Returns what changes when a file is touched, as `datasets` takes it into the key of its cache.
+    """Return each file's state for the cache key of `datasets`.
 
-    The time of the last change of the inode is among it, which copying tools and editors cannot set back.
+    It includes the inode's change time, which copying tools and editors cannot reset.
     """
     stats = [file.stat() for file in files]
     return [(f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}",) for stat in stats]
 
 
 def _metadata(file: Path) -> pq.FileMetaData:
-    """Reads the footer of a Parquet file. Raises OSError that names the file where it is damaged."""
     try:
         return pq.read_metadata(file)
     except pa.ArrowInvalid as error:

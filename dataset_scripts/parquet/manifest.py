@@ -1,7 +1,7 @@
-"""`conversion.json`, the record of a conversion: what was converted, how, and what each shard must hold.
+"""`conversion.json`: what was converted, how, and what each shard must hold.
 
-It is written before the first shard and after each one, so a conversion that was killed goes on where it stopped, and
-a folder that was edited or copied in part is noticed when it is loaded.
+Written before the first shard and after each one, so a killed conversion resumes, and an edited or partly copied
+folder is noticed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _OPEN_LICENCES = {"Apache-2.0": "apache-2.0"}
 
 @dataclass(frozen=True)
 class DataSource:
-    """Where the rows come from, as the set tells of itself. No path: it would be published with the data.
+    """Facts about the source. No path, since they are published with the data.
 
     Attributes:
         name: as `load_person_search` takes it.
-        description: what the set is, one paragraph.
-        terms, homepage, citation: of the set; empty where it does not say.
+        description: one paragraph.
+        terms, homepage, citation: of the set; "" if unknown.
     """
 
     name: str
@@ -46,32 +46,32 @@ class DataSource:
 
     @classmethod
     def from_info(cls, name: str, info: datasets.DatasetInfo) -> DataSource:
-        """Takes over what `info` of a loaded split tells; of its description, the first paragraph."""
+        """Take the facts from a loaded split's `info`; the description's first paragraph."""
         description = " ".join((info.description or "").strip().partition("\n\n")[0].split())
         return cls(name, description, info.license or "", info.homepage or "", info.citation or "")
 
     def write_info(self, info: datasets.DatasetInfo) -> None:
-        """Writes into `info` what `from_info` takes from it, and the name."""
+        """Write the facts back into `info`."""
         info.dataset_name, info.description = self.name, self.description
         info.license, info.homepage, info.citation = self.terms, self.homepage, self.citation
 
     @property
     def open_licence(self) -> str | None:
-        """The Hub's name of the licence, where it lets anybody publish a copy; None otherwise."""
+        """The Hub's name of a licence that lets anybody publish; None otherwise."""
         return _OPEN_LICENCES.get(self.terms)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the bytes of the shards depend on, beside the rows.
+    """What the bytes of the shards depend on, besides the rows.
 
     Attributes:
-        image_size: height and width in pixels to which images were resized; None: files unchanged.
-        quality: of the JPEG files made by resizing; None: files unchanged.
+        image_size: height and width in pixels after resizing; None for unchanged files.
+        quality: of resized JPEG files; None for unchanged files.
         rows_per_shard: images in each shard but the last of a split.
-        pyarrow, pillow: versions that wrote the files; `pillow` is None where no image was made.
-        reader: version of the rule by which resized images were read (`dataset_scripts.common.images`): 2 since
-            transparency lies on white and 16 bits are scaled; 1 before, and where files are unchanged.
+        pyarrow, pillow: versions that wrote the files; `pillow` is None for unchanged files.
+        reader: version of the image rules (`dataset_scripts.common.images`) when resizing: 2 since transparency is put
+            on white and 16 bits are scaled; otherwise 1.
     """
 
     image_size: tuple[int, int] | None
@@ -84,7 +84,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """Size of a split, and the SHA-256 of its rows without their images."""
+    """Counts of a split, and the SHA-256 of its rows without images."""
 
     persons: int
     images: int
@@ -100,10 +100,10 @@ class ShardRecord:
     Attributes:
         rows: number of images.
         file_bytes: size of the file.
-        table_bytes: size of the rows in memory, as Arrow counts.
+        table_bytes: size in memory, as Arrow counts it.
         sha256: of the file.
-        source_sha256: of the rows as the source gave them (`dataset_scripts.parquet.shards.RowHash`).
-        content_sha256: of the rows as stored; equal to `source_sha256` where images were not resized.
+        source_sha256: of the source's rows (`dataset_scripts.parquet.shards.RowHash`).
+        content_sha256: of the stored rows; equal to `source_sha256` unless resized.
     """
 
     rows: int
@@ -119,11 +119,11 @@ class Manifest:
     """The content of `conversion.json`.
 
     Attributes:
-        source: where the rows come from.
-        settings: how they were stored.
-        splits: split -> its size, in the order of the source.
-        shards: path in the folder -> record, in the order of the rows; None for a shard that is not finished.
-        complete: all shards are there and were verified.
+        source: facts about the source.
+        settings: how rows are stored.
+        splits: split -> counts, in the source's order.
+        shards: path in the folder -> record, in row order; None if unfinished.
+        complete: all shards are present and verified.
     """
 
     source: DataSource
@@ -133,25 +133,23 @@ class Manifest:
     complete: bool = False
 
     def shards_of(self, split: str) -> dict[str, ShardRecord]:
-        """Returns the shards of one split of a complete conversion, in the order of the rows."""
+        """Return one split's shards of a complete conversion, in row order."""
         return {name: record for name, record in self.shards.items() if split_of(name) == split}
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what is written: JSON types."""
+        """Return the content as JSON types."""
         return {"format_version": _FORMAT_VERSION, **asdict(self)}
 
     def write(self, folder: Path) -> None:
-        """Writes `conversion.json` into `folder`, in one step. Raises OSError where that fails."""
+        """Write `conversion.json` into `folder`, atomically."""
         with replacing(folder / MANIFEST) as file:
             file.write((json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
 
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:
-        """Reads `conversion.json` in `folder`; None where there is none.
+        """Read `conversion.json` in `folder`; None if missing.
 
-        Raises:
-            ValueError: it is damaged, or of another version of this package.
-            OSError: it cannot be read.
+        Raises ValueError for a damaged file or another format version, OSError for an unreadable one.
         """
         path = folder / MANIFEST
         try:
@@ -178,7 +176,7 @@ class Manifest:
             ) from error
 
     def differences(self, other: Manifest) -> list[str]:
-        """Lists in words what of source, settings and rows is not the same in `other`, the conversion asked for."""
+        """Describe how source, settings and rows differ from the `other` conversion."""
         found = _differing_fields("", self.settings, other.settings)
         if self.source.name != other.source.name:
             found.append(f"the source was {self.source.name!r} and is now {other.source.name!r}")
@@ -192,12 +190,12 @@ class Manifest:
 
 
 def split_of(shard: str) -> str:
-    """Returns the split that the name of a shard starts with: `data/train-00000-of-00002.parquet` -> `train`."""
+    """Return the split of a shard's name: `data/train-00000-of-00002.parquet` -> `train`."""
     return shard.rpartition("/")[2].partition("-")[0]
 
 
 def _check(manifest: Manifest) -> None:
-    """Refuses a record whose parts deny each other: rows would be left out, or taken for what they are not."""
+    """Refuse a record whose parts contradict each other."""
     records = [manifest.source, *manifest.splits.values(), *filter(None, manifest.shards.values())]
     for record in records:
         for field in fields(record):
@@ -214,12 +212,10 @@ def _check(manifest: Manifest) -> None:
 
 
 def _settings(content: Mapping[str, Any]) -> Settings:
-    """Makes settings of what JSON gives: it has no tuples."""
     size = content["image_size"]
     return Settings(**{**content, "image_size": tuple(size) if size else None})
 
 
 def _differing_fields(label: str, folder: object, wanted: object) -> list[str]:
-    """Lists the fields of two records that differ, with both values."""
     pairs = [(field.name, getattr(folder, field.name), getattr(wanted, field.name)) for field in fields(folder)]
     return [f"{label}{name} was {old!r} and is now {new!r}" for name, old, new in pairs if old != new]

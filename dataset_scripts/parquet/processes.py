@@ -1,4 +1,4 @@
-"""Running one job for each shard, in this process or in several."""
+"""Run one job per shard, in this process or in several."""
 
 import multiprocessing
 import os
@@ -14,15 +14,15 @@ Result = TypeVar("Result")
 
 
 def run_jobs(jobs: Mapping[str, Callable[[], Result]], num_proc: int) -> Iterator[tuple[str, Result]]:
-    """Runs jobs and yields the name and result of each as it ends.
+    """Run jobs, yielding each name and result on completion.
 
     Args:
-        jobs: name -> a function without arguments that can be pickled.
-        num_proc: processes, 1 or more; 1 runs the jobs here, in their order.
+        jobs: name -> a picklable function without arguments.
+        num_proc: processes, 1 or more; 1 runs the jobs here, in order.
 
     Raises:
         OSError: a process was killed.
-        Exception: whatever a job raises; jobs that have not begun are not begun.
+        Exception: whatever a job raises; pending jobs are cancelled.
     """
     if num_proc == 1 or len(jobs) < 2:
         for name, job in jobs.items():
@@ -46,7 +46,7 @@ def run_jobs(jobs: Mapping[str, Callable[[], Result]], num_proc: int) -> Iterato
 
 
 def _end_with_parent() -> None:
-    """Lets this process end when its parent is killed: it would wait for work for ever."""
+    """Exit if the parent is killed, instead of waiting for work forever."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""Uploading a converted set to the Hub: private unless its terms, or the user's right, let it be public."""
+"""Upload a converted set to the Hub, private unless its terms allow publication."""
 
 import logging
 from dataclasses import replace
@@ -25,21 +25,21 @@ def push_dataset(
     right_to_publish: bool = False,
     token: str | None = None,
 ) -> PushedRepository:
-    """Uploads a finished conversion as a dataset repository: its shards, record and card, byte for byte.
+    """Upload a finished conversion as a dataset repository, byte for byte.
 
-    The folder is checked against its record first and is not changed. Pushing again uploads what differs, removes
-    shards of an earlier push that are no longer part of the set, and goes on where an interrupted push stopped.
+    The folder is first checked against its record and never changed. Pushing again uploads the differences, removes
+    shards that are no longer part of the set, and resumes an interrupted push.
 
     Args:
         folder: made by `convert_to_parquet`.
-        repo_id: `USER/NAME`; made where it does not exist.
+        repo_id: `USER/NAME`; created if missing.
         private: False makes a new repository public.
-        right_to_publish: the user states the right to publish a set whose terms do not give it to everybody.
+        right_to_publish: the user claims the right to publish a set whose terms do not allow it in general.
         token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
 
     Raises:
-        ValueError: no such name, an unfinished conversion, a public repository for a set that may not be published, a
-            link that leaves the folder.
+        ValueError: an invalid name, an unfinished conversion, a public repository for a set that may not be published,
+            a link that leaves the folder.
         OSError: the folder is damaged; the Hub refuses, fails or cannot be reached.
     """
     folder = Path(folder).expanduser().absolute()
@@ -64,7 +64,6 @@ def push_dataset(
 
 
 def _finished(folder: Path) -> Manifest:
-    """Reads the record of a finished conversion and compares every shard with it."""
     manifest = Manifest.read(folder)
     if manifest is None:
         raise FileNotFoundError(f"{folder} has no {MANIFEST}: it is no conversion. Run prompt-clip data convert.")
@@ -78,7 +77,6 @@ def _finished(folder: Path) -> Manifest:
 
 
 def _check_right(manifest: Manifest, right_to_publish: bool, to_be_public: bool) -> None:
-    """Refuses to publish pictures of people whose licence does not let everybody do so."""
     if to_be_public and not right_to_publish and manifest.source.open_licence is None:
         terms = manifest.source.terms or "not stated"
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Rules that rows of Parquet and Hub sets obey, whoever made them; a folder's rows obey the same."""
+"""Row checks of Parquet and Hub sets, the same as for folders."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,15 +19,14 @@ _ROWS_AT_ONCE = 1000
 
 
 def check_annotation(splits: Mapping[str, Iterable[AnnotationRow]], *, images_once: bool = False) -> None:
-    """Checks ids, captions and cameras of all rows, that no person is in two splits, and no image under two persons.
+    """Check all fields, one split per person and one person per image.
 
     Args:
-        splits: `train`, `validation` and `test`, as far as there are, and their rows.
-        images_once: no two rows are of one image, as `convert_to_parquet` has seen: images are not compared then,
-            which would take the memory of all rows.
+        splits: split -> rows.
+        images_once: each image is known to have one row: skips a comparison that takes memory for all rows.
 
     Raises:
-        AnnotationError: names the file, the row, the field, the value, the rule and the remedy.
+        AnnotationError: an invalid row.
     """
     rows = (_record(row, split) for split, found in splits.items() for row in found)
     rows = tqdm(rows, desc="Checking rows", unit=" rows", delay=2)
@@ -35,11 +34,9 @@ def check_annotation(splits: Mapping[str, Iterable[AnnotationRow]], *, images_on
 
 
 def shard_rows(files: Iterable[Path]) -> Iterator[AnnotationRow]:
-    """Yields the rows of shards without their images.
+    """Yield the rows of shards without images.
 
-    Raises:
-        AnnotationError: a text is not UTF-8.
-        OSError: a shard is damaged.
+    Raises AnnotationError for text that is not UTF-8, OSError for a damaged shard.
     """
     for file in files:
         number = 0
@@ -54,7 +51,7 @@ def shard_rows(files: Iterable[Path]) -> Iterator[AnnotationRow]:
 
 
 def loaded_rows(rows: datasets.Dataset | datasets.IterableDataset, where: str) -> Iterator[AnnotationRow]:
-    """Yields the rows of a loaded split without their images."""
+    """Yield the rows of a loaded split without images."""
     number = 0
     for batch in rows.select_columns(list(COLUMNS)).iter(batch_size=_ROWS_AT_ONCE):
         for values in zip(*(batch[column] for column in COLUMNS), strict=True):
@@ -64,7 +61,6 @@ def loaded_rows(rows: datasets.Dataset | datasets.IterableDataset, where: str) -
 
 
 def _rows_of(batch: pa.RecordBatch, file: Path, first: int) -> list[dict[str, Any]]:
-    """Returns rows of a shard. Raises AnnotationError that names the first text that is not UTF-8."""
     try:
         return batch.to_pylist()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Names of Parquet files that others made, and the split that each belongs to."""
+"""Splits of Parquet files that others made, by their names."""
 
 import re
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ _COUNT = re.compile(r"-of-(\d+)")
 
 
 def named_shards(folder: Path) -> dict[str, list[Path]]:
-    """Returns the Parquet files below a folder by split, which a file's name or its folder's begins with.
+    """Return the Parquet files below a folder by the split they are named after.
 
     Raises:
-        ValueError: a file of no split, a split under two names, or a number of shards that their names deny.
+        ValueError: a file without a split, a split under two names, or a missing shard.
     """
     found: dict[str, dict[str, list[Path]]] = {}
     unknown: list[Path] = []
@@ -54,7 +54,6 @@ def named_shards(folder: Path) -> dict[str, list[Path]]:
 
 
 def _split_word(path: Path) -> str | None:
-    """Returns the word of a file's or folder's name that names a split, the file's first."""
     for part in (path.stem, *reversed(path.parts[:-1])):
         word = _WORD.match(part)
         if word and word[0].lower() in SPLIT_NAMES:
@@ -63,7 +62,6 @@ def _split_word(path: Path) -> str | None:
 
 
 def _check_count(folder: Path, split: str, files: Sequence[Path]) -> None:
-    """Compares the number of shards with the one in their names, where they have one."""
     counts = {match[1] for file in files if (match := _COUNT.search(file.name))}
     if counts and counts != {f"{len(files):05d}"} and {int(count) for count in counts} != {len(files)}:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""One shard: rows taken from a data set with the bytes of their images, written to Parquet, and read back."""
+"""Write a data set's rows to one Parquet shard, and read it back."""
 
 import hashlib
 import json
@@ -27,13 +27,13 @@ _AGAIN = "Delete it and run prompt-clip data convert again: the other shards sta
 
 
 class RowHash:
-    """SHA-256 of rows: image bytes, image_id, person_id, captions and camera, in the order of the rows."""
+    """SHA-256 of rows: image bytes, image_id, person_id, captions, camera, in order."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
     def update(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Takes in rows; a row without `image` counts without it."""
+        """Add rows, with or without `image`."""
         for row in rows:
             image = row["image"]["bytes"] if "image" in row else b""
             # JSON says where each text ends, so that nothing can move from one field to the next unnoticed.
@@ -42,16 +42,16 @@ class RowHash:
             self._digest.update(image)
 
     def hexdigest(self) -> str:
-        """Returns the hash of all rows so far, 64 hexadecimal digits."""
+        """Return the hash so far, 64 hexadecimal digits."""
         return self._digest.hexdigest()
 
 
 def source_batches(dataset: datasets.Dataset, images: bool = True) -> Iterator[list[dict[str, Any]]]:
-    """Yields the rows of a data set in lists of at most 100, images as the bytes of their files, not decoded.
+    """Yield rows in lists of at most 100, images as undecoded file bytes.
 
     Args:
-        dataset: rows of `PERSON_SEARCH_FEATURES`; further columns are left out.
-        images: False leaves the images out, so that no file is read.
+        dataset: rows of `PERSON_SEARCH_FEATURES`; other columns are ignored.
+        images: False omits the images and reads no file.
 
     Raises:
         ValueError: a row without an image.
@@ -66,16 +66,16 @@ def source_batches(dataset: datasets.Dataset, images: bool = True) -> Iterator[l
 def write_shard(
     dataset: datasets.Dataset, path: Path, image_size: tuple[int, int] | None, quality: int | None
 ) -> ShardRecord:
-    """Writes all rows of `dataset` to the Parquet file `path`, which appears when it is complete.
+    """Write all rows of `dataset` to the Parquet file `path`, atomically.
 
     Args:
         dataset: the rows of this shard.
         path: the file.
-        image_size: height and width to which every image is resized, or None: files are stored as they are.
-        quality: of the JPEG files that resizing makes, 1 to 100; None where nothing is resized.
+        image_size: height and width to resize to; None stores files unchanged.
+        quality: of resized JPEG files, 1 to 100; None if nothing is resized.
 
     Raises:
-        ValueError, OSError: as `source_batches`; an image cannot be decoded; the file cannot be written.
+        ValueError, OSError: as `source_batches`; the file cannot be written.
     """
     source, content = RowHash(), RowHash()
     rows = table_bytes = 0
@@ -94,15 +94,15 @@ def write_shard(
 
 
 def verify_shard(path: Path, record: ShardRecord, source: datasets.Dataset | None = None) -> None:
-    """Reads a shard back and compares it with its record.
+    """Read a shard back and compare it with its record.
 
     Args:
         path: the file.
         record: what it must hold.
-        source: the rows it was made of, where they are to be read again as well: the shard is of an earlier call.
+        source: its rows, to be compared again if the shard is from an earlier call.
 
     Raises:
-        OSError: the file, or the image files of the source, are not what they were. The message names the shard.
+        OSError: the shard or the source's image files have changed.
     """
     check_file(path, record)
     content, rows = RowHash(), 0
@@ -124,21 +124,21 @@ def verify_shard(path: Path, record: ShardRecord, source: datasets.Dataset | Non
 
 
 def check_file(path: Path, record: ShardRecord) -> None:
-    """Compares the size and SHA-256 of a shard with its record. Raises OSError that names it where they differ."""
+    """Compare a shard's size and SHA-256 with its record; raise OSError if they differ."""
     if not path.is_file():
-        raise FileNotFoundError(f"shard {path} is missing. Run prompt-clip data convert again: it is made anew.")
+        raise FileNotFoundError(f"shard {path} is missing. Run prompt-clip data convert again to write it.")
     if path.stat().st_size != record.file_bytes or file_sha256(path) != record.sha256:
         raise OSError(f"shard {path} has changed since it was written. {_AGAIN}")
 
 
 def file_sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file, 64 hexadecimal digits. Raises OSError where it cannot be read."""
+    """Return the SHA-256 of a file, 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _writer(file: object) -> pq.ParquetWriter:
-    """Opens a writer whose pages carry checksums and an index, and are cut by content: a small edit uploads little."""
+    """Open a writer with page checksums and content-defined pages: small edits upload little."""
     return pq.ParquetWriter(
         file,
         PERSON_SEARCH_FEATURES.arrow_schema,
@@ -149,7 +149,7 @@ def _writer(file: object) -> pq.ParquetWriter:
 
 
 def _embedded(row: dict[str, Any]) -> dict[str, Any]:
-    """Returns the image of a row as its bytes and, for error messages on any machine, its image_id."""
+    """Return an image as bytes, with its image_id for messages on any machine."""
     image = row["image"]
     if image is None:
         raise ValueError(f"the row of image_id {row['image_id']!r} has no image. Remove the row from the source.")
@@ -160,7 +160,6 @@ def _embedded(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resized(row: dict[str, Any], image_size: tuple[int, int], quality: int | None) -> dict[str, Any]:
-    """Returns the row with its image decoded, resized by the filter that training uses, and saved as JPEG."""
     height, width = image_size
     image = PersonImage().decode_example(row["image"]).resize((width, height), Image.Resampling.BICUBIC)
     buffer = BytesIO()

@@ -1,4 +1,4 @@
-"""What a synthetic pedestrian wears and carries, and how often: the identity behind every picture and caption."""
+"""Appearance of synthetic pedestrians: the identity behind pictures and captions."""
 
 import random
 from collections.abc import Sequence
@@ -105,17 +105,15 @@ class PersonAttributes:
 
 
 def _weighted(rng: random.Random, weights: dict[_Choice, int]) -> _Choice:
-    """Draws a key with probability proportional to its weight."""
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
 def _other_than(rng: random.Random, colours: Sequence[str], taken: str) -> str:
-    """Draws a colour that differs from `taken`."""
     return rng.choice([colour for colour in colours if colour != taken])
 
 
 def sample_attributes(rng: random.Random) -> PersonAttributes:
-    """Draws one pedestrian: the same state of `rng` gives the same pedestrian."""
+    """Draw one pedestrian, determined by the state of `rng`."""
     upper = _weighted(rng, _UPPERS)
     upper_colour = _weighted(rng, _UPPER_COLOURS)
     lower = None if upper == "dress" else _weighted(rng, _LOWERS)

@@ -1,4 +1,4 @@
-"""The six cameras of the street domain: what they look at and what they do to a picture."""
+"""The six street cameras: their backgrounds and their effect on a picture."""
 
 import random
 from dataclasses import dataclass
@@ -59,7 +59,6 @@ def draw_background(camera: Camera, size: tuple[int, int], rng: random.Random) -
 
 
 def _soften(image: Image.Image, rng: random.Random) -> Image.Image:
-    """A distant (enlarged) or an unsharp picture, or the picture itself."""
     width, height = image.size
     if rng.random() < 0.35:
         scale = rng.uniform(0.45, 0.8)
@@ -71,7 +70,7 @@ def _soften(image: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def _lighting(shape: tuple[int, int], rng: random.Random, noise: np.random.Generator) -> np.ndarray:
-    """Light on the body, `[height, width]` around 1: a gradient from one side times the soft folds of cloth."""
+    """Light on the body, `[height, width]` around 1: side gradient times folds."""
     height, width = shape
     gradient = np.linspace(1.12, 0.72, width, dtype=np.float32)
     if rng.random() < 0.5:
@@ -82,16 +81,13 @@ def _lighting(shape: tuple[int, int], rng: random.Random, noise: np.random.Gener
 
 
 def expose(image: Image.Image, body: Image.Image, camera: Camera, rng: random.Random) -> Image.Image:
-    """Takes the picture: light on the body, sharpness, exposure, colour cast, contrast and sensor noise.
+    """Simulate the camera: light, sharpness, exposure, colour cast, contrast, noise.
 
     Args:
         image: the clean scene, RGB.
-        body: where the person is, mode "L" of the same size, 255 on the body.
-        camera: whose colour cast to apply.
+        body: mask of the person, mode "L" of the same size, 255 on the body.
+        camera: gives the colour cast.
         rng: the source of randomness.
-
-    Returns:
-        An RGB picture of the same size.
     """
     noise = np.random.default_rng(rng.getrandbits(64))
     mask = np.asarray(body, dtype=np.float32) / 255

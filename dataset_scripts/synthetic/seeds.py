@@ -1,4 +1,4 @@
-"""Independent streams of random numbers from a few integers, the same on every machine."""
+"""Independent random streams from a few integers, the same on every machine."""
 
 import random
 
@@ -8,13 +8,13 @@ __all__ = ["stream"]
 
 
 def stream(*key: int) -> random.Random:
-    """A generator for a key of integers from 0 to 2**32 - 1; different keys give unrelated streams.
+    """Return a generator for a key of integers; different keys are unrelated.
 
-    NumPy's `SeedSequence` mixes the key, so that (0, 11) and (1, 1) never meet as sums or products would. It pads
-    short keys with zeros, hence the length in front: (3, 5) and (3, 5, 0) must differ too.
+    NumPy's `SeedSequence` mixes the key, so (0, 11) and (1, 1) differ. It pads short keys with zeros, hence the length
+    in front: (3, 5) and (3, 5, 0) must differ too.
 
     Raises:
-        ValueError: a number of the key is out of range.
+        ValueError: a number is outside 0 to 2**32 - 1.
     """
     if not all(0 <= number < 2**32 for number in key):
         raise ValueError(f"seed key {key}: every number must lie in 0 to 2**32 - 1; choose another seed or person_id")

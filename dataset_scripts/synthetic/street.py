@@ -47,7 +47,6 @@ class SyntheticImage:
 
 
 def _paste_passer_by(scene: Image.Image, rng: random.Random) -> None:
-    """A smaller, cut-off person at one edge behind the main one."""
     width, height = scene.size
     figure = draw_figure(
         scene.size,
@@ -65,7 +64,7 @@ def _paste_passer_by(scene: Image.Image, rng: random.Random) -> None:
 def _paste_person(
     scene: Image.Image, look: PersonAttributes, camera: Camera, view: str, rng: random.Random
 ) -> tuple[Image.Image, Mapping[str, Box]]:
-    """The person with a shadow, placed as a detector's crop would: returns the body's mask and the parts' boxes."""
+    """Paste a person with shadow, as a detector crops it; return mask and boxes."""
     width, height = scene.size
     tall, top = height * rng.uniform(0.84, 0.93), height * rng.uniform(0.02, 0.09)
     if look.held == "umbrella":
@@ -80,7 +79,7 @@ def _paste_person(
 
 
 def _paste_occluder(scene: Image.Image, mask: Image.Image, rng: random.Random) -> Box:
-    """Something that stands before the feet or at one edge; returns its box."""
+    """Draw an object before the feet or at one edge; return its box."""
     width, height = scene.size
     colour = jitter(rng.choice(_OCCLUDERS), rng, 14)
     if rng.random() < 0.6:
@@ -99,7 +98,6 @@ def _paste_occluder(scene: Image.Image, mask: Image.Image, rng: random.Random) -
 def _render_view(
     look: PersonAttributes, camera: Camera, view: str, rng: random.Random
 ) -> tuple[Image.Image, frozenset[str]]:
-    """One picture and the names of the parts that it shows."""
     scene = draw_background(camera, _SIZE, rng)
     if rng.random() < _PASSER_BY_SHARE:
         _paste_passer_by(scene, rng)
@@ -110,20 +108,19 @@ def _render_view(
 
 
 def person_attributes(seed: int, person_id: int) -> PersonAttributes:
-    """What the person `person_id` of the world `seed` wears and carries."""
+    """Return the appearance of person `person_id` in the world `seed`."""
     return sample_attributes(stream(seed, person_id))
 
 
 def render_person(seed: int, person_id: int, images: int = 4, captions: int = 2) -> list[SyntheticImage]:
-    """Pictures of one person, each by another camera while there are cameras left.
+    """Draw pictures of one person, each from another camera while there are any.
 
-    Deterministic in (seed, person_id): the first pictures do not depend on how many are asked for.
+    Deterministic in (seed, person_id): the first pictures do not depend on `images`.
 
     Args:
-        seed: the world, at least 0.
-        person_id: the person in that world, at least 0.
-        images: number of pictures, at least 1.
-        captions: number of captions a picture, at least 1.
+        seed: the world, 0 or greater.
+        person_id: the person in that world, 0 or greater.
+        images, captions: pictures, and captions per picture, 1 or more.
 
     Raises:
         ValueError: an argument is out of range.

@@ -17,7 +17,6 @@ def draw_bag_behind(body: Body) -> None:
 
 
 def _draw_backpack(body: Body) -> None:
-    """The pack from behind, the straps from the front, one strap from the side."""
     pen, girth, colour = body.pen, body.girth, body.colours["bag"]
     if body.view == "back":
         pen.rounded((-0.088 * girth, 0.175, 0.088 * girth, 0.425), 0.035, colour, shade(colour, 0.6))
@@ -32,7 +31,6 @@ def _draw_backpack(body: Body) -> None:
 
 
 def _draw_shoulder_bag(body: Body) -> None:
-    """A strap across the trunk and the bag at the hip."""
     pen, colour = body.pen, body.colours["bag"]
     side = -1 if body.view == "back" else 1
     if body.sideways:
@@ -46,7 +44,6 @@ def _draw_shoulder_bag(body: Body) -> None:
 
 
 def _draw_handbag(body: Body) -> None:
-    """A bag that hangs from a hand."""
     pen, colour = body.pen, body.colours["bag"]
     if body.sideways:
         x = body.pose.hands[1][0] if body.look.held is None else -0.06

@@ -13,7 +13,6 @@ _LEG_WIDTH, _ARM_WIDTH = 0.078, 0.058
 
 
 def _between(a: Point, b: Point, share: float) -> Point:
-    """The point at `share` (0 to 1) of the way from a to b."""
     return a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share
 
 
@@ -34,7 +33,6 @@ def _draw_leg(body: Body, index: int, light: float) -> None:
 
 
 def _draw_shoe(body: Body, index: int, light: float) -> None:
-    """One shoe; from the side its toe points forward."""
     x, y = body.pose.feet[index]
     upper = shade(body.colours["shoes"], light)
     if body.sideways:
@@ -44,7 +42,6 @@ def _draw_shoe(body: Body, index: int, light: float) -> None:
 
 
 def _draw_skirt(body: Body) -> None:
-    """A flared skirt with three folds."""
     hip, hem, colour = body.hip, 0.70, body.colours["lower"]
     body.pen.polygon(
         ((-hip, HIP_Y - 0.03), (hip, HIP_Y - 0.03), (hip * 1.55, hem), (-hip * 1.55, hem)),
@@ -94,7 +91,6 @@ def _half_width(outline: list[tuple[float, float]], y: float) -> float:
 
 
 def _draw_bands(body: Body, outline: list[tuple[float, float]], period: float, thickness: float) -> None:
-    """Horizontal bands across the trunk."""
     y, hem = SHOULDER_Y + 0.01, outline[-1][0]
     while y + thickness < hem:
         above, below = _half_width(outline, y), _half_width(outline, y + thickness)
@@ -167,7 +163,6 @@ def draw_trunk(body: Body) -> None:
 
 
 def _draw_arm(body: Body, index: int, light: float) -> None:
-    """One arm with its sleeve and hand."""
     pen, pose = body.pen, body.pose
     shoulder, elbow, hand = pose.shoulders[index], pose.elbows[index], pose.hands[index]
     width = _ARM_WIDTH * body.girth

@@ -1,4 +1,4 @@
-"""Captions of the street domain: what a witness would write about one picture of a pedestrian."""
+"""Captions of the street domain: how a witness would describe a picture."""
 
 import random
 from collections.abc import Collection, Sequence
@@ -14,7 +14,6 @@ _PRONOUNS = ("the person", "he or she")
 
 
 def _listed(rng: random.Random, items: Sequence[str]) -> str:
-    """Joins to "a", "a and b" or "a, b and c" with one of several conjunctions."""
     if len(items) == 1:
         return items[0]
     return ", ".join(items[:-1]) + rng.choice((" and ", ", and ", " along with ")) + items[-1]
@@ -41,7 +40,6 @@ def _worn(phrases: Phrases, look: PersonAttributes, visible: Collection[str], rn
 
 
 def _accessories(phrases: Phrases, visible: Collection[str], rng: random.Random) -> list[str]:
-    """Hat and glasses, where visible and chosen."""
     chosen = []
     if "hat" in visible and rng.random() < 0.75:
         chosen.append(with_article(phrases.hat()))
@@ -51,7 +49,6 @@ def _accessories(phrases: Phrases, visible: Collection[str], rng: random.Random)
 
 
 def _burdens(phrases: Phrases, visible: Collection[str], rng: random.Random) -> list[str]:
-    """Bag and held thing as participles, where visible and chosen."""
     chosen = []
     if "bag" in visible and rng.random() < 0.75:
         chosen.append(f"carrying {with_article(phrases.bag())}")
@@ -61,7 +58,7 @@ def _burdens(phrases: Phrases, visible: Collection[str], rng: random.Random) -> 
 
 
 def _opening(rng: random.Random, hair: str | None, worn: list[str], accessories: list[str]) -> list[str]:
-    """The first sentence or two; takes from `accessories` what it names."""
+    """Build the first sentence or two; removes what it names from `accessories`."""
     subject = rng.choice(_SUBJECTS)
     whose = f"{subject} with {hair}" if hair else subject
     form = rng.random()

@@ -42,7 +42,6 @@ COLOUR_WORDS: dict[str, tuple[str, ...]] = {
 
 
 def _pick(rng: random.Random, words: tuple[str, ...], variety: float) -> str:
-    """Any of the words with probability `variety`, otherwise the first."""
     return rng.choice(words) if rng.random() < variety else words[0]
 
 

@@ -38,7 +38,6 @@ class Phrases:
         return f"{colour_word(self._rng, colour, self._variety)} {thing_word(self._rng, thing, self._variety)}"
 
     def _patterned(self, colour: str, noun: str) -> str:
-        """The upper garment with its pattern."""
         other = colour_word(self._rng, self._look.pattern_colour, self._variety)
         options = {
             "stripes": (

@@ -81,7 +81,7 @@ def test_what_is_no_caption_is_named_where_it_stands(tmp_path: Path, value: obje
 def test_one_of_four_files_is_missing(tmp_path: Path):
     folder = make_folder("luperson_mllm", tmp_path / "set")
     (folder / "caption" / "Ts-shikra.json").unlink()
-    with pytest.raises(FileNotFoundError, match="caption lacks Ts-shikra.json. LUPerson-MLLM is joined from four"):
+    with pytest.raises(FileNotFoundError, match="caption lacks Ts-shikra.json. LUPerson-MLLM has four"):
         LUPersonMllm().find(folder)
 
 

@@ -189,7 +189,7 @@ def test_processes_give_the_same_in_the_same_order(files: list[Path], monkeypatc
 def test_number_of_processes_is_checked():
     dataset = datasets.Dataset.from_dict({"image": ["a.jpg"]})
     for work in (lambda: hash_files(["a.jpg"], num_proc=0), lambda: hash_dataset(dataset, num_proc=0)):
-        with pytest.raises(ValueError, match="num_proc is 0, but must be 1 or more"):
+        with pytest.raises(ValueError, match="num_proc is 0: it must be an integer, at least 1"):
             work()
 
 
