@@ -4,10 +4,10 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dataset_scripts.formats import FORMATS, detect_format, get_format
+from dataset_scripts.commands.parsers.check import parse
+from dataset_scripts.formats import detect_format, get_format
 from dataset_scripts.integrity.checker import check_folder
 from dataset_scripts.integrity.table import report_text
 from dataset_scripts.parquet import is_parquet_folder
@@ -18,21 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_DESCRIPTION = """\
-Find out what a folder holds and report everything that is wrong with it, with the first cases of each problem and what
-to do: the annotation, its rows one by one and together, every image file, the counts against the published ones. With
---decode, what is usable loads, and what is not does not.
-"""
-_EXAMPLES = """\
-exit status: 0 usable, perhaps with warnings; 1 not usable (under --strict: or any warning); 2 wrong use
-
-examples:
-  prompt-clip data check CUHK-PEDES
-  prompt-clip data check CUHK-PEDES --decode
-  prompt-clip data check ICFG-PEDES --against RSTPReid CUHK-PEDES
-  prompt-clip data check my-photos --format custom --strict --json
-"""
-
 
 def main(argv: list[str] | None = None) -> int:
     """Checks a folder and answers with a report or JSON. Returns 0 where it is usable, else 1.
@@ -41,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
         ValueError: the folder has none of the known formats; it holds Parquet in which something is wrong.
         OSError: the folder, its annotation or the tokenizer cannot be read.
     """
-    args = _arguments(argv)
+    args = parse(argv)
     if args.format == "auto" and is_parquet_folder(args.dir):
         return _check_parquet(args)
     layout = detect_format(args.dir) if args.format == "auto" else get_format(args.format)
@@ -80,48 +65,6 @@ def _check_parquet(args: argparse.Namespace) -> int:
         ]
         sys.stdout.write("\n".join([f"{args.dir}: Parquet, nothing wrong found", *lines]) + "\n")
     return 0
-
-
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="prompt-clip data check",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("dir", type=Path, metavar="DIR", help="folder of the data set")
-    parser.add_argument(
-        "--format",
-        choices=(*FORMATS, "auto"),
-        default="auto",
-        metavar="NAME",
-        help=f"what DIR holds: {', '.join(FORMATS)} (default auto: found out)",
-    )
-    parser.add_argument(
-        "--decode",
-        action="store_true",
-        help="read every image whole, not only its header and end, and find pictures that are there twice",
-    )
-    parser.add_argument("--annotation_only", action="store_true", help="look at no image")
-    parser.add_argument(
-        "--against",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="other data sets: no training image of one may be held out in the other",
-    )
-    parser.add_argument(
-        "--tokenizer",
-        metavar="MODEL",
-        help="folder or Hub id, to count the tokens of captions exactly (default: a lower bound)",
-    )
-    parser.add_argument("--strict", action="store_true", help="exit status 1 on any warning")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a report")
-    args = parser.parse_intermixed_args(argv)
-    if args.annotation_only and (args.decode or args.against):
-        parser.error("--annotation_only looks at no image, so it cannot go with --decode or --against")
-    return args
 
 
 def _load_tokenizer(name: str) -> "PreTrainedTokenizerBase":

@@ -1,48 +1,110 @@
-"""`prompt-clip VERB ...`: a table of verbs, each imported only when it is called; the table itself needs no torch.
+"""`prompt-clip VERB ...`: one table of verbs, each imported only when it is called.
 
-A verb is a function of its arguments (`list[str] | None`) that returns an exit status or None. It writes its answer to
-stdout and everything else to stderr. Exit status: 0 success, 1 failure, 2 wrong use, 130 interrupted.
+A verb is two modules. `parser` has `parser()`, its argparse parser, and `parse(argv)`, which exits with status 2 on
+wrong use; it imports no torch, so that help and errors come at once. `command` has `main(argv)`, which does the work
+and returns an exit status or None. A verb writes its answer to stdout and everything else to stderr. Exit status:
+0 success, 1 failure, 2 wrong use, 130 interrupted.
 """
 
-import difflib
 import importlib
 import logging
 import os
 import sys
 import traceback
 import warnings
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dataset_scripts.common import __version__
 from dataset_scripts.common.installing import install_hint
+from dataset_scripts.common.suggest import did_you_mean
 
 __all__ = ["VERBS", "Verb", "main"]
 
 
 class Verb(NamedTuple):
-    """Where a verb's function lives, as "module:function", and its one line of help."""
+    """The modules of a verb, and its one line of help."""
 
-    target: str
+    command: str
+    parser: str
     help: str
 
 
 VERBS = {
-    "demo": Verb("trainers.commands.demo:main", "the whole job on a synthetic set: train, compare, search"),
-    "train": Verb(
-        "trainers.commands.train:main", "train by a recipe: first prompts, then CLIP with the prompts fixed"
+    "demo": Verb(
+        "trainers.commands.demo",
+        "trainers.commands.parsers.demo",
+        "do the whole job on a synthetic set: train, compare, search",
     ),
-    "evaluate": Verb("trainers.commands.evaluate:main", "R@1, R@5, R@10, mAP and mINP of a model on a data set"),
-    "search": Verb("modeling_prompt_clip.commands.search:main", "find the images of a folder that fit a sentence"),
-    "convert": Verb("modeling_prompt_clip.commands.convert:main", "make a model of a checkpoint of CLIP or IRRA"),
-    "export": Verb("modeling_prompt_clip.commands.export:main", "write both towers as ONNX, checked against torch"),
-    "push": Verb("trainers.commands.push:main", "publish a run on the Hub: weights, code, card and figures"),
-    "data": Verb("dataset_scripts.commands.data:main", "check a data set, convert it to Parquet, push it to the Hub"),
-    "env": Verb("modeling_prompt_clip.commands.env:main", "versions, devices and the precision that pays here"),
+    "train": Verb(
+        "trainers.commands.train",
+        "trainers.commands.parsers.train",
+        "train by a recipe: first prompts, then CLIP with the prompts fixed",
+    ),
+    "evaluate": Verb(
+        "trainers.commands.evaluate",
+        "trainers.commands.parsers.evaluate",
+        "measure R@1, R@5, R@10, mAP and mINP of a model on a data set",
+    ),
+    "search": Verb(
+        "modeling_prompt_clip.commands.search",
+        "dataset_scripts.common.parsers.search",
+        "find the images of a folder that fit a sentence",
+    ),
+    "convert": Verb(
+        "modeling_prompt_clip.commands.convert",
+        "dataset_scripts.common.parsers.convert",
+        "turn a checkpoint of CLIP or IRRA into a model folder",
+    ),
+    "export": Verb(
+        "modeling_prompt_clip.commands.export",
+        "dataset_scripts.common.parsers.export",
+        "write both towers as ONNX, compared with torch",
+    ),
+    "push": Verb(
+        "trainers.commands.push",
+        "trainers.commands.parsers.push",
+        "publish a run on the Hub: weights, code, card and figures",
+    ),
+    "data check": Verb(
+        "dataset_scripts.commands.check",
+        "dataset_scripts.commands.parsers.check",
+        "find out what a folder holds and what is wrong with it",
+    ),
+    "data convert": Verb(
+        "dataset_scripts.commands.convert",
+        "dataset_scripts.commands.parsers.convert",
+        "store a data set as verified Parquet files, with the images inside",
+    ),
+    "data push": Verb(
+        "dataset_scripts.commands.push",
+        "dataset_scripts.commands.parsers.push",
+        "upload a converted set to the Hub, with its card",
+    ),
+    "env": Verb(
+        "modeling_prompt_clip.commands.env",
+        "dataset_scripts.common.parsers.env",
+        "show versions, devices and the precision that is faster here",
+    ),
+    "completion": Verb(
+        "dataset_scripts.common.completion",
+        "dataset_scripts.common.completion",
+        "print a script that completes verbs and options in your shell",
+    ),
 }
+"""Verbs as they are typed, of one word or two."""
+
+ABOUT = {
+    "": "Find people by sentence, with CLIP adapted in two stages.",
+    "data": "Check a data set, convert it and publish it, before you train on it.",
+}
+"""One line about `prompt-clip`, and about each first word of two-word verbs."""
 
 EXAMPLES = (
     "prompt-clip demo",
     "prompt-clip data check CUHK-PEDES",
+    "prompt-clip data convert CUHK-PEDES cuhk-parquet",
+    "prompt-clip data push cuhk-parquet --repo my-lab/cuhk-pedes",
     "prompt-clip train --config cuhk_pedes --data_dir CUHK-PEDES",
     "prompt-clip evaluate runs/demo --data synthetic_pedes --split test",
     'prompt-clip search runs/demo --gallery photos "a woman in a red coat with a black backpack"',
@@ -57,33 +119,36 @@ EXTRA_OF_MODULE = {
     "onnxruntime": "export",
     "onnxscript": "export",
     "pyarrow": "train",
+    "shtab": "completion",
     "tensorboard": "train",
 }
 
 OUR_PACKAGES = ("modeling_prompt_clip", "trainers", "dataset_scripts")
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit status.
 
     `PROMPT_CLIP_TRACEBACK=1` in the environment shows where an error came from.
     """
-    arguments = sys.argv[1:] if argv is None else argv
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_overview())
-        return 0
-    if arguments[0] == "--version":
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--version"]:
         print(f"prompt-clip {__version__}")
         return 0
-    verb = arguments[0]
+    group = arguments.pop(0) if arguments and arguments[0] in ABOUT else ""
+    program = f"prompt-clip {group}".rstrip()
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview(program, group))
+        return 0
+    word = arguments.pop(0)
+    verb = f"{group} {word}".lstrip()
     if verb not in VERBS:
-        return _fail("prompt-clip", f"unknown verb {verb!r}; {_suggestion(verb)}", status=2)
-    _talk_on_stderr()
-    return _run(verb, _with_underscores(arguments[1:]))
+        return _fail(program, f"unknown verb {word!r}.{_advice(word, group)}", status=2)
+    return _run(verb, _with_underscores(arguments))
 
 
 def _with_underscores(arguments: list[str]) -> list[str]:
-    """Options may be written with hyphens as well: `--adapter-only` is `--adapter_only`. Values stay as they are."""
+    """Options may be written with hyphens as well: `--adapter-only` is `--adapter_only`. Values stay unchanged."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     spelled = []
     for argument in arguments[:end]:
@@ -94,9 +159,10 @@ def _with_underscores(arguments: list[str]) -> list[str]:
 
 def _run(verb: str, arguments: list[str]) -> int:
     program = f"prompt-clip {verb}"
-    module, function = VERBS[verb].target.split(":")
     try:
-        return getattr(importlib.import_module(module), function)(arguments) or 0
+        importlib.import_module(VERBS[verb].parser).parse(arguments)  # exits on --help and wrong use
+        _talk_on_stderr()
+        return importlib.import_module(VERBS[verb].command).main(arguments) or 0
     except KeyboardInterrupt:
         return _fail(program, "interrupted", status=130)
     except ModuleNotFoundError as error:
@@ -115,30 +181,40 @@ def _fail(program: str, message: str, status: int = 1) -> int:
     return status
 
 
-def _overview() -> str:
-    width = max(map(len, VERBS))
-    verbs = [f"  {name.ljust(width)}  {verb.help}" for name, verb in VERBS.items()]
-    examples = [f"  {example}" for example in EXAMPLES]
+def _overview(program: str, group: str) -> str:
+    verbs = {name: verb.help for name, verb in VERBS.items() if f"{name} ".startswith(f"{group} ".lstrip())}
+    width = max(map(len, verbs))
     return "\n".join(
         [
-            "usage: prompt-clip VERB ...   (prompt-clip VERB --help tells more)",
+            f"usage: {program} VERB ...   ({program} VERB --help tells more)",
             "",
-            "Find people by sentence, with CLIP adapted in two stages.",
+            ABOUT[group],
             "",
             "verbs:",
-            *verbs,
+            *(f"  {name.ljust(width)}  {help}" for name, help in verbs.items()),
             "",
             "examples:",
-            *examples,
+            *(f"  {example}" for example in EXAMPLES if example.startswith(f"{program} ")),
             "",
             "options: --help, --version; PROMPT_CLIP_TRACEBACK=1 in the environment shows where an error came from",
         ]
     )
 
 
-def _suggestion(verb: str) -> str:
-    near = difflib.get_close_matches(verb, VERBS, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(VERBS)}"
+def _advice(word: str, group: str) -> str:
+    """The nearest verb, or all there are; without its first word a two-word verb is found too."""
+    known = _next_words(group)
+    if near := did_you_mean(word, known):
+        return near
+    whole = [verb for verb in VERBS if not group and verb.split()[-1] == word]
+    return f" Did you mean {' or '.join(map(repr, whole))}?" if whole else f" Choose one of {', '.join(known)}."
+
+
+def _next_words(group: str) -> Iterable[str]:
+    """Words that may follow a first word, or come first."""
+    if not group:
+        return dict.fromkeys(verb.split()[0] for verb in VERBS)
+    return [verb.removeprefix(f"{group} ") for verb in VERBS if verb.startswith(f"{group} ")]
 
 
 def _talk_on_stderr() -> None:

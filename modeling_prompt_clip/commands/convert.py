@@ -3,22 +3,11 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
-from modeling_prompt_clip.commands.arguments import positive_int
+from dataset_scripts.common.parsers.convert import parse
 from modeling_prompt_clip.conversion import ConvertedCheckpoint, convert_checkpoint
-from modeling_prompt_clip.conversion.convert import OPENAI_TOKENIZER, RESAMPLES
-from modeling_prompt_clip.conversion.families import ACTIVATIONS, NORMALIZATIONS
-from modeling_prompt_clip.conversion.tokenizer_file import CAPTION_RULES
 
 __all__ = ["main"]
-
-EPILOG = """examples:
-  prompt-clip convert IRRA/best.pth irra_cuhk --tokenizer IRRA/data/bpe_simple_vocab_16e6.txt.gz
-  prompt-clip convert ViT-B-16_state_dict.pt clip_vit_b16 --tokenizer openai/clip-vit-base-patch16
-  prompt-clip convert laion/open_clip_model.safetensors laion_vit_h --activation gelu
-  prompt-clip evaluate irra_cuhk --data CUHK-PEDES --split test
-  prompt-clip train --config cuhk_pedes --data_dir CUHK-PEDES --base_model irra_cuhk"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         ValueError, OSError: see `convert_checkpoint`.
     """
-    args = _parser().parse_args(argv)
+    args = parse(argv)
     converted = convert_checkpoint(
         args.source,
         args.target,
@@ -43,59 +32,6 @@ def main(argv: list[str] | None = None) -> int:
     )
     sys.stdout.write(_as_json(args, converted) if args.json else _as_text(args, converted))
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="prompt-clip convert",
-        description="Make a model folder of a checkpoint: OpenAI's CLIP, open_clip, IRRA, CLIP2TextReID, RDE (its "
-        "global branch), MLLM4Text-ReID, TBPS-CLIP, or a state dict of transformers' CLIP. Code inside a checkpoint "
-        "is never run. What an option does not say comes from the checkpoint, from open_clip_config.json beside it, "
-        "or from the code of its family; the answer says which.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("source", type=Path, metavar="SRC", help="a .pth, .pt, .bin or .safetensors file")
-    parser.add_argument("target", type=Path, metavar="DST", help="folder to make")
-    parser.add_argument(
-        "--tokenizer",
-        default=OPENAI_TOKENIZER,
-        metavar="FILE_FOLDER_OR_ID",
-        help="CLIP's tokenizer: bpe_simple_vocab_16e6.txt.gz, which needs no network, a folder, or a Hub id "
-        f"(default {OPENAI_TOKENIZER}, on the Hub)",
-    )
-    parser.add_argument(
-        "--image_size",
-        type=positive_int,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="pixels that it was trained at, where that is neither a square nor three times as high as wide",
-    )
-    parser.add_argument("--prefix", help="how the CLIP's names begin, where there are several: base_model.")
-    parser.add_argument(
-        "--activation",
-        choices=ACTIVATIONS,
-        help="quick_gelu in OpenAI's CLIPs and what is made of them, gelu in most of open_clip's (LAION, DataComp)",
-    )
-    parser.add_argument(
-        "--head_width", type=positive_int, help="of the vision tower's attention heads, where no known CLIP is so wide"
-    )
-    parser.add_argument("--text_head_width", type=positive_int, help="of the text tower's attention heads, likewise")
-    parser.add_argument(
-        "--normalization",
-        choices=tuple(NORMALIZATIONS),
-        help="statistics of images; by default imagenet for TBPS-CLIP and clip for all others",
-    )
-    parser.add_argument(
-        "--resample", choices=RESAMPLES, help="how images are resized; by default as in the code of the family"
-    )
-    parser.add_argument(
-        "--captions",
-        choices=CAPTION_RULES,
-        help="tbps_clip drops punctuation, by default for TBPS-CLIP; clip leaves captions to CLIP's tokenizer",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    return parser
 
 
 def _as_text(args: argparse.Namespace, converted: ConvertedCheckpoint) -> str:

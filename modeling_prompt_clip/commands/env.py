@@ -1,6 +1,5 @@
 """`prompt-clip env`: versions, devices and the precision that pays, for a report of a bug and before a long run."""
 
-import argparse
 import json
 import platform
 import statistics
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dataset_scripts.common.parsers.env import parse
 from modeling_prompt_clip import __version__
 
 __all__ = ["environment", "main"]
@@ -25,13 +25,7 @@ SIZE, ROUNDS = 1024, 7  # of the matrices that are multiplied, and how often
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the environment as text, or as JSON."""
-    parser = argparse.ArgumentParser(
-        prog="prompt-clip env",
-        description="Versions of the packages, devices, and how much faster bf16 multiplies than float32 here. It "
-        "names no folder, user or machine, so that the answer can go into a report of a bug.",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    args = parser.parse_args(argv)
+    args = parse(argv)
     found = environment()
     sys.stdout.write(json.dumps(found, indent=2) + "\n" if args.json else _as_text(found))
     return 0

@@ -3,18 +3,12 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
-from modeling_prompt_clip.commands.arguments import positive_int
+from dataset_scripts.common.parsers.export import parse
 from modeling_prompt_clip.export import OnnxExport, export_onnx
 from modeling_prompt_clip.loading import load_model
 
 __all__ = ["main"]
-
-EPILOG = """examples:
-  prompt-clip export runs/demo --output demo_onnx
-  python docs/examples/search_with_onnxruntime.py demo_onnx photos "a woman in a red coat"
-"""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,39 +17,13 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         ValueError, TypeError, OSError: see `load_model` and `export_onnx`.
     """
-    args = _parser().parse_args(argv)
+    args = parse(argv)
     if args.output.exists():
         raise FileExistsError(f"--output {args.output} exists; name a folder that does not")
     model, processor = load_model(args.model, image_size=tuple(args.image_size) if args.image_size else None)
     exported = export_onnx(model, processor, args.output)
     sys.stdout.write(_as_json(args, exported) if args.json else _as_text(exported))
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="prompt-clip export",
-        description="Write the text and the image tower as ONNX, in float32 with any batch size, beside the "
-        "tokenizer and the settings for images. onnxruntime checks both against torch before the folder appears.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "model",
-        metavar="MODEL",
-        help="a PromptCLIP or CLIP folder, an adapter folder, a run folder, a Hub id, or stand-in, the one built in",
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder to make")
-    parser.add_argument("--format", choices=("onnx",), default="onnx", help="of the towers (default onnx)")
-    parser.add_argument(
-        "--image_size",
-        type=positive_int,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="pixels, where the model is to take other images than those it was made for",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    return parser
 
 
 def _as_text(exported: OnnxExport) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
+from dataset_scripts.common.parsers.search import DEFAULT_SHEET, parse
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval.pictures import SheetRow, Tile, contact_sheet, thumbnail
 from modeling_prompt_clip.retrieval.search import FolderSearcher, SearchHit, check_query, list_images, read_image
@@ -19,8 +19,6 @@ Answers = list[tuple[str, list[SearchHit]]]
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_SHEET = Path("search.png")
-
 
 def main(argv: list[str] | None = None) -> int:
     """Searches a folder, encoded once, by each sentence; answers with a table or JSON, and a contact sheet.
@@ -29,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         ValueError: a blank sentence, an output that is no PNG or lies inside the gallery, an unreadable image.
         OSError: the model or the gallery cannot be read.
     """
-    args = _parser().parse_intermixed_args(argv)
+    args = parse(argv)
     sheet = args.output or (None if args.json else DEFAULT_SHEET)
     _check(args, sheet)
     model, processor = load_model(args.model, device=args.device)
@@ -45,31 +43,6 @@ def main(argv: list[str] | None = None) -> int:
         logger.info("wrote the pictures to %s", sheet)
     sys.stdout.write(_as_json(args, searcher, answers) if args.json else _as_table(answers))
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="prompt-clip search",
-        description="Rank the images of a folder, subfolders included, by how well they fit each sentence.",
-    )
-    add_model_arguments(parser)
-    parser.add_argument("sentences", metavar="SENTENCE", nargs="+", help="describes a person; quote it")
-    parser.add_argument("--gallery", type=Path, required=True, metavar="FOLDER", help="folder of images")
-    parser.add_argument("--top", type=positive_int, default=10, help="images a sentence (default 10)")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        metavar="PNG",
-        help=f"contact sheet of the answers (default {DEFAULT_SHEET}; with --json none unless named)",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument(
-        "--on_bad_image",
-        choices=("error", "skip"),
-        default="error",
-        help="stop at an unreadable image (default), or leave it out and name it",
-    )
-    return parser
 
 
 def _check(args: argparse.Namespace, sheet: Path | None) -> None:

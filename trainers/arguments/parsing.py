@@ -5,8 +5,6 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from trainers.objectives import OBJECTIVES
-
 
 def parse_objectives(name: str, value: dict[str, float] | str) -> dict[str, float]:
     """Losses and their weights, from a mapping, JSON, or `"sdm=1,id=0.5"`.
@@ -14,6 +12,8 @@ def parse_objectives(name: str, value: dict[str, float] | str) -> dict[str, floa
     Raises:
         ValueError: an unknown loss, a weight that is not a number of 0 or more, or no weight above 0.
     """
+    from trainers.objectives import OBJECTIVES  # torch, which `train --help` does without
+
     weights = parse_numbers(name, value, OBJECTIVES, default="1")
     if not any(weights.values()):
         raise ValueError(f"{name} is {value!r}; give at least one loss a weight above 0, such as sdm=1")

@@ -11,7 +11,6 @@ from dataset_scripts.common.hub import check_repo_id
 from trainers.arguments.checks import check_settings
 from trainers.arguments.fields import setting
 from trainers.arguments.parsing import parse_json_dict, parse_numbers, parse_objectives
-from trainers.objectives.combined import first_temperatures
 from trainers.transforms.captions import TEXT_AUGMENTATIONS
 
 MAX_SIDE = 4096  # pixels
@@ -347,6 +346,8 @@ class TwoStageTrainingArguments:
         if self.stages == ["two"] and not self.adapter and not self.direct:
             raise ValueError("stages is two without an adapter; name a stage-one adapter folder, or set direct")
         if self.learn_temperature:
+            from trainers.objectives.combined import first_temperatures  # torch, which `train --help` does without
+
             for name in self.stages:
                 first_temperatures(self.stage(name).objectives, self.objective_options())
 

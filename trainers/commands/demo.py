@@ -1,6 +1,5 @@
 """`prompt-clip demo`: the whole job on a synthetic set, from drawing it to searching it by sentence."""
 
-import argparse
 import logging
 import os
 import shutil
@@ -28,6 +27,7 @@ from modeling_prompt_clip.retrieval import (
 from modeling_prompt_clip.retrieval.pictures import thumbnail
 from modeling_prompt_clip.retrieval.search import read_image
 from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.commands.parsers.demo import parse
 from trainers.configs.recipes import read_recipe
 from trainers.data.split_facts import evaluation_facts
 from trainers.run_folder.folder import RunFolder
@@ -43,16 +43,6 @@ SENTENCES = (  # each fits somebody in the test split
     "a pedestrian in a yellow jacket and jeans, with a blue backpack",
 )
 
-EPILOG = """leaves in the run folder:
-  plots/training_set.png   what the pictures look like
-  plots/validation.png     R@1 and mAP while training
-  plots/ranked_test.png    queries and what they found
-  plots/search.png         the three sentences that were searched
-  adapter/  model/         stage one's prompts; the final model
-  direct/                  the run of direct fine-tuning beside it
-  gallery/                 the test images as files, for a search of your own:
-                           prompt-clip search RUN --gallery RUN/gallery "a woman in a green coat" """
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw, train, compare and search; the answer on stdout is one table and the hits of three sentences.
@@ -60,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         OSError: the run folder is taken or cannot be written.
     """
-    options = parse_options(argv)
+    options = parse(argv)
     started = time.monotonic()
     recipe = read_recipe(RECIPE) | {"output_dir": options.output_dir, "seed": options.seed}
     recipe["overwrite_output_dir"] = options.overwrite_output_dir
@@ -77,21 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.stdout.write(f"{metrics_table(results)}\n\n{answers}")
     logger.info("done in %.0f s; look into %s", time.monotonic() - started, run.plots)
     return 0
-
-
-def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options of the demo."""
-    parser = argparse.ArgumentParser(
-        prog="prompt-clip demo",
-        description="Make a synthetic person-search set, adapt the stand-in CLIP to it in two stages, compare with "
-        "zero-shot and with direct fine-tuning, and search by sentence. About five minutes on two cores.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--output_dir", default="runs/demo", help="the run folder (default runs/demo)")
-    parser.add_argument("--overwrite_output_dir", action="store_true", help="replace the run in it")
-    parser.add_argument("--seed", type=int, default=0, help="of the training (default 0)")
-    return parser.parse_args(argv)
 
 
 def compare(recipe: dict[str, Any], splits: datasets.DatasetDict) -> dict[str, RetrievalMetrics]:

@@ -12,14 +12,12 @@ from typing import Any
 import datasets
 from datasets.utils import tqdm
 
-from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search
+from dataset_scripts import load_person_search
 from dataset_scripts.builders.image_features import check_images_inside
 from dataset_scripts.common.files import write_json
 from modeling_prompt_clip import PromptCLIPProcessor
-from modeling_prompt_clip.commands.arguments import add_model_arguments, positive_int
 from modeling_prompt_clip.loading import STAND_IN, load_model
 from modeling_prompt_clip.retrieval import (
-    KS,
     PROTOCOL,
     RERANKINGS,
     EncodedSplit,
@@ -34,6 +32,7 @@ from modeling_prompt_clip.retrieval import (
 from trainers.arguments.parsing import parse_json_dict
 from trainers.commands.evaluation_pages import draw_pages
 from trainers.commands.evaluation_report import TEXT_TO_IMAGE, Evaluation, Reranked, grouped_metrics
+from trainers.commands.parsers.evaluate import parse, parser
 from trainers.data.split_facts import SplitFacts, size_text, split_facts
 from trainers.data.splits import source_label
 from trainers.run_folder.evaluated_data import EvaluatedData, evaluated_data
@@ -57,12 +56,9 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         ValueError, OSError: the model, the data set or an existing `results.json` cannot be used.
     """
-    parser = _parser()
-    args = parser.parse_args(argv)
-    if args.data is None and args.data_dir:
-        parser.error(f"--data_dir is {args.data_dir}, but --data does not name the set in it; give a folder to --data")
+    args = parse(argv)
     if args.data is None and settings_of_model(args.model) is None:
-        parser.error("--data is needed: MODEL is no run, whose data set could be taken")
+        parser().error("--data is needed: MODEL is not a run with a data set of its own")
     if args.output:
         check_folder(args.output)
         check_unused(args.output)
@@ -171,84 +167,6 @@ def _open_set(args: argparse.Namespace, data: EvaluatedData, encoded: EncodedSpl
         for split in (validation, encoded)
     ]
     return open_set_rates(sides[1], calibrate_threshold(sides[0], args.false_alarm_rate))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="prompt-clip evaluate",
-        description="R@K, mAP and mINP of a model on one split of a data set, in both directions.",
-    )
-    add_model_arguments(parser)
-    parser.add_argument(
-        "--data",
-        metavar="DIR_OR_NAME",
-        help="by default the set of the run; a folder, whose format is found out, USER/NAME on the Hub, or, with "
-        f"--data_dir, one of {', '.join(PERSON_SEARCH_DATASETS)}",
-    )
-    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="folder of the data set that --data names")
-    parser.add_argument(
-        "--dataset_options",
-        default={},
-        metavar="JSON",
-        help="such as '{\"validation_share\": 0.1}'; by default those of the run; others are refused where they "
-        "decide who is in which split",
-    )
-    parser.add_argument(
-        "--split",
-        choices=("train", "validation", "test"),
-        default="validation",
-        help="default validation, so that choices are not made on the test split by accident",
-    )
-    parser.add_argument(
-        "--image_size",
-        type=positive_int,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="pixels, where they should differ from the model's own",
-    )
-    parser.add_argument(
-        "--num_workers",
-        type=int,
-        default=0,
-        metavar="N",
-        help="processes that prepare images while the model works (default 0; try 4 on a GPU)",
-    )
-    _add_questions(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help=f"also draw pages there, and add to {RESULTS}")
-    return parser
-
-
-def _add_questions(parser: argparse.ArgumentParser) -> None:
-    """Options for figures beside the protocol's."""
-    parser.add_argument(
-        "--ks", type=positive_int, nargs="+", default=list(KS), metavar="K", help="ranks of R@K (default 1 5 10)"
-    )
-    parser.add_argument(
-        "--ties",
-        choices=("pessimistic", "optimistic", "expected"),
-        default="pessimistic",
-        help="how items of one score rank (default pessimistic: wrong ones first)",
-    )
-    parser.add_argument("--by", metavar="COLUMN", help="also by a column of the data set, such as camera")
-    parser.add_argument(
-        "--compare", metavar="MODEL", help="another model on the same split: the differences, with intervals"
-    )
-    parser.add_argument(
-        "--false_alarm_rate",
-        type=float,
-        metavar="PERCENT",
-        help="also answer only above a threshold, which validation sets to this rate of answers for persons who are "
-        "not in the gallery; such as 1",
-    )
-    parser.add_argument(
-        "--rerank",
-        action="append",
-        choices=RERANKINGS,
-        default=[],
-        help="also re-rank, and report it apart, because it uses the other queries and the gallery of the split; "
-        "may be given more than once",
-    )
 
 
 def _earlier_rows(folder: Path) -> list[dict[str, Any]]:

@@ -118,9 +118,34 @@ def parse_arguments(argv: Sequence[str] | None = None) -> TwoStageTrainingArgume
     Raises:
         OSError, ValueError: see [`read_recipe`] and [`TwoStageTrainingArguments`]. A wrong command line exits with 2.
     """
+    parsed = vars(parse(argv))
+    parsed.pop("config")
+    if parsed.pop("launch"):
+        raise ValueError("launch starts processes and is no setting of theirs; give it to prompt-clip train")
+    return TwoStageTrainingArguments(**parsed)
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The recipe's values and the command line's over them, not yet checked, or exit with status 2.
+
+    Raises:
+        OSError, ValueError: see [`read_recipe`].
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
+    chosen = RecipeParser([], add_help=False, allow_abbrev=False)
+    chosen.add_argument("--config")
+    chosen.add_argument("--dataset")
+    named = chosen.parse_known_args(argv)[0]
+    train = parser()
+    if named.config or not named.dataset:
+        train.set_defaults(**read_recipe(named.config or DEFAULT_RECIPE))
+    return train.parse_args(argv)
+
+
+def parser() -> RecipeParser:
+    """The parser of `prompt-clip train`, with an option for each setting."""
     recipes = ", ".join(recipe_names())
-    parser = RecipeParser(
+    train = RecipeParser(
         TwoStageTrainingArguments,
         prog="prompt-clip train",
         usage="prompt-clip train [--config NAME_OR_FILE] [--any_field VALUE ...]",
@@ -128,28 +153,18 @@ def parse_arguments(argv: Sequence[str] | None = None) -> TwoStageTrainingArgume
         epilog=EPILOG.format(recipes=recipes),
         allow_abbrev=False,
     )
-    parser.add_argument(
+    train.add_argument(
         "--config",
         default=DEFAULT_RECIPE,
         help=f"A recipe ({recipes}) or a YAML file of settings; not read by default where --dataset is named.",
     )
-    parser.add_argument(
+    train.add_argument(
         "--launch",
         metavar="NAME",
         help=f"Train in several processes, as accelerate is configured by NAME ({', '.join(launch_names())}), with "
         f"{', '.join(f'--{option}' for option in LAUNCH_OPTIONS)}; see docs/training.md.",
     )
-    chosen = RecipeParser([], add_help=False, allow_abbrev=False)
-    chosen.add_argument("--config")
-    chosen.add_argument("--dataset")
-    named = chosen.parse_known_args(argv)[0]
-    if named.config or not named.dataset:
-        parser.set_defaults(**read_recipe(named.config or DEFAULT_RECIPE))
-    parsed = vars(parser.parse_args(argv))
-    parsed.pop("config")
-    if parsed.pop("launch"):
-        raise ValueError("launch starts processes and is no setting of theirs; give it to prompt-clip train")
-    return TwoStageTrainingArguments(**parsed)
+    return train
 
 
-__all__ = ["parse_arguments", "read_recipe", "recipe_names"]
+__all__ = ["parse", "parse_arguments", "parser", "read_recipe", "recipe_names"]

@@ -16,7 +16,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from dataset_scripts.common.installing import install_hint
@@ -59,16 +58,21 @@ def relaunch(argv: Sequence[str], module: str = "trainers.two_stage") -> None:
     Raises:
         ValueError: an unknown name, or a launch this machine cannot run.
     """
-    parser = argparse.ArgumentParser(prog="prompt-clip train", add_help=False, allow_abbrev=False)
-    parser.add_argument("--launch")
-    for option in LAUNCH_OPTIONS:
-        parser.add_argument(f"--{option}", type=str if option == "main_process_ip" else int)
-    launch, others = parser.parse_known_args(argv)
+    launch, others = launch_arguments(argv)
     if launch.launch is None:
         return
     options = {name: value for name in LAUNCH_OPTIONS if (value := getattr(launch, name)) is not None}
     command, environment = launch_command(launch.launch, options)
     os.execve(command[0], [*command, "-m", module, *others], os.environ | environment)
+
+
+def launch_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """`--launch` and `LAUNCH_OPTIONS` among the arguments of a run, None where not given, and the other arguments."""
+    parser = argparse.ArgumentParser(prog="prompt-clip train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--launch")
+    for option in LAUNCH_OPTIONS:
+        parser.add_argument(f"--{option}", type=str if option == "main_process_ip" else int)
+    return parser.parse_known_args(argv)
 
 
 def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[str], dict[str, str]]:
@@ -87,6 +91,8 @@ def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[st
     Raises:
         ValueError: an unknown name, or processes, GPUs and machines that do not fit together.
     """
+    import torch  # seconds, and only needed where processes start
+
     file = launch_file(name)
     config = yaml.safe_load(file.read_text(encoding="utf-8"))
     machines = int(options.get("num_machines", config["num_machines"]))
@@ -154,4 +160,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-__all__ = ["LAUNCH_OPTIONS", "PROCESSES", "launch_command", "launch_file", "launch_names", "relaunch"]
+__all__ = [
+    "LAUNCH_OPTIONS",
+    "PROCESSES",
+    "launch_arguments",
+    "launch_command",
+    "launch_file",
+    "launch_names",
+    "relaunch",
+]

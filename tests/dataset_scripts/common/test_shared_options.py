@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from modeling_prompt_clip.commands.arguments import add_model_arguments
+from dataset_scripts.common.parsers.shared import add_model_arguments
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Command lines of `prompt-clip data ...`, without the imports of their work."""
