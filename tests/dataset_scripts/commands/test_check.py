@@ -143,4 +143,4 @@ def test_where_there_is_no_set_one_line_says_so(what: str, tmp_path: Path, capsy
     assert cli.main(["data", "check", str(tmp_path / what)]) == 1
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
-    assert err.startswith("prompt-clip data: error: ") and str(tmp_path / what) in err
+    assert err.startswith("prompt-clip data check: error: ") and str(tmp_path / what) in err

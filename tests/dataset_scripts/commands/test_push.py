@@ -50,7 +50,7 @@ def test_an_error_is_one_line_without_the_token(hub, closed, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     last = err.splitlines()[-1]
-    assert last.startswith("prompt-clip data: error: alice/mine cannot be pushed: HTTP status 403 (")
+    assert last.startswith("prompt-clip data push: error: alice/mine cannot be pushed: HTTP status 403 (")
     assert hub.token not in err
 
 
