@@ -1,4 +1,4 @@
-"""What can vary of the model: CLIP's own settings, fixed deep prompts in each tower, rectangular images."""
+"""Configuration of the model: CLIP's, with fixed deep prompts and rectangular images."""
 
 from typing import Any
 
@@ -96,9 +96,9 @@ class PromptCLIPTextConfig(PrivateUploads, CLIPTextConfig):
 
     @property
     def end_token_id(self) -> int | None:
-        """Id of the token that ends captions; `None` where captions end at their largest id, as OpenAI's CLIP has it.
+        """Id of the end token; None where captions end at their largest id, as in OpenAI's CLIP.
 
-        That is so where `eos_token_id` is left out, 1 or 2, as old configurations have it, or is no token at all.
+        That is the case where `eos_token_id` is absent, 1, 2 or outside the vocabulary.
         """
         given = self.eos_token_id
         if isinstance(given, list):
@@ -139,10 +139,7 @@ class PromptCLIPVisionConfig(PrivateUploads, CLIPVisionConfig):
 
 @strict
 class PromptCLIPConfig(PrivateUploads, CLIPConfig):
-    """Configuration of a [`PromptCLIPModel`]: [`CLIPConfig`] whose towers carry prompts.
-
-    The configuration of a plain CLIP checkpoint is read as that of a PromptCLIP without prompts.
-    """
+    """Configuration of a [`PromptCLIPModel`]; a plain CLIP's is read as one without prompts."""
 
     model_type = "prompt_clip"
     sub_configs_defaults = {"vision_config": PromptCLIPVisionConfig, "text_config": PromptCLIPTextConfig}
@@ -179,13 +176,12 @@ class PromptCLIPConfig(PrivateUploads, CLIPConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """A configuration without the attention that its file names: a kernel of the Hub there would be code."""
+        """Ignore the attention that a file names: it could be a kernel from the Hub, which is code."""
         kept = {name: value for name, value in config_dict.items() if name not in _ATTENTION}
         return super().from_dict(kept, **kwargs)
 
     @classmethod
     def _adopt(cls, clip: dict[str, Any]) -> dict[str, Any]:
-        """The configuration dictionary of a plain CLIP, as CLIP reads it, under PromptCLIP's model types."""
         adopted = CLIPConfig.from_dict(clip).to_dict()
         for name, tower in cls.sub_configs.items():
             adopted[name]["model_type"] = tower.model_type

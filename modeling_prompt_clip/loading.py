@@ -31,11 +31,11 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def resolve_model_path(name_or_path: str | os.PathLike) -> str:
-    """The folder, or Hub id, that a model's name stands for.
+    """The folder or Hub id that a model's name stands for.
 
     Args:
-        name_or_path: `"stand-in"`; a model or adapter folder; a run folder, which stands for its merged `model/` or,
-            where stage two has not been reached, its `adapter/`. What is no folder is taken for a Hub id, as it is.
+        name_or_path: `"stand-in"`; a model or adapter folder; a run folder, which means its merged `model/` or, before
+            stage two, its `adapter/`. Anything that is not a folder is a Hub id.
 
     Raises:
         OSError: the package lacks the stand-in, or a folder holds no model.
@@ -62,7 +62,7 @@ def resolve_model_path(name_or_path: str | os.PathLike) -> str:
 
 
 def processor_path(name_or_path: str | os.PathLike) -> str:
-    """The folder, or Hub id, with the processor of a model; that of an adapter is its base model's.
+    """The folder or Hub id with a model's processor; an adapter's is its base model's.
 
     Raises:
         OSError, ValueError: see [`resolve_model_path`]; an adapter that names no base model.
@@ -71,7 +71,6 @@ def processor_path(name_or_path: str | os.PathLike) -> str:
 
 
 def _processor_source(path: str, hub: HubOptions) -> tuple[str, HubOptions]:
-    """Where a model's processor is, and how the Hub is asked for it."""
     adapters = []
     while is_adapter(path, **hub):
         if path in adapters:
@@ -144,11 +143,11 @@ def is_adapter(path: str, **hub: Any) -> bool:
 
 
 def load_at_own_size(path: str, hub: HubOptions) -> tuple[PromptCLIPModel, str, HubOptions]:
-    """A model, an adapter merged into its base; where its tokenizer is, and how the Hub is asked for that.
+    """Load a model, or an adapter merged into its base; also return its processor's place and Hub options.
 
     Raises:
-        OSError: the model, or the base model that the adapter names, cannot be read.
-        ValueError: not a CLIP_PROMPT adapter, one that names no base model, or one whose tensors are not all there.
+        OSError: the model, or the adapter's base, cannot be read.
+        ValueError: not a CLIP_PROMPT adapter, no base model named, or tensors missing.
     """
     if not is_adapter(path, **hub):
         return PromptCLIPModel.from_clip(path, image_size=None, **hub), path, hub
@@ -230,12 +229,6 @@ def put_adapter(model: PeftModel, tensors: dict[str, torch.Tensor], path: str | 
 
 
 def _adapter_config(path: str, hub: HubOptions) -> PeftConfig:
-    """An adapter's configuration.
-
-    Raises:
-        OSError: its file is damaged.
-        ValueError: a setting is not allowed.
-    """
     try:
         return PeftConfig.from_pretrained(path, **hub)
     except (JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
@@ -243,11 +236,7 @@ def _adapter_config(path: str, hub: HubOptions) -> PeftConfig:
 
 
 def _base_of(path: str, hub: HubOptions) -> tuple[str, HubOptions]:
-    """The base model that an adapter records, and how the Hub is asked for it.
-
-    Raises:
-        ValueError: it records none.
-    """
+    """The base model that an adapter records, and Hub options for it."""
     config = _adapter_config(path, hub)
     if not config.base_model_name_or_path:
         raise ValueError(

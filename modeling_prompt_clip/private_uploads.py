@@ -1,4 +1,4 @@
-"""Uploads of models, processors and configurations to the Hub, private unless somebody says otherwise."""
+"""Uploads to the Hub that are private by default."""
 
 import importlib
 import os
@@ -17,12 +17,12 @@ HUB_OPTIONS = (
 
 
 def open_private_repository(api: HfApi, repo_id: str, private: bool | None) -> str:
-    """Make a repository where there is none, and refuse a public one that should be private.
+    """Create a repository if missing, and refuse a public one that should be private.
 
     Args:
-        api: the Hub, and who asks.
-        repo_id: `USER/NAME`, or a name of one's own.
-        private: False makes a new repository public, or fills a public one; nothing else does.
+        api: with the caller's token.
+        repo_id: `USER/NAME`, or `NAME` for the caller's own.
+        private: only False makes a new repository public, or fills a public one.
 
     Returns:
         `USER/NAME`.
@@ -40,12 +40,12 @@ def open_private_repository(api: HfApi, repo_id: str, private: bool | None) -> s
 
 
 def in_package() -> bool:
-    """Whether this code is the installed package's, rather than a copy that came from the Hub."""
+    """Whether this code is the installed package's, not a copy from the Hub."""
     return __name__ == "modeling_prompt_clip.private_uploads"
 
 
 class PrivateUploads:
-    """Makes `push_to_hub` and `save_pretrained(..., push_to_hub=True)` private; comes before transformers' class."""
+    """Mixin, placed before transformers' class, that makes its uploads private."""
 
     def push_to_hub(
         self,
@@ -60,20 +60,18 @@ class PrivateUploads:
         tags: list[str] | None = None,
         **save_options: Any,
     ) -> str:
-        """Upload what `save_pretrained` writes, and the code that loads it; the repository's card stays as it is.
+        """Upload what `save_pretrained` writes, with the code that loads it; an existing card is kept.
 
         Args:
-            repo_id: `USER/NAME`; made where it does not exist.
-            private: False makes a new repository public, or fills a public one; nothing else does.
-            token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
-            revision: branch that there is; by default the main one.
-            create_pr: propose the commit instead of making it.
-            commit_message, commit_description: of the commit.
-            tags: not used: they belong to a card, which comes with a model.
-            **save_options: as for `save_pretrained`.
+            repo_id: `USER/NAME`; created if missing.
+            private: only False makes a new repository public, or fills a public one.
+            token, create_pr, commit_message, commit_description: as for `HfApi.upload_folder`.
+            revision: an existing branch; by default the main one.
+            tags: not used: a card comes with a model.
+            **save_options: for `save_pretrained`.
 
         Returns:
-            The address of the commit, or of the proposal.
+            URL of the commit or pull request.
 
         Raises:
             ValueError: the repository is public and should be private.
@@ -98,12 +96,12 @@ class PrivateUploads:
     def save_pretrained(
         self, save_directory: str | os.PathLike, push_to_hub: bool = False, **options: Any
     ) -> tuple[str, ...] | list[str] | None:
-        """Save into a folder, as transformers does, and upload where `push_to_hub` asks for it: privately.
+        """Save to a folder as transformers does; with `push_to_hub`, upload it privately.
 
         Args:
-            save_directory: the folder; its name is that of the repository unless `repo_id` is given.
+            save_directory: folder; its name is the repository's unless `repo_id` is given.
             push_to_hub: also upload.
-            **options: of saving; with `push_to_hub` also `repo_id` and those of the method `push_to_hub`.
+            **options: for saving; with `push_to_hub` also `repo_id` and the arguments of the `push_to_hub` method.
         """
         if not push_to_hub:
             return super().save_pretrained(save_directory, **options)
@@ -117,15 +115,13 @@ class PrivateUploads:
     def _push_saved(
         self, save_directory: str | os.PathLike, repo_id: str, upload_options: dict[str, Any], options: dict[str, Any]
     ) -> None:
-        """Upload what has just been saved into a folder."""
         self.push_to_hub(repo_id, **upload_options, **options)
 
 
 def keep_pipelines_private() -> None:
-    """Let `push_to_hub` of what holds a model of ours make private repositories, once a process.
+    """Wrap transformers' `push_to_hub`, once a process, so that pipelines around our models are private.
 
-    A pipeline has transformers' method, which makes a public repository before it asks the model anything: it is
-    wrapped. What holds no model of ours goes transformers' own way.
+    transformers creates a pipeline's repository, public, before it asks the model. Other objects are unaffected.
     """
     theirs = PushToHubMixin.push_to_hub
     if getattr(theirs, "keeps_prompt_clip_private", False):
@@ -142,7 +138,7 @@ def keep_pipelines_private() -> None:
 
 
 def _hub() -> Any:
-    """Our room for the Hub; no import statement, which code on the Hub is searched for."""
+    """Import lazily and by name: transformers scans remote code for import statements."""
     return importlib.import_module("modeling_prompt_clip.hub")
 
 

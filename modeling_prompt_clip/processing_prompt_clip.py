@@ -1,7 +1,7 @@
-"""The processor of PromptCLIP: CLIP's tokenizer and image processor at the model's rectangular size.
+"""PromptCLIP's processor: CLIP's tokenizer and image processor at a rectangular size.
 
-What reads pictures and cleans captions here is a copy of `dataset_scripts.common.images` and
-`dataset_scripts.annotations.captions`, which do not travel with a published model; a test keeps them the same.
+Image reading and caption cleaning duplicate `dataset_scripts.common.images` and
+`dataset_scripts.annotations.captions`, which published models do not carry; a test keeps both the same.
 """
 
 import base64
@@ -45,16 +45,16 @@ _CLOSING = frozenset("\"')]}%.,;:!?")
 class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
     """Turns captions into `input_ids` and images into `pixel_values`.
 
-    Captions are cleaned as in training (`clean_caption`), padded to the longest of the batch and cut to the model's
-    context, their end token kept; there is no attention mask, because the pooled end token never sees padding. Images
-    are turned upright, laid on white where they are transparent (`to_rgb`), and resized, bicubically and without
-    keeping their aspect, to the model's size by Pillow on every machine, so that scores do not depend on whether
-    torchvision is installed.
+    Captions are cleaned as in training (`clean_caption`), padded to the longest of the batch and truncated to the
+    model's context, end token kept; there is no attention mask, because the pooled end token never sees padding.
+    Images are put upright and on white (`to_rgb`) and resized bicubically to the model's size, aspect not kept, by
+    Pillow on every
+    machine: scores do not depend on torchvision.
 
     Args:
-        image_processor: one that resizes to `height` and `width`; any other backend's is turned into Pillow's.
-        tokenizer: the CLIP tokenizer of the model.
-        clean_captions: False for a model that was trained on captions as they stood.
+        image_processor: resizes to `height` and `width`; another backend's is converted to Pillow's.
+        tokenizer: the model's CLIP tokenizer.
+        clean_captions: False for a model trained on raw captions.
     """
 
     def __init__(
@@ -75,14 +75,13 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
     def from_clip(
         cls, name_or_path: str | os.PathLike, image_size: tuple[int, int] | None = (384, 128), **kwargs: Any
     ) -> "PromptCLIPProcessor":
-        """The processor that goes with `PromptCLIPModel.from_clip(name_or_path, image_size)`.
+        """Load the processor that matches `PromptCLIPModel.from_clip(name_or_path, image_size)`.
 
-        All but the size is the checkpoint's own, colour statistics included, where it has a preprocessor_config.json;
-        otherwise it is CLIP's.
+        Everything but the size comes from the checkpoint, or is CLIP's default if it has no preprocessor_config.json.
 
         Raises:
-            OSError: the checkpoint has no tokenizer or no configuration, or one of its files is damaged.
-            ValueError: the checkpoint is of no CLIP, or the tokenizer is of another.
+            OSError: no tokenizer or configuration, or a damaged file.
+            ValueError: not a CLIP, or another model's tokenizer.
         """
         config = PromptCLIPConfig.from_pretrained(name_or_path, **kwargs)
         height, width = image_size or config.vision_config.image_height_width
@@ -97,14 +96,14 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
     def _get_arguments_from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike, processor_dict: Any = None, **kwargs: Any
     ) -> list[Any]:
-        """Image processor and tokenizer, by our readers in place of the Auto classes, which can run code."""
+        """Use our readers: the Auto classes can run a repository's code."""
         name = pretrained_model_name_or_path
         has_model = read_json_file(name, "config.json", **kwargs) is not None
         config = PromptCLIPConfig.from_pretrained(name, **kwargs) if has_model else None
         return [load_image_processor(name, **kwargs), load_tokenizer(name, config, **kwargs)]
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings, which name Pillow's image processor: transformers leaves the backend to the machine."""
+        """Settings that name Pillow's image processor; transformers leaves the backend to the machine."""
         settings = super().to_dict()
         if "image_processor" in settings:
             settings["image_processor"]["image_processor_type"] = CLIPImageProcessorPil.__name__
@@ -112,25 +111,23 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """`(height, width)` in pixels of the images that come out."""
+        """`(height, width)` of the output images in pixels."""
         return self.image_processor.size["height"], self.image_processor.size["width"]
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:
         """Process captions, images, or both.
 
         Args:
-            images: a picture or a list of pictures (PIL images, paths, addresses; arrays and tensors are taken to be
-                upright and RGB).
-            text: a caption or a list of captions.
-            **kwargs: as for any processor; `return_tensors="pt"`, padding to the longest and truncation to the
-                context are the defaults here.
+            images: one or a list of PIL images, paths or URLs; arrays and tensors must be upright RGB.
+            text: one or a list of captions.
+            **kwargs: as for any processor; by default tensors, padded and truncated.
 
         Returns:
             `BatchFeature` with `input_ids` `(captions, tokens)` and `pixel_values` `(images, 3, height, width)`.
 
         Raises:
-            ValueError: a picture that `to_rgb` refuses, or of more than 67 million pixels in a file.
-            OSError: a picture that cannot be read.
+            ValueError: an image that `to_rgb` refuses, or a file of more than 67 million pixels.
+            OSError: an unreadable image.
         """
         given = {*kwargs, *kwargs.get("common_kwargs", {})}
         for modality, defaults in DEFAULTS.items():
@@ -144,10 +141,7 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
         return super().__call__(images=images, text=text, **kwargs)
 
     def _fit(self, given: set[str]) -> tuple[tuple[int, int] | None, int | None]:
-        """Size and filter to which pictures are resized one by one, so that only one is held at full size.
-
-        The image processor leaves them alone then. None where it has to do something else.
-        """
+        """Size and filter for resizing images one by one, so that only one is held at full size."""
         settings = self.image_processor
         height, width = settings.size.get("height"), settings.size.get("width")
         if given & FIT_OPTIONS or not (settings.do_resize and height and width):
@@ -156,12 +150,12 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
 
 
 def _each(values: Any, change: Callable[[Any], Any]) -> Any:
-    """The same nesting of lists with each value changed."""
+    """Apply `change` to each value of nested lists."""
     return [_each(value, change) for value in values] if isinstance(values, list | tuple) else change(values)
 
 
 def _prepared(picture: Any, size: tuple[int, int] | None, resample: int | None) -> Any:
-    """A picture in RGB, at `(width, height)` unless that is None; arrays and tensors as they are."""
+    """RGB at `size`, `(width, height)`, if given; arrays and tensors unchanged."""
     if isinstance(picture, str | os.PathLike):
         picture = _opened(picture)
     if not isinstance(picture, Image.Image):
@@ -174,12 +168,7 @@ def _prepared(picture: Any, size: tuple[int, int] | None, resample: int | None) 
 
 
 def _opened(source: str | os.PathLike) -> Image.Image:
-    """A picture from a file, an address, or base64, as transformers takes them.
-
-    Raises:
-        ValueError: more than 67 million pixels.
-        OSError: it cannot be read.
-    """
+    """Open a file, URL or base64 string, the inputs that transformers takes."""
     name = os.fspath(source)
     file = name
     if name.startswith(("http://", "https://")):
@@ -200,14 +189,14 @@ def _opened(source: str | os.PathLike) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture as the eye sees it: upright by its EXIF orientation, on white where it is transparent, in RGB.
+    """Convert to RGB as the eye sees it: upright by EXIF, transparency on white.
 
-    Grey of 16 bits keeps its upper 8, where Pillow makes everything above 255 white. Of an animated file the frame
-    counts at which it stands: the first, where nobody has moved it.
+    16-bit grey keeps its upper 8 bits, where Pillow would turn everything above 255 white. Of an animation the current
+    frame is taken.
 
     Raises:
-        TypeError: `image` is no Pillow image.
-        ValueError: there is no white: floating point, whole numbers beyond 16 bits, LAB.
+        TypeError: not a Pillow image.
+        ValueError: a mode without a defined white: floating point, integers beyond 16 bits, LAB.
         OSError: the file cannot be decoded.
     """
     if not isinstance(image, Image.Image):
@@ -228,7 +217,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _upper_byte(image: Image.Image) -> Image.Image:
-    """16 bits of grey as 8, with the transparent value of a PNG as alpha."""
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(

@@ -31,11 +31,10 @@ class _QuickGELU(torch.autograd.Function):
 
 
 class QuickGELU(nn.Module):
-    """CLIP's fast GELU (arXiv 1606.08415, section 2), bit for bit transformers' `quick_gelu`.
+    """CLIP's fast GELU (arXiv 1606.08415, section 2), equal to transformers' `quick_gelu` bit for bit.
 
-    Written out, three operations each keep what they need: the states, their product with 1.702 and its sigmoid. The
-    gradient needs the states alone. It has no second derivative: asking for one is an error. Where no gradient is
-    wanted the operations are torch's own, for export.
+    It takes half the memory: autograd would keep three tensors, while the gradient needs only the input. There is no
+    second derivative. Without gradients the operations are torch's own, for export.
     """
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:

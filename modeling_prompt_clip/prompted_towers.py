@@ -62,7 +62,6 @@ class PromptCLIPVisionEmbeddings(CLIPVisionEmbeddings):
         self.register_buffer("position_ids", torch.arange(self.num_positions).expand((1, -1)), persistent=False)
 
     def _adopt_image_size(self) -> None:
-        """Take size, grid and number of positions from the configuration."""
         self.image_size, self.grid = self.config.image_height_width, self.config.patch_grid
         self.num_patches = self.grid[0] * self.grid[1]
         self.num_positions = self.num_patches + 1

@@ -1,4 +1,4 @@
-"""Checkpoints of other code as models of ours: OpenAI's CLIP, open_clip, and the person re-identification models."""
+"""Conversion of checkpoints: OpenAI's CLIP, open_clip, person re-identification models."""
 
 from modeling_prompt_clip.conversion.checkpoint_file import CheckpointFile, read_checkpoint, read_tensors
 from modeling_prompt_clip.conversion.choices import Choice

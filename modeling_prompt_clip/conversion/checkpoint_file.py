@@ -1,4 +1,4 @@
-"""Tensors out of a checkpoint that somebody else wrote, without running anything that is in it."""
+"""Reading tensors from a foreign checkpoint without running its code."""
 
 import pickle
 import re
@@ -85,7 +85,7 @@ def _folder_message(path: Path) -> str:
 
 
 def _state_dicts(loaded: Any, way: str = "", depth: int = DEPTH) -> dict[str, dict[str, torch.Tensor]]:
-    """The tensors that lie side by side in each mapping, by the keys that lead to it; wrappers' names are left out."""
+    """Mappings of tensors by the keys that lead to them, without wrappers' names."""
     if not isinstance(loaded, Mapping) or not depth:
         return {}
     tensors = {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
@@ -103,7 +103,6 @@ def _unwrapped(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _load(path: Path) -> Any:
-    """What is in the file; raises as `read_checkpoint`."""
     with open(path, "rb") as file:
         head = file.read(len(LFS_POINTER))
     if head == LFS_POINTER:
@@ -121,7 +120,6 @@ def _load(path: Path) -> Any:
 
 
 def _load_pickle(path: Path) -> Any:
-    """What `torch.save` wrote; raises as `read_checkpoint`."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings(

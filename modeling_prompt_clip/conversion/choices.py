@@ -1,4 +1,4 @@
-"""What tensors do not tell: by the caller, the file, the family's code, or a guess that is said."""
+"""Settings that tensors do not hold: from the caller, the file, the family, or a stated guess."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -161,7 +161,6 @@ def convert_checkpoint(
 def _heads(
     widths: dict[str, int], given: dict[str, int | None], family: Family, open_clip: OpenClipConfig | None
 ) -> dict[str, Choice]:
-    """The width of each tower's attention heads."""
     return {
         tower: choose_head_width(tower, width, given[tower], family, open_clip and open_clip.head_width(tower))
         for tower, width in widths.items()
@@ -291,7 +290,6 @@ def _processor(
     choices: dict[str, Choice],
     open_clip: OpenClipConfig | None,
 ) -> PromptCLIPProcessor:
-    """CLIP's tokenizer with the family's caption rule, and images at the model's size."""
     height, width = config.vision_config.image_height_width
     size = {"height": height, "width": width}
     name = choices["normalization"].value

@@ -130,7 +130,6 @@ def _names_in_layer(start: str, rest: str) -> list[str]:
 
 
 def _parts(name: str, tensor: torch.Tensor, ours: list[str], layout: OpenAILayout) -> list[torch.Tensor]:
-    """The values under the new names."""
     if ours == ["logit_scale"]:
         if tensor.numel() != 1:
             raise ValueError(f"{name} in the checkpoint has the shape {tuple(tensor.shape)}; it must be one number")
@@ -150,11 +149,7 @@ def _parts(name: str, tensor: torch.Tensor, ours: list[str], layout: OpenAILayou
 
 
 def _plain(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor in float32, dense and contiguous.
-
-    Raises:
-        ValueError: it is no dense tensor of finite real numbers.
-    """
+    """A dense, contiguous float32 copy; refuses tensors that are not finite and real."""
     fault = None
     if tensor.is_quantized or not tensor.is_floating_point():
         fault = f"is {tensor.dtype}: weights must be floating-point numbers; convert the weights before quantisation"

@@ -1,4 +1,4 @@
-"""A model as files for other runtimes: both towers as ONNX, with what prepares their inputs."""
+"""Export for other runtimes: both towers as ONNX, and their processor's files."""
 
 from modeling_prompt_clip.export.onnx_folder import OnnxExport, export_onnx
 

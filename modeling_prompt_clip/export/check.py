@@ -35,7 +35,6 @@ def check_onnx(path: Path, tower: Tower) -> float:
 
 
 def _distance(session: onnxruntime.InferenceSession, tower: Tower, batch: torch.Tensor, file_name: str) -> float:
-    """The largest distance among the embeddings of one batch, checked against the tolerance."""
     with torch.inference_mode():
         expected = tower(batch)
     (found,) = session.run([tower.output_name], {tower.input_name: batch.numpy()})

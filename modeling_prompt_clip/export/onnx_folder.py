@@ -85,9 +85,9 @@ def _check_image_size(model: PromptCLIPModel, processor: PromptCLIPProcessor) ->
 
 
 def _write_tokenizer(processor: PromptCLIPProcessor, path: Path, context: int) -> None:
-    """Fix padding and truncation in tokenizer.json, which transformers sets anew at each call.
+    """Write padding and truncation into tokenizer.json; transformers sets them at each call.
 
-    The tokenizers library cuts a caption before it adds start and end: the end is kept.
+    The tokenizers library truncates before it adds start and end tokens, so the end token is kept.
     """
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.enable_truncation(max_length=min(processor.tokenizer.model_max_length, context))

@@ -1,4 +1,4 @@
-"""What a folder needs to be loaded by people who have never heard of this package, and how it gets to the Hub."""
+"""Publishing on the Hub: code, card and upload of models and adapters."""
 
 from modeling_prompt_clip.hub.push_adapter import push_adapter
 from modeling_prompt_clip.hub.push_model import push_model

@@ -1,4 +1,4 @@
-"""What a model card says that differs from model to model; the rest stands in the template."""
+"""Facts about a model that its card reports; the rest is in the template."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The card that a repository has, read so that a Hub that fails is never taken for one without a card."""
+"""Reading a repository's card; a Hub that fails is never taken for a missing card."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def card_there(api: HfApi, repo_id: str, revision: str | None = None) -> str | N
 
 
 def has_figures(card: str | None) -> bool:
-    """Whether a card has results of evaluations at its head; one that cannot be parsed was written by hand."""
+    """Whether a card's front matter has evaluation results; an unreadable one counts as written by hand."""
     try:
         return card is not None and bool(ModelCard(card).data.eval_results)
     except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):

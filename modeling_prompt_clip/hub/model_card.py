@@ -1,4 +1,4 @@
-"""The card of a model, by one template: from what a run recorded, or from what the model itself knows."""
+"""Model cards from one template, for runs and for models without one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,7 +80,6 @@ def model_details(config: PromptCLIPConfig) -> dict[str, str]:
 
 
 def _layers(prompt_layers: Sequence[int] | None) -> str:
-    """Which layers have prompts, in words."""
     if prompt_layers is None:
         return "each layer"
     return f"{'each of the layers' if len(prompt_layers) > 1 else 'layer'} {', '.join(map(str, prompt_layers))}"

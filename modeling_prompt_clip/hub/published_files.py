@@ -1,4 +1,4 @@
-"""The files of a model and of an adapter that are published, by name: what nobody needs to load one stays at home."""
+"""Names of the files of a model and of an adapter that are published."""
 
 import json
 import re
@@ -42,7 +42,6 @@ def listed_adapter_file(name: str) -> bool:
 
 
 def _shards(index: Path) -> set[str]:
-    """The files of weights that an index names."""
     remedy = "copy the run's folder again, or save the model again"
     try:
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())

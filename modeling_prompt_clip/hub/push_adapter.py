@@ -1,4 +1,4 @@
-"""`push_to_hub` of a PEFT model with prompts of ours: the adapter, privately, with a card that says what it is."""
+"""Push the adapters of a PEFT model to the Hub, with a card."""
 
 from pathlib import Path
 from typing import Any
@@ -35,28 +35,26 @@ def push_adapter(
     max_shard_size: int | str | None = None,
     **save_options: Any,
 ) -> str:
-    """Upload the adapters of a PEFT model; a card that the repository has stays, unless it has figures of a run.
+    """Push the adapters of a PEFT model; an existing card is kept unless it reports a run's figures.
 
     Args:
-        model: with at least one adapter of the method CLIP_PROMPT.
-        repo_id: `USER/NAME`; made where it does not exist.
-        private: False makes a new repository public, or fills a public one, and nothing else does.
+        model: with at least one CLIP_PROMPT adapter.
+        repo_id: `USER/NAME`; created if missing.
+        private: only False makes a new repository public, or fills a public one.
         license: identifier on the Hub; by default "other".
-        tags: of a new card, beside its own.
-        token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
-        revision: branch that there is; by default the main one.
-        create_pr: propose the commit instead of making it.
-        commit_message, commit_description: of the commit.
+        tags: for a new card, added to its own.
+        commit_message, commit_description, create_pr, token: as for `HfApi.upload_folder`.
+        revision: an existing branch; by default the main one.
         max_shard_size: not used: an adapter is one file.
-        **save_options: as for the model's `save_pretrained`.
+        **save_options: for the model's `save_pretrained`.
 
     Returns:
-        The address of the commit, or of the proposal.
+        URL of the commit or pull request.
 
     Raises:
-        ValueError: the repository is public and should be private.
+        ValueError: a public repository without `private=False`.
         OSError: the repository's card cannot be read.
-        huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails; the same call again goes on.
+        huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails; the same call can be repeated.
     """
     api = HfApi(token=token)
     repo_id = open_private_repository(api, repo_id, private)
@@ -83,7 +81,6 @@ def push_adapter(
 
 
 def _card(model: PeftModel, repo_id: str, license: str | None) -> str:
-    """The card of prompts that no run tells about, front matter included."""
     config = model.active_peft_config
     base = told_base(config.base_model_name_or_path or getattr(model.get_base_model(), "name_or_path", None))
     layers = "each layer" if config.prompt_layers is None else f"layers {', '.join(map(str, config.prompt_layers))}"

@@ -1,4 +1,4 @@
-"""`model.push_to_hub(...)`: a model with its processor, its code and a card, without a run folder."""
+"""Push a model with its processor, code and a card to the Hub."""
 
 import logging
 import os
@@ -41,36 +41,31 @@ def push_model(
     saved_in: str | os.PathLike | None = None,
     **save_options: Any,
 ) -> str:
-    """Upload a model so that `AutoModel.from_pretrained(repo_id, trust_remote_code=True)` loads it anywhere.
+    """Push a model to the Hub, loadable there by `AutoModel.from_pretrained(repo_id, trust_remote_code=True)`.
 
-    A card that the repository has stays, unless it has the figures of a run, which are not those of this model. A new
-    one says what the model itself tells. A run with its figures is published by `prompt-clip push`.
+    An existing card is kept, unless it reports a run's figures, which are not this model's. A run with its figures is
+    published by `prompt-clip push`.
 
     Args:
-        model: its prompts must be merged.
-        repo_id: `USER/NAME`; made where it does not exist.
-        processor: of the model; by default the one beside the weights that it was loaded from.
-        private: False makes a new repository public, or fills a public one, and nothing else does: a model of this
-            kind finds people.
+        model: with merged prompts.
+        repo_id: `USER/NAME`; created if missing.
+        processor: by default the one beside the weights that the model was loaded from.
+        private: only False makes a new repository public, or fills a public one: a model of this kind finds people.
         license: identifier on the Hub; by default "other".
-        tags: of a new card, beside its own.
-        commit_message: of the commit; by default "Upload model".
-        commit_description: of the commit.
-        revision: branch that there is; by default the main one.
-        create_pr: propose the commit instead of making it.
-        token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
-        saved_in: folder that the model was saved into just before, where its processor may lie too; then a processor
-            that nobody knows is a warning, and no error.
-        **save_options: as for the model's `save_pretrained`, such as `max_shard_size`.
+        tags: for a new card, added to its own.
+        commit_message, commit_description, create_pr, token: as for `HfApi.upload_folder`.
+        revision: an existing branch; by default the main one.
+        saved_in: folder that the model has just been saved to; its processor is used, and a missing one only warned
+            of.
+        **save_options: for the model's `save_pretrained`, such as `max_shard_size`.
 
     Returns:
-        The address of the commit, or of the proposal.
+        URL of the commit or pull request.
 
     Raises:
-        ValueError: the model holds an adapter that is not merged; no processor is given and none can be found; the
-            repository is public and should be private.
+        ValueError: an unmerged adapter, no processor, or a public repository without `private=False`.
         OSError: the repository's card cannot be read.
-        huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails; the same call again goes on.
+        huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails; the same call can be repeated.
     """
     if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
         raise ValueError(
@@ -106,11 +101,6 @@ def push_model(
 
 
 def _known_processor(model: PromptCLIPModel, saved_in: str | os.PathLike | None) -> PromptCLIPProcessor | None:
-    """The processor in the folder that a model was saved into, or beside the weights that it was loaded from.
-
-    Raises:
-        ValueError: there is none, and the model was not saved just before.
-    """
     if saved_in is None:
         return _own_processor(model)
     if Path(saved_in, "processor_config.json").is_file():
@@ -123,11 +113,6 @@ def _known_processor(model: PromptCLIPModel, saved_in: str | os.PathLike | None)
 
 
 def _own_processor(model: PromptCLIPModel) -> PromptCLIPProcessor:
-    """The processor beside the weights that a model was loaded from.
-
-    Raises:
-        ValueError: there is none.
-    """
     remedy = "pass processor=PromptCLIPProcessor.from_pretrained(...)"
     if not model.name_or_path:
         raise ValueError(f"the model was not loaded from anywhere, so its processor is not known; {remedy}")

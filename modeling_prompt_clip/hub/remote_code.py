@@ -33,10 +33,7 @@ AUTO_MAPS = {
 
 
 def add_remote_code(folder: str | Path) -> None:
-    """Make a saved model and processor loadable without this package, in place; their weights stay as they are.
-
-    Args:
-        folder: from `PromptCLIPModel.save_pretrained` and `PromptCLIPProcessor.save_pretrained`.
+    """Make a folder with a saved model and processor loadable without this package, in place.
 
     Raises:
         OSError: the folder lacks one of the two, or cannot be written.
@@ -48,11 +45,9 @@ def add_remote_code(folder: str | Path) -> None:
 
 
 def complete_upload(folder: str | Path) -> None:
-    """Add to a saved model, processor, configuration or adapter what a reader needs, and take places out of it.
+    """Add remote code to what `save_pretrained` wrote, and remove paths of this machine, in place.
 
-    Args:
-        folder: from `save_pretrained`; a tower's gets nothing, as no Auto class of a reader without this package
-            could load it.
+    A tower on its own gets no code: no Auto class could load it.
 
     Raises:
         OSError: the folder cannot be written.
@@ -74,7 +69,7 @@ def complete_upload(folder: str | Path) -> None:
 
 
 def told_base(name: str | None) -> str | None:
-    """A base model's name as others can use it; None for a folder of this machine, and for none."""
+    """A base model's name as others can use it; None for a folder of this machine."""
     if not name or name == STAND_IN:
         return name or None
     if Path(name).expanduser().absolute() == STAND_IN_FOLDER:
@@ -83,12 +78,11 @@ def told_base(name: str | None) -> str | None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file of settings is there, and is not that of a tower."""
+    """Whether a settings file exists and is not a tower's."""
     return path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("model_type", MODEL) == MODEL
 
 
 def _add_code(folder: Path, names: Iterable[str]) -> None:
-    """Copy the code into a folder and name its classes in the files of settings; nothing where there are none."""
     auto_maps = {name: AUTO_MAPS[name] for name in names}
     if not auto_maps:
         return

@@ -18,12 +18,12 @@ CLIP_PROMPT = "CLIP_PROMPT"
 class DeepPromptConfig(PrivateUploads, PeftConfig):
     """Configuration of the PEFT method `CLIP_PROMPT`: trainable deep prompts in CLIP's towers.
 
-    Prompt counts, depth and initialisation are choices of this package; the paper (arXiv 2401.02173) does not give
-    them where we could read it.
+    Counts, depth and initialisation are our choices; the paper (arXiv 2401.02173) does not state them where we could
+    read it.
 
     Raises:
-        ValueError: a length below 0, no prompts at all, an unknown initialisation, a spread that is not positive, or
-            coupled prompts of different lengths or that start from activations.
+        ValueError: a negative length, no prompts, an unknown initialisation, `init_std` not above 0, or coupled
+            prompts of different lengths or started from activations.
     """
 
     text_prompt_length: int = field(default=4, metadata={"help": "Prompts in each prompted text layer; 0 for none."})
@@ -100,10 +100,10 @@ ClipPromptConfig = DeepPromptConfig
 
 
 def check_base_model(model_config: dict[str, Any]) -> list[int]:
-    """`[height, width]` in pixels of the images that a CLIP with this configuration takes.
+    """Return `[height, width]` of the images that a CLIP configuration takes.
 
     Raises:
-        ValueError: the configuration is not of a CLIP with both towers.
+        ValueError: not a CLIP with both towers.
     """
     missing = [f"{tower}_config" for tower in TOWERS if not model_config.get(f"{tower}_config")]
     if missing:
@@ -116,10 +116,10 @@ def check_base_model(model_config: dict[str, Any]) -> list[int]:
 
 
 def check_base_towers(adapter: DeepPromptConfig, model_config: dict[str, Any]) -> None:
-    """Record layers and widths of the base model's towers in an adapter that has none, or check that they agree.
+    """Record the base model's depths and widths in a new adapter, or check a saved one against them.
 
     Raises:
-        ValueError: the adapter was made for towers of another depth or width.
+        ValueError: towers of another depth or width.
     """
     names = ("num_hidden_layers", "hidden_size")
     towers = {tower: [model_config[f"{tower}_config"][name] for name in names] for tower in TOWERS}

@@ -10,9 +10,9 @@ __all__ = ["DeepPromptLayer"]
 
 
 class DeepPromptLayer(nn.Module, BaseTunerLayer):
-    """The tuner layer: trainable prompts of each adapter, after a [`PromptSlot`]'s fixed ones.
+    """Tuner layer: each adapter's trainable prompts, after the fixed ones of a [`PromptSlot`].
 
-    An adapter's prompts are parameters of the layer, or a learned projection of its prompts in another layer.
+    An adapter's prompts are parameters, or a learned projection of its prompts in another layer.
     """
 
     adapter_layer_names = ("clip_prompt_embeddings", "clip_prompt_projections")
@@ -35,10 +35,10 @@ class DeepPromptLayer(nn.Module, BaseTunerLayer):
         self.set_adapter(self.active_adapters, inference_mode=inference_mode)
 
     def couple(self, adapter_name: str, source: "DeepPromptLayer", inference_mode: bool) -> None:
-        """Make an adapter's prompts a projection of those that it has in `source`, of the same number.
+        """Make an adapter's prompts a projection of its prompts in `source`.
 
-        The projection starts with entries of variance 1 / inputs and without bias, so that its prompts start with
-        the spread of those that it projects; MaPLe's starts as torch's `Linear`, mostly from its bias.
+        Weights start with variance 1 / inputs and biases at 0, which keeps the spread of the projected prompts; MaPLe
+        starts as torch's `Linear`, dominated by its bias.
         """
         inputs, fixed = source.base_layer.weight.shape[1], self.base_layer.weight
         drawn = nn.init.normal_(torch.empty(fixed.shape[1], inputs, dtype=fixed.dtype), std=inputs**-0.5)
@@ -50,7 +50,7 @@ class DeepPromptLayer(nn.Module, BaseTunerLayer):
         self.set_adapter(self.active_adapters, inference_mode=inference_mode)
 
     def prompts(self, adapter_name: str) -> torch.Tensor:
-        """The prompts of one of the layer's adapters, `(length, hidden_size)`."""
+        """An adapter's prompts, `(length, hidden_size)`."""
         if adapter_name in self.clip_prompt_embeddings:
             return self.clip_prompt_embeddings[adapter_name]
         (source,) = self.coupled_to
@@ -59,12 +59,12 @@ class DeepPromptLayer(nn.Module, BaseTunerLayer):
             return self.clip_prompt_projections[adapter_name](prompts)
 
     def length(self, adapter_name: str) -> int:
-        """How many prompts one of the layer's adapters has."""
+        """Number of an adapter's prompts."""
         source = self if adapter_name in self.clip_prompt_embeddings else self.coupled_to[0]
         return len(source.clip_prompt_embeddings[adapter_name])
 
     def forward(self) -> torch.Tensor | None:
-        """Fixed prompts, then those of the active adapters, `(length, hidden_size)`; `None` if there are none."""
+        """Fixed prompts, then the active adapters', `(length, hidden_size)`; None without any."""
         if self.disable_adapters and self.merged:
             self.unmerge()
         fixed = self.base_layer()
@@ -76,16 +76,16 @@ class DeepPromptLayer(nn.Module, BaseTunerLayer):
         return torch.cat(prompts)
 
     def unmerged(self, adapter_names: list[str]) -> list[str]:
-        """Those of the adapters that prompt this layer and are not merged into its slot."""
+        """The given adapters that prompt this layer and are not merged."""
         known = {*self.clip_prompt_embeddings, *self.clip_prompt_projections}
         return [name for name in adapter_names if name in known and name not in self.merged_adapters]
 
     @torch.no_grad()
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Append the prompts of the adapters to the slot's fixed ones.
+        """Append the adapters' prompts to the slot's fixed ones.
 
         Raises:
-            ValueError: with `safe_merge`, prompts that are not finite.
+            ValueError: prompts that are not finite, with `safe_merge`.
         """
         for name in self.unmerged(check_adapters_to_merge(self, adapter_names)):
             prompts = self.prompts(name)
@@ -95,7 +95,7 @@ class DeepPromptLayer(nn.Module, BaseTunerLayer):
             self.merged_adapters.append(name)
 
     def unmerge(self) -> None:
-        """Take the merged prompts out of the slot again, the last first."""
+        """Remove merged prompts from the slot, last first."""
         while self.merged_adapters:
             length = self.length(self.merged_adapters.pop())
             self.base_layer.set_prompts(self.base_layer.weight[: len(self.base_layer.weight) - length])

@@ -16,13 +16,13 @@ __all__ = ["ClipPromptModel", "DeepPromptModel"]
 
 
 def check_placement(model: nn.Module) -> None:
-    """Refuse a base model in which accelerate's `device_map` would silently keep prompts from working.
+    """Refuse a `device_map` under which prompts would silently not work.
 
-    An adapter that is read into an offloaded model stays at its random start. A plain CLIP's layer whose `forward`
-    accelerate has replaced goes on as before when it is given a prompt slot, even after its hook was removed.
+    An adapter loaded into an offloaded model stays at its random start. A plain CLIP layer whose `forward` accelerate
+    has replaced ignores its prompt slot, even after the hook is removed.
 
     Raises:
-        ValueError: weights are offloaded, or the layers of a plain CLIP are, or were, spread over devices.
+        ValueError: offloaded weights, or a plain CLIP whose layers are, or were, spread over devices.
     """
     for module in model.modules():
         if getattr(getattr(module, "_hf_hook", None), "offload", False):
@@ -40,19 +40,14 @@ def check_placement(model: nn.Module) -> None:
 
 
 class DeepPromptModel(BaseTuner):
-    """The tuner: puts a [`DeepPromptLayer`] into the prompt slots of a PromptCLIP or of a plain CLIP."""
+    """Tuner: puts a [`DeepPromptLayer`] into each prompt slot of a PromptCLIP or a plain CLIP."""
 
     prefix = "clip_prompt_"
     tuner_layer_cls = DeepPromptLayer
     target_module_mapping: dict[str, list[str]] = {}
 
     def _prepare_adapter_config(self, peft_config: DeepPromptConfig, model_config: dict[str, Any]) -> DeepPromptConfig:
-        """Check the adapter against the model, record the model's sizes, and infer the slots.
-
-        Raises:
-            ValueError: no CLIP with both towers, images or towers of another size, or a prompted layer that does not
-                exist.
-        """
+        """Check the adapter against the model, record the model's sizes, infer the slots."""
         size = check_base_model(model_config)
         check_base_towers(peft_config, model_config)
         depths = {tower: model_config[f"{tower}_config"]["num_hidden_layers"] for tower in TOWERS}
@@ -99,11 +94,7 @@ class DeepPromptModel(BaseTuner):
         setattr(parent, target_name, layer)
 
     def _check_merge_allowed(self) -> None:
-        """Refuse a merge into a model that could not save it.
-
-        Raises:
-            ValueError: the base is a plain CLIPModel, whose checkpoint has no place for prompts.
-        """
+        """Refuse a plain CLIPModel, whose checkpoint has no place for prompts."""
         super()._check_merge_allowed()
         if not self._keeps_prompts():
             raise ValueError(
@@ -113,11 +104,10 @@ class DeepPromptModel(BaseTuner):
             )
 
     def _keeps_prompts(self) -> bool:
-        """Whether the base model has slots that its checkpoint saves: a PromptCLIP, not a plain CLIP."""
         return hasattr(self.model, "update_prompt_config")
 
     def _lengths_after_merge(self, tower: str, adapter_names: list[str] | None) -> list[int]:
-        """How many prompts each layer's slot holds once these adapters, or the active ones, are merged."""
+        """Prompts in each layer's slot once these adapters, or the active ones, are merged."""
         lengths = []
         for layer in getattr(self.model, f"{tower}_model").encoder.layers:
             slot, length = layer.prompt, len(layer.prompt.weight)
@@ -128,11 +118,7 @@ class DeepPromptModel(BaseTuner):
         return lengths
 
     def _unload_and_optionally_merge(self, merge: bool = True, **kwargs: Any) -> nn.Module:
-        """Unload, and keep the model's configuration true to its slots.
-
-        Raises:
-            ValueError: the layers of a tower would hold different numbers of prompts; nothing was merged then.
-        """
+        """Keep the configuration true to the slots; refuse a merge that it could not express."""
         if merge and self._keeps_prompts():
             for tower in TOWERS:
                 prompt_settings(tower, self._lengths_after_merge(tower, kwargs.get("adapter_names")))

@@ -1,4 +1,4 @@
-"""The PEFT method `CLIP_PROMPT` made known to PEFT, its uploads private."""
+"""Registration of `CLIP_PROMPT` with PEFT."""
 
 import importlib
 from functools import wraps
@@ -15,10 +15,10 @@ __all__ = ["keep_adapters_private", "register_clip_prompt_method"]
 
 
 def register_clip_prompt_method() -> None:
-    """Make `CLIP_PROMPT` known to PEFT, once a process.
+    """Register `CLIP_PROMPT` with PEFT, once a process.
 
-    PEFT's public `register_peft_method` wants the name among the members of its enum, and Python's enums are closed:
-    the member is added by hand, which a test keeps working and which pins PEFT's minor version.
+    `register_peft_method` requires the name in PEFT's closed enum, so the member is added by hand; a test guards this,
+    and PEFT's minor version is pinned.
     """
     if CLIP_PROMPT not in PeftType.__members__:
         member = str.__new__(PeftType, CLIP_PROMPT)
@@ -33,10 +33,10 @@ def register_clip_prompt_method() -> None:
 
 
 def keep_adapters_private() -> None:
-    """Let `push_to_hub` of a PEFT model with prompts of ours make private repositories, once a process.
+    """Make `push_to_hub` of PEFT models with our prompts private, once a process.
 
-    The class is PEFT's, which makes the repository before anything of ours is called, and its default is public: the
-    method is wrapped for the class. Models with adapters of other methods only go PEFT's own way.
+    PEFT creates the repository, public by default, before it calls anything of ours, so the class's method is wrapped.
+    Models with only other adapters are unaffected.
     """
     theirs = PeftModel.push_to_hub
     if getattr(theirs, "keeps_clip_prompts_private", False):

@@ -140,13 +140,12 @@ def _digest(image: torch.Tensor) -> bytes:
 
 
 def _first_places(rows: Sequence[int], known: int) -> list[int]:
-    """Where in a batch images stand that neither earlier batches (the `known`) nor earlier places of it have."""
+    """Places in a batch of images that neither earlier batches (`known`) nor earlier places hold."""
     first = {row: place for place, row in reversed(list(enumerate(rows)))}
     return [place for row, place in sorted(first.items()) if row >= known]
 
 
 def _pooling_options(model: nn.Module) -> dict[str, bool]:
-    """`pooled_only` where the model knows it: a PromptCLIP, which spares the last layers' other tokens then."""
     clip = model.get_base_model() if isinstance(model, PeftModel) else model
     return {"pooled_only": True} if isinstance(clip, PromptCLIPModel) else {}
 
@@ -176,7 +175,7 @@ def _check_at_least(name: str, value: int, least: int) -> None:
 
 @contextmanager
 def _inference(model: nn.Module) -> Iterator[None]:
-    """Inference mode with dropout off; afterwards each module is in the mode in which it was."""
+    """Inference mode without dropout; each module's mode is restored."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

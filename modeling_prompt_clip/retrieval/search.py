@@ -89,7 +89,7 @@ class FolderSearcher:
         return [SearchHit(self.paths[row], score, rank) for rank, (score, row) in enumerate(ranked, start=1)]
 
     def _read(self, paths: list[Path], on_bad_image: OnBadImage) -> Iterator[Image.Image]:
-        """Reads images one by one, noting each in `paths` or, where it cannot be read, in `skipped`."""
+        """Yield readable images, noting each in `paths`, the others in `skipped`."""
         for path in paths:
             try:
                 image = read_image(path)

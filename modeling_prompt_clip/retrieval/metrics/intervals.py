@@ -1,7 +1,7 @@
-"""How far a figure may be from what other people of the same kind would give: bootstrap over identities.
+"""Bootstrap intervals over persons.
 
-Queries of one person are no independent draws: they share the person's images. So persons are drawn, with replacement,
-as many as there are, each with all of its queries; the gallery stays as it is.
+Queries of one person share that person's images and are not independent, so persons are drawn, with replacement, each
+with all of its queries; the gallery stays fixed.
 """
 
 from collections.abc import Mapping
@@ -111,7 +111,6 @@ def compare_models(
 def _intervals(
     queries_of: QueryValues, values: np.ndarray, resamples: int, level: float, seed: int
 ) -> dict[str, Interval]:
-    """Percentile intervals of the means of values `[queries, names]`."""
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; it must be at least 1")
     if not 0 < level < 1:

@@ -189,13 +189,6 @@ def _reranked_blocks(
 
 
 def _block_ranks(scores: torch.Tensor, relevant: RelevantItems, rows: np.ndarray) -> RelevantRanks:
-    """Ranks of a block.
-
-    Args:
-        scores: `[b, gallery]` with the columns grouped by person.
-        relevant: of all queries.
-        rows: the queries of the block, `[b]`.
-    """
     columns, padding = relevant.columns(rows)
     padding = torch.from_numpy(padding).to(scores.device)
     own = scores.gather(1, torch.from_numpy(columns).to(scores.device)).masked_fill(padding, -torch.inf)
@@ -206,14 +199,14 @@ def _block_ranks(scores: torch.Tensor, relevant: RelevantItems, rows: np.ndarray
 
 
 def _counts(ascending: torch.Tensor, values: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """How many entries of each ascending row are above each value, and how many equal it."""
+    """Counts of entries above, and equal to, each value in its ascending row."""
     up_to = torch.searchsorted(ascending, values, right=True)
     below = torch.searchsorted(ascending, values)
     return (ascending.shape[1] - up_to).cpu().numpy(), (up_to - below).cpu().numpy()
 
 
 def _sorted_rows(scores: torch.Tensor) -> torch.Tensor:
-    """Each row in ascending order; numpy's vectorised sort is some twenty times faster than torch's on a CPU."""
+    """Ascending rows; numpy's sort is about twenty times faster than torch's on a CPU."""
     if scores.device.type == "cpu":
         return torch.from_numpy(np.sort(scores.numpy(), axis=1))
     return scores.sort(dim=1).values

@@ -1,4 +1,4 @@
-"""Which gallery items are relevant to which query: those with the same `person_id`."""
+"""Relevant gallery items of each query: those with its `person_id`."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A query's values in expectation over all orders of the gallery items that score the same."""
+"""A query's expected values over all orders of the gallery items that score the same."""
 
 from math import comb
 
@@ -31,14 +31,12 @@ def _hit(above: int, level: int, own_above: int, own_level: int, k: int) -> floa
 
 
 def _precision_sum(above: int, level: int, own_above: int, own_level: int) -> float:
-    """Expected sum of the precisions at the ranks of a group's relevant items."""
     places = np.arange(level)
     others = places * (own_level - 1) / max(level - 1, 1)  # relevant items of the group expected before a place
     return float(((own_above + 1 + others) / (above + 1 + places)).sum() * own_level / level)
 
 
 def _penalty(above: int, level: int, own_above: int, own_level: int) -> float:
-    """Expected inverse negative penalty, from the group of the worst relevant item."""
     relevant = own_above + own_level
     return sum(
         comb(place - 1, own_level - 1) / comb(level, own_level) * relevant / (above + place)

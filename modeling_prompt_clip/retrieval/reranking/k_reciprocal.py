@@ -157,7 +157,6 @@ def _weighted(rows: np.ndarray, columns: np.ndarray, items: torch.Tensor, galler
 def _cosines(
     rows: np.ndarray, columns: np.ndarray, items: torch.Tensor, gallery: torch.Tensor
 ) -> Iterator[np.ndarray]:
-    """Inner products of pairs, `[_PAIRS]` at a time."""
     for start in range(0, len(rows), _PAIRS):
         part = slice(start, start + _PAIRS)
         left = items[torch.from_numpy(rows[part]).to(items.device)].double()
