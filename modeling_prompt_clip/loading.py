@@ -97,15 +97,14 @@ def load_model(
     Args:
         name_or_path: as for [`resolve_model_path`]. An adapter is merged into the base model that it names, at the
             revision that it records.
-        image_size: `(height, width)` in pixels; the position grid is resized to it. `None` keeps the size that the
-            checkpoint, or the adapter, was made for.
-        revision: branch, tag or commit of the Hub repository `name_or_path`; `None` is its main branch.
-        dtype: such as `torch.bfloat16` or `"bfloat16"`; `None` keeps the checkpoint's.
+        image_size: `(height, width)` in pixels, to which the position grid is resized; None keeps the model's size.
+        revision: branch, tag or commit of the Hub repository `name_or_path`; None is its main branch.
+        dtype: such as `torch.bfloat16` or `"bfloat16"`; None keeps the checkpoint's.
         token: for private repositories on the Hub; by default that of `hf auth login` or `HF_TOKEN`.
-        device: where the model goes; `None` leaves it on the CPU.
+        device: where the model goes; None leaves it on the CPU.
 
     Raises:
-        OSError: nothing can be read under that name.
+        OSError: the model cannot be read.
         ValueError: no complete CLIP with both towers, no CLIP_PROMPT adapter, a `revision` of a folder, or a `dtype`
             that is not floating point.
     """

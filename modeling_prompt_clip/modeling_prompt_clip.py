@@ -127,12 +127,12 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
         return model
 
     def resized(self, image_size: tuple[int, int]) -> "PromptCLIPModel":
-        """The same model for images of `image_size` (height, width), with resized position embeddings.
+        """Resize position embeddings for images of `image_size` (height, width).
 
-        Returns `self` where the size does not change; otherwise a new model, which shares no tensor with this one.
+        Returns `self` if the size is unchanged, otherwise a new model that shares no tensor with this one.
 
         Raises:
-            ValueError: a size that the patches do not fill, or positions that are offloaded.
+            ValueError: a size that patches do not fill, or offloaded position embeddings.
         """
         if as_image_size(image_size, self.config.vision_config.patch_size) == self.vision_model.embeddings.image_size:
             return self
@@ -197,12 +197,11 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
         )
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload the model with its processor, its code and a card; a new repository is private unless told otherwise.
+        """Upload the model with processor, code and card; a new repository is private by default.
 
         Args:
             repo_id: `USER/NAME`.
-            **kwargs: see `modeling_prompt_clip.hub.push_model`: `processor`, `private`, `license`, `token`, ...; those
-                of every transformers model where this code itself came from the Hub.
+            **kwargs: see `modeling_prompt_clip.hub.push_model`; if this code came from the Hub, see transformers.
 
         Raises:
             ValueError, HfHubHTTPError: see `push_model`.
@@ -219,10 +218,10 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
         self.push_to_hub(repo_id, **upload_options, **options, **beside)
 
     def update_prompt_config(self) -> None:
-        """Write the prompts that the slots hold into the configuration, so that the model can be saved and loaded.
+        """Write the slots' prompt counts into the configuration, before saving.
 
         Raises:
-            ValueError: layers of one tower hold different numbers of prompts, which a configuration cannot say.
+            ValueError: layers of a tower with different numbers of prompts, which a configuration cannot express.
         """
         for tower in TOWERS:
             encoder = getattr(self, f"{tower}_model").encoder

@@ -48,8 +48,7 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
     Captions are cleaned as in training (`clean_caption`), padded to the longest of the batch and truncated to the
     model's context, end token kept; there is no attention mask, because the pooled end token never sees padding.
     Images are put upright and on white (`to_rgb`) and resized bicubically to the model's size, aspect not kept, by
-    Pillow on every
-    machine: scores do not depend on torchvision.
+    Pillow on every machine, so that scores do not depend on torchvision.
 
     Args:
         image_processor: resizes to `height` and `width`; another backend's is converted to Pillow's.

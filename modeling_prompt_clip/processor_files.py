@@ -1,4 +1,4 @@
-"""The files of a tokenizer and an image processor: absent, sound or damaged, and never code of the repository."""
+"""Reading tokenizer and image processor files: missing, valid or damaged, never as code."""
 
 import json
 import logging
@@ -32,15 +32,15 @@ SENTENCES = ("a man", "the woman walks in a red coat")
 
 
 def read_json_file(name: str | os.PathLike, file: str, **kwargs: Any) -> dict[str, Any] | None:
-    """A JSON object of a model folder or Hub repository, `None` where there is no such file.
+    """Read a JSON object from a model folder or Hub repository; None if the file is missing.
 
     Args:
         name: folder or Hub id.
-        file: its name there.
+        file: name of the file.
         **kwargs: `revision`, `subfolder`, `token`, ...; others are ignored.
 
     Raises:
-        OSError: the file is damaged, or whether it exists cannot be found out.
+        OSError: the file is damaged, or the Hub does not say whether it exists.
     """
     path = _local_path(str(name), file, {key: kwargs[key] for key in HUB_OPTIONS if kwargs.get(key) is not None})
     if path is None:
@@ -55,7 +55,7 @@ def read_json_file(name: str | os.PathLike, file: str, **kwargs: Any) -> dict[st
 
 
 def _local_path(name: str, file: str, options: dict[str, Any]) -> Path | None:
-    """Where a file lies on this machine, after its download from the Hub; `None` where the repository lacks it."""
+    """Path on this machine, after download from the Hub; None if the repository lacks the file."""
     if Path(name).is_dir():
         path = Path(name, options.get("subfolder", ""), file)
         return path if os.path.lexists(path) else None  # a link to nothing is damage
@@ -106,10 +106,10 @@ NEEDED_BY = {"image_mean": "do_normalize", "image_std": "do_normalize", "rescale
 
 
 def read_image_settings(name: str | os.PathLike, **kwargs: Any) -> dict[str, Any] | None:
-    """The settings of an image processor, `None` where the folder or Hub repository has no file for them.
+    """Read an image processor's settings; None if there is no file for them.
 
     Raises:
-        OSError: a file is damaged, or a setting is not of its kind.
+        OSError: a damaged file or a wrong setting.
     """
     file = PROCESSOR_FILE
     settings = (read_json_file(name, PROCESSOR_FILE, **kwargs) or {}).get("image_processor")
@@ -132,15 +132,15 @@ def read_image_settings(name: str | os.PathLike, **kwargs: Any) -> dict[str, Any
 def load_image_processor(
     name: str | os.PathLike, fit: dict[str, Any] | None = None, **kwargs: Any
 ) -> CLIPImageProcessorPil:
-    """Pillow's image processor with a checkpoint's settings.
+    """Load a checkpoint's settings into Pillow's image processor.
 
     Args:
         name: folder or Hub id.
-        fit: settings in place of the checkpoint's; a checkpoint without settings of its own has CLIP's beside them.
+        fit: settings that replace the checkpoint's; with `fit`, missing settings are CLIP's.
         **kwargs: see [`read_json_file`].
 
     Raises:
-        OSError: its file is damaged, or lacks where `fit` is not given.
+        OSError: a damaged file, or a missing one without `fit`.
     """
     settings = read_image_settings(name, **kwargs)
     if settings is None:
@@ -153,16 +153,16 @@ def load_image_processor(
 
 
 def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig | None, **kwargs: Any) -> Any:
-    """The tokenizer under a name, of a class of transformers, checked against its model and cut to its context.
+    """Load a tokenizer of transformers' own classes, checked against its model and cut to its context.
 
     Args:
         name_or_path: folder or Hub id.
-        config: of the model; `None` where there is no model to check against.
-        **kwargs: as for `AutoTokenizer.from_pretrained`; code of the repository stays off whatever they say.
+        config: the model's; None without a model to check against.
+        **kwargs: as for `AutoTokenizer.from_pretrained`; a repository's code is never run.
 
     Raises:
-        OSError: there is no readable tokenizer.
-        ValueError: the tokenizer is of another model, or the model takes another token for the end of a caption.
+        OSError: no readable tokenizer.
+        ValueError: another model's tokenizer, or another end token than the model's.
     """
     name = str(name_or_path)
     for file in TOKENIZER_FILES:
@@ -212,7 +212,7 @@ def _fit_to_model(tokenizer: Any, name: str, config: PromptCLIPConfig) -> None:
 
 
 def _check_merges(tokenizer: Any, name: str) -> None:
-    """Refuse a byte-pair vocabulary whose merges are cut off: its words would fall apart into letters."""
+    """Refuse a truncated list of merges, with which words fall apart into letters."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     model = json.loads(backend.to_str())["model"] if backend is not None else {}
     if model.get("type") != "BPE":

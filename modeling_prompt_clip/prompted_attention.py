@@ -46,12 +46,11 @@ def prefix_attention_mask(
 def pooled_attention_mask(
     mask: torch.Tensor | None, positions: torch.Tensor, tokens: int, is_causal: bool
 ) -> torch.Tensor | None:
-    """The rows of an attention mask that belong to one token of each sequence, `(batch, 1, 1, tokens)`.
+    """The mask rows of one token of each sequence, `(batch, 1, 1, tokens)`.
 
     Args:
-        mask: `(batch or 1, 1, tokens, tokens)`, boolean or additive; `None` hides nothing but, where causal, the
-            tokens that follow.
-        positions: `(batch,)`, the place of that token.
+        mask: `(batch or 1, 1, tokens, tokens)`, boolean or additive; None hides only later tokens, if causal.
+        positions: `(batch,)`, that token's position.
         tokens: number of tokens.
         is_causal: whether the tower is causal (text).
     """
@@ -97,10 +96,10 @@ def plain_attention(
 
 
 def attention_function(implementation: str, queries: torch.Tensor, training: bool) -> Callable:
-    """The function that computes attention: that of the implementation's name, but for one case.
+    """The configured attention function; plain matrix products for training in half precision on a CPU.
 
-    The backward pass of torch's sdpa on a CPU in half precision takes longer than plain matrix products, which have
-    instructions of their own there (AMX, AVX512-BF16): training in it is plain, see docs/performance.md.
+    There torch's sdpa has a slower backward pass than matrix products, which use AMX or AVX512-BF16:
+    docs/performance.md.
     """
     in_half = queries.dtype in (torch.bfloat16, torch.float16)
     if implementation == "sdpa" and in_half and queries.device.type == "cpu" and training:

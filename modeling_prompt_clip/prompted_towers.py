@@ -67,9 +67,9 @@ class PromptCLIPVisionEmbeddings(CLIPVisionEmbeddings):
         self.num_positions = self.num_patches + 1
 
     def follow_image_size(self) -> None:
-        """Resize the position embeddings to the configuration's image size, which has changed; in place.
+        """Resize position embeddings to the configuration's new image size, in place.
 
-        The modules stay, and with them the devices that accelerate has given them.
+        Modules are kept, with the devices that accelerate assigned to them.
 
         Raises:
             ValueError: the position embeddings are offloaded.
@@ -136,13 +136,13 @@ class PromptCLIPPreTrainedModel(PrivateUploads, CLIPPreTrainedModel):
         push_to_hub: bool = False,
         **options: Any,
     ) -> None:
-        """As every transformers model's, but a repository that `push_to_hub` makes is private unless told otherwise.
+        """Save as any transformers model; `push_to_hub` makes private repositories by default.
 
         Args:
-            save_directory: the folder; its name is that of the repository unless `repo_id` is given.
+            save_directory: folder; its name is the repository's unless `repo_id` is given.
             is_main_process, state_dict: as in transformers.
             push_to_hub: also upload, as the method of that name does.
-            **options: of saving, such as `max_shard_size`; with `push_to_hub` also those of that method.
+            **options: for saving, such as `max_shard_size`; with `push_to_hub` also that method's.
         """
         options |= {"is_main_process": is_main_process, "state_dict": state_dict}
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **options)

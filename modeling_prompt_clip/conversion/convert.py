@@ -1,4 +1,4 @@
-"""Converts a checkpoint file into a model folder that loads like any other."""
+"""Conversion of a checkpoint file to a model folder."""
 
 import os
 from collections import Counter
@@ -47,18 +47,18 @@ _SIZED_BY = {
 
 @dataclass(frozen=True)
 class ConvertedCheckpoint:
-    """What was converted.
+    """Outcome of a conversion.
 
     Attributes:
         layout: where the CLIP was in the checkpoint.
         config: of the model.
-        dropped: names of the tensors that are no part of CLIP.
-        normalization: `"clip"`, `"imagenet"`, or `"open_clip_config.json"` for statistics that are only there.
-        family: the code that wrote the checkpoint, as far as it shows.
-        tokenizer: where the tokenizer came from.
-        choices: of every setting that tensors do not tell, by name: `family`, `activation`, `head_width`,
-            `text_head_width`, `image_size`, `normalization`, `resample`, `captions`.
-        other_image_sizes: `(height, width)` that fit the positions as well.
+        dropped: tensors that are not part of CLIP.
+        normalization: `"clip"`, `"imagenet"`, or `"open_clip_config.json"` for other statistics given there.
+        family: the code that wrote the checkpoint, if it shows.
+        tokenizer: the tokenizer's source.
+        choices: settings that tensors do not hold, by name: `family`, `activation`, `head_width`, `text_head_width`,
+            `image_size`, `normalization`, `resample`, `captions`.
+        other_image_sizes: `(height, width)` that also fit the positions.
     """
 
     layout: OpenAILayout

@@ -1,4 +1,4 @@
-"""The two towers as modules of one input and one output, and as ONNX graphs with free batch and length."""
+"""Both towers as modules with one input and one output, and as ONNX graphs."""
 
 import copy
 import logging
@@ -117,10 +117,10 @@ class ImageTower(Tower):
 
 
 def exportable_copy(model: nn.Module) -> PromptCLIPModel:
-    """A copy of a model as it can be exported: prompts merged, float32, on the CPU, without dropout.
+    """Copy a model for export: prompts merged, float32, on the CPU, no dropout.
 
     Args:
-        model: a PromptCLIP, or a PEFT model of one, of any dtype; it stays as it is.
+        model: a PromptCLIP or a PEFT model of one, of any dtype.
 
     Raises:
         TypeError: any other model.

@@ -58,24 +58,24 @@ class Table:
 
 @dataclass(frozen=True)
 class ModelCardFacts:
-    """A model, as its card tells of it: names and cells as they are, sentences in Markdown.
+    """A model's facts for its card: plain names and cells, sentences in Markdown.
 
-    What is empty is told to be not known, or left out.
+    Empty facts are left out or reported as unknown.
 
     Attributes:
         name: title of the card.
-        summary: paragraph: what was made of what, for what.
+        summary: paragraph: base model, method, purpose.
         details: input, output and size, by heading.
         loading: ways to load the model.
         image_size: (height, width) in pixels.
-        sources: data sets that it learned from.
+        sources: training data sets.
         data_notes: further sentences on the data.
-        recipe: points on how it was trained.
-        repeat: sentence on how to train it again.
+        recipe: points on the training.
+        repeat: sentence on repeating the training.
         results: tables.
-        protocol: how they were measured, and how weights were selected.
-        not_measured: paragraph on what nobody measured.
-        drawn: whether it has seen drawn pictures alone, and therefore knows nothing about people.
+        protocol: how results were measured and weights selected.
+        not_measured: paragraph on what was not measured.
+        drawn: whether it was trained only on drawn pictures, and so knows nothing about people.
         environment: sentence on machine and versions.
     """
 

@@ -1,4 +1,4 @@
-"""Images to `pixel_values`, a batch at a time: decoded and resized by workers, normalised where the model is."""
+"""Images to `pixel_values` in batches: decoded and resized by workers, normalised on the model's device."""
 
 from collections.abc import Generator, Iterable, Sequence
 from itertools import chain, islice
@@ -16,11 +16,11 @@ __all__ = ["ImagePreparation", "image_batches"]
 
 
 class ImagePreparation:
-    """What a processor does to images, in two steps, so that bytes and not floats travel from a worker to the model.
+    """A processor's work on images in two steps, so that workers send bytes instead of floats.
 
-    The result is that of the processor, bit for bit. Resizing by Pillow comes first; it ends in bytes anyway. In
-    between transformers copies each image to NumPy and back, and scales it in float64; that takes half its time and
-    is left out here. With a processor that is set to do more than resize and normalise, images go through it instead.
+    Results equal the processor's bit for bit. transformers would copy each image to NumPy and back after resizing, and
+    scale it in float64, which takes half its time. A processor set to do more than resize and normalise is used
+    itself.
 
     Args:
         processor: its settings are read once.
@@ -84,23 +84,23 @@ def image_batches(
     num_workers: int = 0,
     pin_memory: bool = False,
 ) -> Generator[torch.Tensor, None, None]:
-    """Resized images, a batch at a time; the same batches for any number of workers.
+    """Yield batches of resized images; the number of workers does not change them.
 
     Close the generator to end its workers. torch's global random state is neither used nor changed.
 
     Args:
         preparation: of the model's processor.
-        images: RGB images. A sequence (a list, a data set's column) can be shared among workers, each of which reads
-            its own rows; what can only be iterated over is read once, in this process.
+        images: RGB images. A sequence (list, data set column) is shared among workers, which read their own rows; an
+            iterator is read in this process.
         batch_size: images a batch; the last may be smaller.
-        num_workers: processes that read and resize; 0 leaves that to this process.
-        pin_memory: put the batches of a sequence where a GPU fetches them without waiting.
+        num_workers: processes that read and resize; 0 uses this one.
+        pin_memory: pin the batches of a sequence for transfer to a GPU.
 
     Yields:
         what `ImagePreparation.resize` returns.
 
     Raises:
-        OSError: an image of a sequence cannot be read; the message has its row.
+        OSError: an unreadable image of a sequence; the message has its row.
     """
     if not isinstance(images, Sequence):
         images = iter(images)

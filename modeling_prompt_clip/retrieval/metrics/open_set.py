@@ -1,9 +1,8 @@
-"""Open set: the person described may not be in the gallery, and a system that always answers raises false alarms.
+"""Open-set rates: the described person may not be in the gallery.
 
-An answer is given only where the best score reaches a threshold. It is calibrated on one split (validation) to a rate
-of false alarms and measured on another (test). Each query serves twice: with its person in the gallery, and with that
-person's images taken out. The rates are the false positive and false negative identification rates of biometrics
-(ISO/IEC 19795-1).
+A query is answered only if its best score reaches a threshold, calibrated on one split (validation) to a false-alarm
+rate and measured on another (test). Each query is used twice: with its person in the gallery, and without. The rates
+are the false positive and false negative identification rates of biometrics (ISO/IEC 19795-1).
 """
 
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ __all__ = ["OpenSetRates", "OpenSetScores", "calibrate_threshold", "open_set_rat
 
 @dataclass(frozen=True)
 class OpenSetScores:
-    """What each query scores, in the order of the queries.
+    """Best scores of each query.
 
     Attributes:
-        right: `[queries]` best score of the query's person; -inf where that person is not in the gallery.
-        wrong: `[queries]` best score of anybody else; -inf where there is nobody else.
+        right: `[queries]` best score of the query's person; -inf if not in the gallery.
+        wrong: `[queries]` best score of anybody else; -inf if there is nobody else.
     """
 
     right: np.ndarray
@@ -31,12 +30,12 @@ class OpenSetScores:
 
 @dataclass(frozen=True)
 class OpenSetRates:
-    """How a threshold does, in percent.
+    """Error rates of a threshold, in percent.
 
     Attributes:
-        threshold: answers need at least this score.
-        false_alarm_rate: share of the queries that are answered although their person is not in the gallery.
-        miss_rate: share of the queries whose person is in the gallery, but does not come first, or not with the score.
+        threshold: lowest score that is answered.
+        false_alarm_rate: share of queries answered although their person is not in the gallery.
+        miss_rate: share of queries whose person is in the gallery but not first, or below the threshold.
     """
 
     threshold: float
@@ -65,11 +64,11 @@ def open_set_scores(
 
 
 def calibrate_threshold(scores: OpenSetScores, false_alarm_rate: float = 1.0) -> float:
-    """The lowest threshold whose false alarms on these queries do not exceed a rate.
+    """Find the lowest threshold that keeps a false-alarm rate on these queries.
 
     Args:
         scores: of the validation split.
-        false_alarm_rate: in percent, from 0 up to, and without, 100.
+        false_alarm_rate: in percent, from 0 to below 100.
 
     Raises:
         ValueError: a rate out of range.
@@ -82,7 +81,7 @@ def calibrate_threshold(scores: OpenSetScores, false_alarm_rate: float = 1.0) ->
 
 
 def open_set_rates(scores: OpenSetScores, threshold: float) -> OpenSetRates:
-    """How a threshold does on a split; a right and a wrong answer of the same score count as wrong.
+    """Measure a threshold on a split; ties between right and wrong count as wrong.
 
     Raises:
         ValueError: no query whose person is in the gallery.

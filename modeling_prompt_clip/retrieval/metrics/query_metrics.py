@@ -29,16 +29,16 @@ KS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class RetrievalMetrics:
-    """Means over the answerable queries, in percent (0 to 100), and the sizes behind them.
+    """Means over the answerable queries, in percent (0 to 100), and sizes.
 
     Attributes:
-        recalls: by k, ascending: share of queries with a relevant item among the first k.
-        mean_average_precision: mean of AP, the mean over a query's relevant items of the precision at their ranks.
+        recalls: R@k by ascending k: share of queries with a relevant item among the first k.
+        mean_average_precision: mean of AP, the mean precision at the ranks of a query's relevant items.
         mean_inverse_negative_penalty: mean of INP = relevant items / rank of the last one
             (Ye et al., https://arxiv.org/abs/2001.04193, section 3.5).
-        queries: all queries given, the unanswerable ones included.
+        queries: all queries, including unanswerable ones.
         gallery: gallery items.
-        unanswerable_queries: queries whose person is not in the gallery; they are left out of the means.
+        unanswerable_queries: queries whose person is not in the gallery, excluded from the means.
     """
 
     recalls: dict[int, float]
@@ -77,14 +77,14 @@ class RetrievalMetrics:
 
 @dataclass(frozen=True)
 class QueryValues:
-    """What each answerable query contributes to the means.
+    """Contribution of each answerable query to the means.
 
     Attributes:
-        values: `[answerable, len(names)]`, each from 0 to 1: a hit among the first k for each of `ks`, average
-            precision, inverse negative penalty.
-        person_ids: `[answerable]` int64, of the queries.
-        rows: `[answerable]` int64, which queries they are.
-        queries: all queries given, the unanswerable ones included.
+        values: `[answerable, len(names)]` in 0..1: a hit for each of `ks`, average precision, inverse negative
+            penalty.
+        person_ids: `[answerable]` int64.
+        rows: `[answerable]` int64, positions among all queries.
+        queries: all queries, including unanswerable ones.
         gallery: gallery items.
         ks: ascending.
     """
@@ -136,18 +136,12 @@ def query_values(
     block_size: int = 1024,
     rerank: Reranking | None = None,
 ) -> QueryValues:
-    """Hits, average precision and inverse negative penalty of every query; see `retrieval_metrics`.
+    """Compute every query's hits, average precision and inverse negative penalty.
 
     Args:
-        query_embeds: `[queries, dim]`.
-        gallery_embeds: `[gallery, dim]`.
-        query_person_ids: `[queries]` integers.
-        gallery_person_ids: `[gallery]` integers.
-        ks: where R@k is computed, integers from 1.
-        ties: `"pessimistic"`, `"optimistic"` or `"expected"`.
-        block_size: queries scored at once.
-        rerank: such as `KReciprocal()`; ranks by its scores instead of inner products. Results with one are to be
-            reported apart from results without.
+        query_embeds, gallery_embeds, query_person_ids, gallery_person_ids, ks, ties, block_size: as for
+            `retrieval_metrics`.
+        rerank: such as `KReciprocal()`; its scores replace inner products. Report such results separately.
 
     Raises:
         TypeError, ValueError: as `retrieval_metrics`.
@@ -173,13 +167,12 @@ def retrieval_metrics(
     ties: Ties = "pessimistic",
     block_size: int = 1024,
 ) -> RetrievalMetrics:
-    """Rank-k, mAP and mINP of ranking the gallery by inner product with each query.
+    """Compute rank-k, mAP and mINP of ranking the gallery by inner product.
 
-    Ties are resolved by definition. `pessimistic`: an irrelevant item that scores the same as a relevant one ranks
-    before it; `optimistic`: after it; in both, relevant items of one score take consecutive places. `expected`: the
-    mean over all orders of the items that score the same. Scores are products in float64, compared in the precision of
-    the embeddings (at least float32), so that equal embeddings tie exactly and the result depends neither on the order
-    of the gallery nor on `block_size`.
+    Ties follow a rule: an irrelevant item ranks before a relevant one of the same score (`pessimistic`), after it
+    (`optimistic`), or the metrics are the mean over all orders (`expected`). Scores are float64 products compared in
+    the precision of the embeddings (at least float32), so that equal embeddings tie exactly and neither gallery order
+    nor `block_size` matters.
 
     Args:
         query_embeds: `[queries, dim]` of any float type, torch or numpy; not normalised here.
@@ -192,19 +185,14 @@ def retrieval_metrics(
 
     Raises:
         TypeError: embeddings that are not floating point, ids that are not integers.
-        ValueError: wrong shapes, values that are not finite, an unknown `ties`, wrong `ks`, or no query
-            that can be answered.
+        ValueError: wrong shapes, non-finite values, unknown `ties`, wrong `ks`, or no answerable query.
     """
     embeds_and_ids = (query_embeds, gallery_embeds, query_person_ids, gallery_person_ids)
     return query_values(*embeds_and_ids, ks=ks, ties=ties, block_size=block_size).mean()
 
 
 def checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
-    """Sorted ranks for R@k.
-
-    Raises:
-        ValueError: none, one twice, or one that is not an integer from 1.
-    """
+    """Sort ranks for R@k; raise ValueError unless they are distinct integers from 1."""
     if not ks or len(set(ks)) < len(ks) or any(type(k) is not int or k < 1 for k in ks):
         raise ValueError(f"ks is {ks!r}; give each rank once, as integers from 1, such as (1, 5, 10)")
     return tuple(sorted(ks))

@@ -1,7 +1,7 @@
-"""Ranks of the relevant gallery items of every query, counted in blocks.
+"""Ranks of each query's relevant gallery items, counted in blocks.
 
-The gallery is grouped by person once; each block of queries is then scored, its relevant scores are picked out, and
-their ranks are counted. Neither a full argsort nor the queries x gallery matrix is ever held.
+The gallery is grouped by person once; each block's relevant scores are picked out and their ranks counted, without a
+full argsort or the whole matrix of scores.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,16 +35,16 @@ Reranking = Callable[[torch.Tensor, torch.Tensor], Correction]
 
 @dataclass(frozen=True)
 class RelevantRanks:
-    """Where the relevant items of a block of queries stand.
+    """Positions of the relevant items of a block of queries.
 
-    A row holds a query's relevant items, worst first, with padding in front: `most` is the largest number of them
-    in the block. All four arrays are `[b, most]`; of a padded place they say nothing.
+    A row holds a query's relevant items, worst first, after padding up to the block's largest number, `most`. The last
+    four arrays are `[b, most]`; padded entries are meaningless.
 
     Attributes:
         rows: `[b]` the queries.
         counts: `[b]` number of relevant items, at least 1.
         above: gallery items that score higher.
-        level: gallery items that score the same, the item itself included.
+        level: gallery items of the same score, including the item itself.
         own_above: relevant items among `above`.
         own_level: relevant items among `level`.
     """
@@ -87,22 +87,15 @@ def relevant_ranks(
     block_size: int = 1024,
     rerank: Reranking | None = None,
 ) -> Iterator[RelevantRanks]:
-    """Ranks of the relevant items of every query that can be answered, block by block, in the order of the queries.
-
-    Scores are products in float64, compared in the precision of the embeddings (at least float32), so that equal
-    embeddings tie exactly and the result depends neither on the order of the gallery nor on `block_size`.
+    """Yield ranks of the relevant items of every answerable query, block by block.
 
     Args:
-        query_embeds: `[queries, dim]` of any float type, torch or numpy; not normalised here.
-        gallery_embeds: `[gallery, dim]`, likewise.
-        query_person_ids: `[queries]` integers.
-        gallery_person_ids: `[gallery]` integers.
-        block_size: queries scored at once; memory grows with `block_size * gallery`.
-        rerank: sees all queries and the gallery in the order given, and no ids, and corrects the scores.
+        query_embeds, gallery_embeds, query_person_ids, gallery_person_ids, block_size: as for `retrieval_metrics`.
+        rerank: corrects the scores; it sees all queries and the gallery in the given order, and no ids.
 
     Raises:
         TypeError: embeddings that are not floating point, ids that are not integers.
-        ValueError: wrong shapes, values that are not finite, or no query that can be answered.
+        ValueError: wrong shapes, non-finite values, or no answerable query.
     """
     queries, gallery, relevant = prepared(query_embeds, gallery_embeds, query_person_ids, gallery_person_ids)
     answerable = np.flatnonzero(relevant.counts)
@@ -146,17 +139,17 @@ def score_blocks(
     block_size: int,
     correct: Correction | None = None,
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """(query rows `[b]`, scores `[b, gallery]`) of each block, gallery columns in the order given.
+    """Yield query rows `[b]` and scores `[b, gallery]` of each block, columns in gallery order.
 
     Args:
         queries: `[queries, dim]`.
         gallery: `[gallery, dim]`, on the same device.
         rows: queries to score.
         block_size: how many at once.
-        correct: what is done to inner products before they are rounded to the precision of the embeddings.
+        correct: changes inner products before they are rounded to the precision of the embeddings.
 
     Raises:
-        ValueError: a block of less than one query.
+        ValueError: a `block_size` below 1.
     """
     if block_size < 1:
         raise ValueError(f"block_size={block_size} must be at least 1 query")
