@@ -3,11 +3,17 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["did_you_mean"]
+__all__ = ["did_you_mean", "nearest_name"]
 
 
-def did_you_mean(got: str, names: Iterable[str]) -> str:
-    """Return `" Did you mean 'NAME'?"` for the nearest name, case ignored, or ""."""
-    lowered = {name.lower(): name for name in names}
-    near = get_close_matches(got.lower(), lowered, n=1, cutoff=0.4)
-    return f" Did you mean {lowered[near[0]]!r}?" if near else ""
+def nearest_name(name: str, names: Iterable[str], cutoff: float = 0.4) -> str | None:
+    """Return the name most similar to `name`, case ignored; None below `cutoff` (0 to 1)."""
+    lowered = {known.lower(): known for known in names}
+    near = get_close_matches(name.lower(), lowered, n=1, cutoff=cutoff)
+    return lowered[near[0]] if near else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return `" Did you mean 'NAME'?"` for the nearest name, or ""."""
+    near = nearest_name(name, names)
+    return f" Did you mean {near!r}?" if near else ""

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from dataset_scripts.builders.image_features import check_images_inside
 from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES, PERSON_SEARCH_SPLITS
 from dataset_scripts.common.files import remove_leftovers, replacing
+from dataset_scripts.common.numbers import check_integer
 from dataset_scripts.parquet.card import CARD, dataset_card
 from dataset_scripts.parquet.manifest import MANIFEST, DataSource, Manifest, Settings, ShardRecord, SplitRecord
 from dataset_scripts.parquet.processes import run_jobs
@@ -198,16 +199,12 @@ def _split_record(name: str, dataset: datasets.Dataset) -> SplitRecord:
 def _check_settings(
     image_size: tuple[int, int] | None, quality: int, rows_per_shard: int, num_proc: int | None
 ) -> None:
-    ranges = {"quality": (quality, 1, 100), "rows_per_shard": (rows_per_shard, 1, None)}
+    check_integer("quality", quality, least=1, most=100)
+    check_integer("rows_per_shard", rows_per_shard, least=1)
     if num_proc is not None:
-        ranges["num_proc"] = (num_proc, 1, None)
+        check_integer("num_proc", num_proc, least=1)
     if image_size is not None:
         if isinstance(image_size, int) or len(image_size) != 2:
             raise ValueError(f"image_size is {image_size!r}, but must be a height and a width in pixels, or None.")
         for name, side in zip(("height", "width"), image_size, strict=True):
-            ranges[f"image_size's {name}"] = (side, 1, _LARGEST_SIDE)
-    for name, (value, least, most) in ranges.items():
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or value < least or (most is not None and value > most):
-            limit = f"{least} or greater" if most is None else f"{least} to {most}"
-            raise ValueError(f"{name} is {value!r}, but must be a whole number, {limit}.")
+            check_integer(f"image_size's {name}", side, least=1, most=_LARGEST_SIDE)

@@ -1,7 +1,6 @@
 """`--config NAME_OR_FILE [--any_field VALUE]`: a YAML recipe gives defaults, the command line overrides them."""
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from copy import copy
@@ -13,6 +12,7 @@ from typing import Any, NoReturn
 import yaml
 from transformers import HfArgumentParser
 
+from dataset_scripts.common.suggest import nearest_name
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.distributed.launch import LAUNCH_OPTIONS, launch_names
 
@@ -72,8 +72,8 @@ def field_names() -> list[str]:
 
 def suggestion(name: str, known: Sequence[str], prefix: str = "") -> str:
     """`"; did you mean X?"`, or an empty string where nothing is near."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {prefix}{near[0]}?" if near else ""
+    near = nearest_name(name, known, cutoff=0.5)
+    return f"; did you mean {prefix}{near}?" if near else ""
 
 
 def recipe_names() -> list[str]:

@@ -7,7 +7,6 @@ accelerate launch --config_file "$(python -m trainers.launch ddp)" --num_process
 """
 
 import argparse
-import difflib
 import importlib.util
 import os
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 import yaml
 
 from dataset_scripts.common.installing import install_hint
+from dataset_scripts.common.suggest import nearest_name
 
 PROCESSES = "PROMPT_CLIP_PROCESSES"  # set by `launch_command`: how many processes were asked for
 # read by torchrun, which accelerate uses: signals to forward, and seconds that processes then have to save
@@ -38,8 +38,8 @@ def launch_file(name: str) -> Path:
         ValueError: an unknown name; the nearest is suggested.
     """
     if name not in launch_names():
-        near = difflib.get_close_matches(name, launch_names(), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest_name(name, launch_names(), cutoff=0.5)
+        hint = f"did you mean {near!r}? " if near else ""
         raise ValueError(f"launch is {name!r}; {hint}The configurations are {', '.join(launch_names())}")
     return _folder() / f"{name}.yaml"
 

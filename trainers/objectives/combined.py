@@ -3,7 +3,6 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dataset_scripts.common.numbers import check_number
+from dataset_scripts.common.suggest import nearest_name
 from trainers.objectives.citc import citc_loss
 from trainers.objectives.identity import IdentityHead, id_loss
 from trainers.objectives.itc import itc_loss
@@ -215,5 +215,5 @@ def _checked_options(options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict
 def _check_name(kind: str, name: str, known: Sequence[str]) -> None:
     """Refuse a name that is not one of `known`, suggesting the nearest."""
     if name not in known:
-        nearest = get_close_matches(str(name), known, n=1, cutoff=0)[0]
+        nearest = nearest_name(str(name), known, cutoff=0)
         raise ValueError(f"{name!r} is no {kind}: did you mean {nearest!r}? Known are {', '.join(known)}.")

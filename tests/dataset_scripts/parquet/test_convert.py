@@ -265,13 +265,13 @@ def test_two_conversions_into_one_folder(splits, converted):
         ({"image_size": 384}, "image_size is 384, but must be a height and a width"),
         ({"image_size": (384, 0)}, "image_size's width is 0"),
         ({"image_size": (384.0, 128)}, r"image_size's height is 384\.0"),
-        ({"image_size": (48, 16), "quality": 101}, "quality is 101, but must be a whole number, 1 to 100"),
-        ({"rows_per_shard": 0}, "rows_per_shard is 0, but must be a whole number, 1 or greater"),
+        ({"image_size": (48, 16), "quality": 101}, "quality is 101: it must be an integer, 1 to 100"),
+        ({"rows_per_shard": 0}, "rows_per_shard is 0: it must be an integer, at least 1"),
         ({"num_proc": True}, "num_proc is True"),
     ],
 )
 def test_settings_out_of_range(splits, tmp_path, setting, word):
-    with pytest.raises(ValueError, match=word):
+    with pytest.raises((ValueError, TypeError), match=word):
         convert(splits, tmp_path / "set", **setting)
     assert not (tmp_path / "set").exists()
 
