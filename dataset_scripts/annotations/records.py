@@ -47,8 +47,7 @@ def merge_rows(records: Iterable[PersonSearchRecord], identity_per_image: bool =
         records: one per row.
         identity_per_image: each image counts as its own person: the first row's id is kept.
 
-    Raises:
-        AnnotationError: an image has two persons or two splits.
+    Raises AnnotationError: an image has two persons or two splits.
     """
     merged: list[PersonSearchRecord] = []
     place_of: dict[str, int] = {}

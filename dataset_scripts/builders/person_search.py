@@ -43,8 +43,7 @@ class PersonSearchConfig(datasets.BuilderConfig):
         split_rule: `names` draws each person by its own name; `numbers` as earlier versions did, to resume their runs
             (`dataset_scripts.annotations.splitting`).
 
-    Raises:
-        ValueError: an invalid value.
+    Raises ValueError: an invalid value.
     """
 
     annotation_hash: str = ""
@@ -77,8 +76,7 @@ class PersonSearchBuilder(PersonSearchTable):
         cache_dir: where tables are kept; by default the cache of `datasets`.
         options: fields of `PersonSearchConfig`.
 
-    Raises:
-        ValueError, OSError: here for an incomplete folder, in `download_and_prepare` for a row or image.
+    Raises ValueError, OSError: here for an incomplete folder, in `download_and_prepare` for a row or image.
     """
 
     BUILDER_CONFIG_CLASS = PersonSearchConfig

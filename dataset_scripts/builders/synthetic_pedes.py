@@ -42,8 +42,7 @@ class SyntheticPedesConfig(datasets.BuilderConfig):
         images_per_identity: 1 to 6; each image of a person is from another of the six cameras.
         captions_per_image: 1 or more.
 
-    Raises:
-        ValueError, TypeError: an option is not an integer in its range.
+    Raises ValueError, TypeError: an option is not an integer in its range.
     """
 
     seed: int = 0

@@ -41,8 +41,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     If the block raises, the temporary file is removed and `path` is unchanged.
 
-    Raises:
-        OSError: the folder does not exist or cannot be written.
+    Raises OSError: the folder does not exist or cannot be written.
     """
     remove_leftovers(path.parent, path.name)
     temporary, descriptor = _temporary_file(path)
@@ -99,8 +98,7 @@ def new_folder(folder: str | Path, *, replace_empty: bool = False) -> Iterator[P
         folder: must not exist; missing parents are created.
         replace_empty: allow an empty folder to be replaced.
 
-    Raises:
-        OSError: the folder exists or cannot be written.
+    Raises OSError: the folder exists or cannot be written.
     """
     folder = Path(folder)
     if os.path.lexists(folder) and not (replace_empty and folder.is_dir() and not any(folder.iterdir())):

@@ -42,8 +42,7 @@ def hub_errors_in_words(repo_id: str, done: str) -> Iterator[None]:
         repo_id: the repository.
         done: the attempted action as a participle: `loaded`, `pushed`.
 
-    Raises:
-        OSError: for an error of the Hub or the connection; other errors pass.
+    Raises OSError: for an error of the Hub or the connection; other errors pass.
     """
     try:
         yield

@@ -55,8 +55,7 @@ def select_files(folder: Path, listed: Callable[[str], bool], *, within: Path | 
 def copy_files(folder: Path, target: Path, selection: Selection) -> None:
     """Copy the selected files into a folder, which is made; links become the files that they point at.
 
-    Raises:
-        OSError: a file cannot be read or written.
+    Raises OSError: a file cannot be read or written.
     """
     target.mkdir(parents=True, exist_ok=True)
     for name in selection.files:
@@ -75,8 +74,7 @@ def check_link(
         listed: whether a path may be uploaded; without it any file of the folder may be the target.
         place: the folder of the link in such a path.
 
-    Raises:
-        ValueError: the link does; the message names it.
+    Raises ValueError: the link does; the message names it.
     """
     if not path.is_symlink():
         return

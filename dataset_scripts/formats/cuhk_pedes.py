@@ -21,16 +21,10 @@ class CuhkPedes(AnnotationFormat):
     train_query. The annotation is a list of objects with `split` (train, val or test), `captions` (list of sentences),
     `file_path` (below `imgs/`), `id` (person, from 1) and optionally `processed_tokens`, which is not read.
 
-    | split | persons | images | captions |
-    |---|---|---|---|
-    | train | 11,003 | 34,054 | 68,126 |
-    | validation | 1,000 | 3,078 | 6,158 |
-    | test | 1,000 | 3,074 | 6,156 |
-
     A few images have more than two captions (one has ten), and four persons have one image only. `camera` is the
     sub-folder, the only origin that the set tells: cam_a and cam_b are single cameras, the others whole source sets.
 
-    Terms: for academic use only; ask the authors for the images. This package ships and downloads none of them.
+    Terms: for academic use only; ask the authors for the images. The data is neither shipped nor downloaded here.
     Source: Li et al., "Person Search with Natural Language Description", CVPR 2017, https://arxiv.org/abs/1702.05729.
     """
 

@@ -20,16 +20,11 @@ class IcfgPedes(AnnotationFormat):
     field `split` (train or test). The annotation is a list of objects as in CUHK-PEDES: `split`, `captions` (a list
     with one sentence), `file_path` (below `imgs/`), `id` (person, from 0) and `processed_tokens`, which is not read.
 
-    | split | persons | images | captions |
-    |---|---|---|---|
-    | train | 3,102 | 34,674 | 34,674 |
-    | test | 1,000 | 19,848 | 19,848 |
-
     There is **no validation split**. `validation_share` takes one from train, whole persons drawn by `split_seed`; by
     default nothing is taken. `camera` is `c1` to `c15`, read from MSMT17's file names; None for any other name.
 
     Terms: ask the authors (chxding@scut.edu.cn) and keep to what they answer; the images are MSMT17's, whose terms
-    hold as well. This package ships and downloads none of them.
+    hold as well. The data is neither shipped nor downloaded here.
     Source: Ding et al., "Semantically Self-Aligned Network for Text-to-Image Part-aware Person Re-identification",
     2021, https://arxiv.org/abs/2107.12666.
     """

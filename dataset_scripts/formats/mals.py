@@ -16,14 +16,10 @@ class Mals(AnnotationFormat):
     `caption` (one sentence) and `image_id` (a text that is not read); neither is `label` (27 numbers: 1, 0, or -1
     where an attribute is not known).
 
-    | split | images | captions |
-    |---|---|---|
-    | train | 1,510,330 | 1,510,330 |
-
     The set has neither splits nor persons: each image counts as a person of its own, numbered by its place in the
     files, which are read in the order of their names. It tells no cameras.
 
-    Terms: research only, no commercial use. This package ships and downloads nothing of it.
+    Terms: research only, no commercial use. The data is neither shipped nor downloaded here.
     Source: Yang et al., "Towards Unified Text-based Person Retrieval: A Large-scale Multi-Attribute and Language
     Search Benchmark", ACM Multimedia 2023, https://arxiv.org/abs/2306.02898.
     """

@@ -19,12 +19,6 @@ class RstpReid(AnnotationFormat):
     test). Many captions lack the space after a full stop ("shirt.His"); it is put in where captions are cleaned.
     CLIP's tokenizer gives the same tokens either way.
 
-    | split | persons | images | captions |
-    |---|---|---|---|
-    | train | 3,701 | 18,505 | 37,010 |
-    | validation | 200 | 1,000 | 2,000 |
-    | test | 200 | 1,000 | 2,000 |
-
     The authors print persons and totals; images and captions of a split follow from five and two. `camera` is `c1` to
     `c15`, read from the file name.
 

@@ -14,14 +14,10 @@ class SynthPedes(AnnotationFormat):
     with `id` (person), `file_path` (`Part1/7/1.jpg`) and `captions`; `attributes` and `prompt_caption` (a template
     filled with them) are not read.
 
-    | split | persons | images | captions |
-    |---|---|---|---|
-    | train | 312,321 | 4,791,711 | 12,138,157 |
-
     The set has no splits: all is training, unless `validation_share` or `test_share` takes some persons out. It tells
     no cameras.
 
-    Terms: research only, no commercial use. This package ships and downloads nothing of it.
+    Terms: research only, no commercial use. The data is neither shipped nor downloaded here.
     Source: Zuo et al., "PLIP: Language-Image Pre-training for Person Representation Learning", NeurIPS 2024,
     https://arxiv.org/abs/2305.08386.
     """

@@ -12,15 +12,11 @@ class UFine6926(AnnotationFormat):
     print no name) and `images/`. The annotation is a list of objects as in CUHK-PEDES: `split`, `id` (person, from 1),
     `file_path` (`images/1.jpg`, so below the data folder itself) and `captions` (two).
 
-    | split | persons | images | captions |
-    |---|---|---|---|
-    | all | 6,926 | 26,206 | 52,412 |
-
     The authors' page prints no counts of the splits. CLIP reads 77 tokens, fewer than most of these captions have: the
     rest is cut off, so scores on this set are not those of its authors' longer contexts. The set tells no cameras.
 
     Terms: a licence (`UFineBench_License.pdf` on the page below) is signed, by a student's supervisor, and sent to the
-    authors. This package ships and downloads nothing of it.
+    authors. The data is neither shipped nor downloaded here.
     Source: Zuo et al., "UFineBench: Towards Text-based Person Retrieval with Ultra-fine Granularity", CVPR 2024,
     https://arxiv.org/abs/2312.03441.
     """

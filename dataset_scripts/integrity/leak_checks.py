@@ -46,8 +46,7 @@ def check_leaks(
         others: folder and format of the other data sets.
         findings: receives the problems.
 
-    Raises:
-        OSError: the annotation of another folder cannot be read.
+    Raises OSError: the annotation of another folder cannot be read.
     """
     if not others:
         return

@@ -87,8 +87,7 @@ def find_leaks(
         held_out: the same columns, of one set or of several by the names for the report.
         num_proc: processes that hash, 1 or more; None for this one only.
 
-    Raises:
-        ValueError: a column is missing, or `num_proc` is less than 1.
+    Raises ValueError: a column is missing, or `num_proc` is less than 1.
     """
     if isinstance(held_out, datasets.Dataset):
         held_out = {str(held_out.split or "held out"): held_out}
@@ -142,8 +141,7 @@ def drop_leaks(train: datasets.Dataset, report: LeakReport, by: str = "persons")
         by: `persons` drops all images of leaking persons, `images` only the leaking images; see
             `LeakReport.rows_to_drop`.
 
-    Raises:
-        ValueError: another `by`, a report about another set, or nothing is left.
+    Raises ValueError: another `by`, a report about another set, or nothing is left.
     """
     rows = report.rows_to_drop(by)
     if len(train) != report.train_images:

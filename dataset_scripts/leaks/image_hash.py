@@ -113,8 +113,7 @@ def hash_files(
         num_proc: processes, 1 or more; None for this one only.
         progress: show a bar after two seconds.
 
-    Raises:
-        ValueError: `num_proc` is less than 1.
+    Raises ValueError: `num_proc` is less than 1.
     """
     if num_proc is not None:
         check_integer("num_proc", num_proc, least=1)
@@ -143,8 +142,7 @@ def hash_dataset(dataset: datasets.Dataset, num_proc: int | None = None) -> Imag
         dataset: rows with `image`, decoded or not.
         num_proc: processes, 1 or more; None for this one only.
 
-    Raises:
-        ValueError: `num_proc` is less than 1.
+    Raises ValueError: `num_proc` is less than 1.
     """
     if num_proc is not None:
         check_integer("num_proc", num_proc, least=1)

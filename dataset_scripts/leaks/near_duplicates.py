@@ -73,8 +73,7 @@ def near_pairs(left: np.ndarray, right: np.ndarray | None, max_distance: int) ->
         right: `(m, 2)`, uint64; None searches within `left`, each pair once.
         max_distance: 0 to 64.
 
-    Raises:
-        ValueError, TypeError: an argument is out of range, or of another shape or type.
+    Raises ValueError, TypeError: an argument is out of range, or of another shape or type.
     """
     blocks = list(near_pair_blocks(left, right, max_distance))
     pairs = NearPairs(*map(np.concatenate, zip(*blocks, strict=True))) if blocks else _no_pairs()

@@ -36,8 +36,7 @@ def check_parquet(folder: str | Path, *, decode: bool = False, look_at_images: b
     Returns:
         split -> its size.
 
-    Raises:
-        ValueError, OSError: as `load_parquet`; a missing or unusable image, named by shard and row.
+    Raises ValueError, OSError: as `load_parquet`; a missing or unusable image, named by shard and row.
     """
     sizes = {}
     for split, files in checked_shards(folder).items():

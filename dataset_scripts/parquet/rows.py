@@ -25,8 +25,7 @@ def check_annotation(splits: Mapping[str, Iterable[AnnotationRow]], *, images_on
         splits: split -> rows.
         images_once: each image is known to have one row: skips a comparison that takes memory for all rows.
 
-    Raises:
-        AnnotationError: an invalid row.
+    Raises AnnotationError: an invalid row.
     """
     rows = (_record(row, split) for split, found in splits.items() for row in found)
     rows = tqdm(rows, desc="Checking rows", unit=" rows", delay=2)

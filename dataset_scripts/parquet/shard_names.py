@@ -26,8 +26,7 @@ _COUNT = re.compile(r"-of-(\d+)")
 def named_shards(folder: Path) -> dict[str, list[Path]]:
     """Return the Parquet files below a folder by the split they are named after.
 
-    Raises:
-        ValueError: a file without a split, a split under two names, or a missing shard.
+    Raises ValueError: a file without a split, a split under two names, or a missing shard.
     """
     found: dict[str, dict[str, list[Path]]] = {}
     unknown: list[Path] = []

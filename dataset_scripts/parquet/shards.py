@@ -74,8 +74,7 @@ def write_shard(
         image_size: height and width to resize to; None stores files unchanged.
         quality: of resized JPEG files, 1 to 100; None if nothing is resized.
 
-    Raises:
-        ValueError, OSError: as `source_batches`; the file cannot be written.
+    Raises ValueError, OSError: as `source_batches`; the file cannot be written.
     """
     source, content = RowHash(), RowHash()
     rows = table_bytes = 0
@@ -101,8 +100,7 @@ def verify_shard(path: Path, record: ShardRecord, source: datasets.Dataset | Non
         record: what it must hold.
         source: its rows, to be compared again if the shard is from an earlier call.
 
-    Raises:
-        OSError: the shard or the source's image files have changed.
+    Raises OSError: the shard or the source's image files have changed.
     """
     check_file(path, record)
     content, rows = RowHash(), 0

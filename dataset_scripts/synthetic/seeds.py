@@ -13,8 +13,7 @@ def stream(*key: int) -> random.Random:
     NumPy's `SeedSequence` mixes the key, so (0, 11) and (1, 1) differ. It pads short keys with zeros, hence the length
     in front: (3, 5) and (3, 5, 0) must differ too.
 
-    Raises:
-        ValueError: a number is outside 0 to 2**32 - 1.
+    Raises ValueError: a number is outside 0 to 2**32 - 1.
     """
     if not all(0 <= number < 2**32 for number in key):
         raise ValueError(f"seed key {key}: every number must lie in 0 to 2**32 - 1; choose another seed or person_id")

@@ -122,8 +122,7 @@ def render_person(seed: int, person_id: int, images: int = 4, captions: int = 2)
         person_id: the person in that world, 0 or greater.
         images, captions: pictures, and captions per picture, 1 or more.
 
-    Raises:
-        ValueError: an argument is out of range.
+    Raises ValueError: an argument is out of range.
     """
     if images < 1 or captions < 1:
         raise ValueError(f"images={images}, captions={captions}: both must be at least 1")

@@ -85,8 +85,7 @@ def describe_pedestrian(look: PersonAttributes, visible: Collection[str], rng: r
         visible: names of the parts that the picture shows; "upper" must be among them.
         rng: chooses parts, words and the form of the sentences.
 
-    Raises:
-        ValueError: nothing that is worn is visible.
+    Raises ValueError: nothing that is worn is visible.
     """
     phrases = Phrases(look, visible, rng)
     hair = phrases.hair() if "hair" in visible and rng.random() < 0.55 else None
