@@ -40,14 +40,14 @@ def pixel_values(path: Path, settings: dict) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture as the eye sees it: upright by its EXIF orientation, on white where it is transparent, in RGB.
+    """Convert to RGB as the eye sees it: upright by EXIF, transparency on white.
 
-    Grey of 16 bits keeps its upper 8, where Pillow makes everything above 255 white. Of an animated file the frame
-    counts at which it stands: the first, where nobody has moved it.
+    16-bit grey keeps its upper 8 bits, where Pillow would turn everything above 255 white. Of an animation the current
+    frame is taken.
 
     Raises:
-        TypeError: `image` is no Pillow image.
-        ValueError: there is no white: floating point, whole numbers beyond 16 bits, LAB.
+        TypeError: not a Pillow image.
+        ValueError: a mode without a defined white: floating point, integers beyond 16 bits, LAB.
         OSError: the file cannot be decoded.
     """
     if not isinstance(image, Image.Image):
@@ -68,7 +68,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _upper_byte(image: Image.Image) -> Image.Image:
-    """16 bits of grey as 8, with the transparent value of a PNG as alpha."""
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(
