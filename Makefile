@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # one torch thread a process: with anything else running, two threads on two cores are slower than one
 export OMP_NUM_THREADS ?= 1
+LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 .PHONY: help demo test test-all lint format bench clean
 .DEFAULT_GOAL := help
@@ -27,15 +28,15 @@ demo: .venv/.demo ## make a synthetic set, train in two stages, compare, search 
 	$(BIN)/prompt-clip demo --output_dir runs/demo --overwrite_output_dir
 
 test: .venv/.dev ## lint, then all tests but the slow ones
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(LINT)
 	$(BIN)/pytest
 
 test-all: .venv/.dev ## lint, then all tests
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(LINT)
 	$(BIN)/pytest -m ''
 
-lint: .venv/.dev ## ruff: rules and format
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: .venv/.dev ## ruff: rules and format; mypy: types
+	$(LINT)
 
 format: .venv/.dev ## ruff: mend what can be mended
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
@@ -44,4 +45,4 @@ bench: .venv/.dev ## run every benchmark and rewrite benchmarks/results
 	for script in $(filter-out $(addprefix benchmarks/,record.py reference_step.py step_cases.py),$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean: ## remove the environment and everything that tools left
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info

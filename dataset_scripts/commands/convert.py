@@ -60,7 +60,7 @@ def _tell_skipped(skipped: list[dict[str, str | int]]) -> None:
 
 
 def _table(out: Path, manifest: Manifest) -> str:
-    rows = [("split", "persons", "images", "captions", "cameras", "files", "size")]
+    rows: list[tuple[str, ...]] = [("split", "persons", "images", "captions", "cameras", "files", "size")]
     for name, split in manifest.splits.items():
         files = manifest.shards_of(name)
         counts = [f"{count:,}" for count in (split.persons, split.images, split.captions, split.cameras, len(files))]
@@ -73,7 +73,7 @@ def _table(out: Path, manifest: Manifest) -> str:
     return "\n".join([f"{manifest.source.name} in {out}", "", *lines, "", end, ""])
 
 
-def _size(count: int) -> str:
+def _size(count: float) -> str:
     """Bytes in the largest unit that leaves a number of at least 1."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:

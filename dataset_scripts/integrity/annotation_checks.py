@@ -85,8 +85,8 @@ class _Reader:
             except AnnotationError as error:
                 # A field that two of them read, or a row that cannot be read at all, is one error.
                 errors.setdefault(str(error), error)
-        for error in errors.values():
-            self.report(error)
+        for found in errors.values():
+            self.report(found)
         if "image_id" in parts:
             split = parts["split"] or "train" if "split" in parts else None
             self._store(row, parts["image_id"], parts.get("person_id"), split, parts.get("captions", ()))

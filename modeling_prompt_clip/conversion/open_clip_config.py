@@ -88,8 +88,9 @@ def read_open_clip_config(checkpoint: Path) -> OpenClipConfig | None:
     except ValueError as error:
         raise ValueError(f"{path} is no JSON ({error}); copy or download it again") from error
     model = content.get("model_cfg", content) if isinstance(content, dict) else None
-    towers = [model.get(name) for name in ("vision_cfg", "text_cfg")] if isinstance(model, dict) else [None]
-    if not all(isinstance(tower, dict) for tower in towers):
+    towers = [model.get(name) for name in ("vision_cfg", "text_cfg")] if isinstance(model, dict) else []
+    towers = [tower for tower in towers if isinstance(tower, dict)]
+    if len(towers) != 2:
         raise ValueError(f"{path} has no vision_cfg and text_cfg, as open_clip writes them; copy or download it again")
     numbers = [tower.get(name) for tower in towers for name in ("width", "heads", "head_width")]
     if not all(number is None or (type(number) is int and number > 0) for number in numbers):

@@ -53,7 +53,8 @@ def clip_tensors(
     Raises:
         ValueError: a tensor that changes embeddings and has no place in CLIP, or one that is not plain finite numbers.
     """
-    converted, dropped = {}, []
+    converted: dict[str, torch.Tensor] = {}
+    dropped: list[str] = []
     for name, tensor in tensors.items():
         ours = _transformers_names(name, layout) if layout.is_transformers else _converted_names(name, layout)
         if ours:

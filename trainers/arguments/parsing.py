@@ -21,7 +21,12 @@ def parse_objectives(name: str, value: dict[str, float] | str) -> dict[str, floa
 
 
 def parse_numbers(
-    name: str, value: dict[str, float] | str, known: Collection[str], *, most: float = math.inf, default: str = ""
+    name: str,
+    value: dict[str, float] | dict[str, str] | str,
+    known: Collection[str],
+    *,
+    most: float = math.inf,
+    default: str = "",
 ) -> dict[str, float]:
     """Numbers from 0 to `most` by name, from a mapping, JSON, or `"sdm=1,id"`, where a bare name has the `default`.
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 
@@ -32,7 +33,7 @@ def settled(
         model: the model that was given to the trainer.
         splits: the splits that were given to the trainer.
     """
-    named = {"base_model": args.base_model, "dataset": args.dataset}
+    named: dict[str, Any] = {"base_model": args.base_model, "dataset": args.dataset}
     if model is not None and args.base_model == STAND_IN:
         named["base_model"] = str(model.name_or_path) or GIVEN_MODEL
     if splits is not None and args.dataset == SYNTHETIC:

@@ -113,7 +113,7 @@ def faster_precision(repeats: int = 5) -> str:
         for _ in range(repeats):
             float((matrix @ matrix)[0, 0])
         seconds[precision] = time.perf_counter() - started
-    return min(seconds, key=seconds.get)
+    return min(seconds, key=seconds.__getitem__)
 
 
 def train(recipe: dict[str, Any], splits: datasets.DatasetDict) -> RetrievalMetrics:

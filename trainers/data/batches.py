@@ -82,7 +82,7 @@ class StepBatches(Sampler):
         current, rows = -1, []
         for step in range(self.done, self.num_steps):
             first = (step * self.world_size + self.rank) * self.batch_size
-            batch = []
+            batch: list[tuple[int, int]] = []
             while len(batch) < self.batch_size:
                 epoch, place = divmod(first + len(batch), self.order.rows)
                 if epoch != current:

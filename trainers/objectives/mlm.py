@@ -1,5 +1,7 @@
 """Masked-language modelling (MLM) with the image at hand: implicit relation reasoning of IRRA, arXiv 2303.12501."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -38,7 +40,7 @@ class MaskedWordHead(nn.Module):
         self.text_norm = nn.LayerNorm(embedding_dim)
         self.image_norm = nn.LayerNorm(embedding_dim)
         self.cross_attention = nn.MultiheadAttention(embedding_dim, heads, batch_first=True)
-        options = {"dropout": 0.0, "activation": "gelu", "batch_first": True, "norm_first": True}
+        options: dict[str, Any] = {"dropout": 0.0, "activation": "gelu", "batch_first": True, "norm_first": True}
         # Not nn.TransformerEncoder: it copies one layer, so that all would start from the same weights.
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(embedding_dim, heads, 4 * embedding_dim, **options) for _ in range(layers)
