@@ -76,4 +76,4 @@ def test_bom_unknown_fields_and_untidy_paths_are_taken(cuhk: CuhkFolder):
 def test_the_info_carries_citation_and_terms(cuhk: CuhkFolder):
     info = cuhk.load().info
     assert "li2017person" in info.citation and "cademic" in info.license and info.homepage == CuhkPedes.homepage
-    assert "34,054" in info.description
+    assert "each image described by two sentences" in info.description
