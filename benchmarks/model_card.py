@@ -24,7 +24,7 @@ from modeling_prompt_clip.retrieval import QueryValues, TextToImageEvaluator, bo
 from record import RESULTS, write_record
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.publishing.card_results import METRICS, figure, protocol
-from trainers.publishing.content import without_places
+from trainers.publishing.content import public_config
 from trainers.publishing.hub_card import eval_results, front_matter
 from trainers.publishing.run_card import run_facts
 from trainers.run_folder.folder import RunFolder
@@ -82,7 +82,7 @@ def take_over(run: RunFolder) -> None:
     kept.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run.model / "config.json", kept / "config.json")
     shutil.copyfile(run.progress, DEMO / run.progress.name)
-    write_atomically(DEMO / run.config.name, without_places(settings).encode())
+    write_atomically(DEMO / run.config.name, public_config(args).encode())
     write_json(DEMO / run.results.name, [with_intervals(row, values) for row in run.recorded()])
     difference = compare_models(values["direct"], values["two-stage"])
     write_record(

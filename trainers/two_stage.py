@@ -23,7 +23,7 @@ from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.cli import main as prompt_clip
 from modeling_prompt_clip.retrieval import Interval, RetrievalMetrics, bootstrap_intervals
 from modeling_prompt_clip.retrieval.pictures import ranked_strips
-from trainers.arguments.resolved import settled
+from trainers.arguments.resolved import resolve_settings
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.data.fingerprint import data_fingerprint
 from trainers.data.pairs import pair_loader
@@ -85,7 +85,7 @@ class TwoStageTrainer:
         if (model is None) != (processor is None):
             raise ValueError("model and processor belong together; pass both, or neither and set args.base_model")
         self.run = RunFolder(args.output_dir)
-        self.args = args = self.run.drawn_as_before(settled(args, model, splits))
+        self.args = args = self.run.drawn_as_before(resolve_settings(args, model, splits))
         self.goes_on = self.run.take(args)
         check_unused(self.run.path)
         self.accelerator = Accelerator(

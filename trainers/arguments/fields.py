@@ -1,25 +1,28 @@
-"""A setting's field: default, help, rule, and whether a resumed run may change it."""
+"""The field of a setting: its default, help and rule."""
 
 import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["Rule", "resumable", "setting"]
+__all__ = ["Rule", "rules", "setting"]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting may be, beside its type.
+    """What a setting may be, and where it counts.
 
     Args:
-        low: the least number.
-        high: the greatest number.
-        above: a limit that the number must exceed.
-        below: a limit that the number must not reach.
+        low, high: least and greatest number.
+        above, below: limits that a number must not reach.
         choices: the allowed texts; empty allows any.
-        resumable: whether a run may go on under another value: it changes neither data nor weights.
+        resumable: a resumed run may change it, because it affects neither data nor weights.
+        local: what a folder of this machine may stand for in it: `"model"`, `"data"` or any `"folder"`.
+        published: it is published with the run. The others concern this machine or this run only.
+        card: words of the run's card, `{}` being the value; see `trainers/publishing/card_recipe.py`.
+        losses: the card names it only for runs with one of these losses.
+        before: what runs did before the setting existed, if not its default.
     """
 
     low: float = -math.inf
@@ -28,6 +31,11 @@ class Rule:
     below: float = math.inf
     choices: tuple[str, ...] = ()
     resumable: bool = False
+    local: Literal["", "model", "data", "folder"] = ""
+    published: bool = True
+    card: str = ""
+    losses: tuple[str, ...] = ()
+    before: Any = None
 
     def allows(self, number: float) -> bool:
         """Whether a number is within the limits; one that is not finite never is."""
@@ -57,6 +65,6 @@ def setting(
     )
 
 
-def resumable(settings: type) -> frozenset[str]:
-    """Names of the settings that a run may go on under, whatever they were."""
-    return frozenset(each.name for each in dataclasses.fields(settings) if each.metadata["rule"].resumable)
+def rules(settings: Any) -> dict[str, Rule]:
+    """The rule of each setting, by name."""
+    return {each.name: each.metadata["rule"] for each in dataclasses.fields(settings)}

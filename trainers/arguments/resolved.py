@@ -1,6 +1,6 @@
-"""Settings that say what a run really starts from, wherever and whenever they are read again."""
+"""Settings that are recorded and published: folders of this machine, models and data passed in Python."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,65 +10,88 @@ import datasets
 from dataset_scripts import PERSON_SEARCH_DATASETS
 from modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.loading import STAND_IN
+from trainers.arguments.fields import rules
 from trainers.arguments.settings import TwoStageTrainingArguments
 
-GIVEN_MODEL = "model given in Python"
-GIVEN_DATA = "data given in Python"
+UNNAMED_MODEL = "model given in Python"  # recorded in runs, like the next: these texts must not change
+UNNAMED_DATA = "data given in Python"
 SYNTHETIC = "synthetic_pedes"
-NAMES = (STAND_IN, *PERSON_SEARCH_DATASETS)
 
 
-def settled(
+def resolve_settings(
     args: TwoStageTrainingArguments,
     model: PromptCLIPModel | None,
     splits: Mapping[str, datasets.Dataset | datasets.IterableDataset] | None,
 ) -> TwoStageTrainingArguments:
-    """Settings in which folders are absolute, and defaults that were never read give way to what the caller gave.
+    """Make folders absolute, and name the model and the data that were passed to the trainer.
 
-    A folder would otherwise look like a name on the Hub to whoever publishes the run from elsewhere, and the card of
-    a run on somebody's own pictures would say that it has seen drawn ones.
+    A relative folder would look like a name on the Hub once the run is published from elsewhere, and a default that
+    was never read would claim that a run on private pictures saw drawn ones.
 
     Args:
         args: the settings.
-        model: the model that was given to the trainer.
-        splits: the splits that were given to the trainer.
+        model: passed to the trainer.
+        splits: passed to the trainer.
     """
-    named: dict[str, Any] = {"base_model": args.base_model, "dataset": args.dataset}
+    resolved: dict[str, Any] = {
+        name: map_sources(getattr(args, name), _absolute)
+        for name, rule in rules(args).items()
+        if rule.local in ("model", "data") and name != "dataset_options"
+    }
     if model is not None and args.base_model == STAND_IN:
-        named["base_model"] = str(model.name_or_path) or GIVEN_MODEL
+        resolved["base_model"] = str(model.name_or_path) or UNNAMED_MODEL
     if splits is not None and args.dataset == SYNTHETIC:
         train = splits.get("train")
         if train is None or train.info.builder_name != SYNTHETIC:
-            named["dataset"] = GIVEN_DATA
-    named = {name: _absolute(value) for name, value in named.items()}
-    named["adapter"] = args.adapter and _absolute(args.adapter)
-    named["also_train_on"] = [_absolute_source(source) for source in args.also_train_on]
-    changed = {name: value for name, value in named.items() if value != getattr(args, name)}
+            resolved["dataset"] = UNNAMED_DATA
+    changed = {name: value for name, value in resolved.items() if value != getattr(args, name)}
     return replace(args, **changed) if changed else args
 
 
-def is_place(name: str) -> bool:
-    """Whether a setting names a folder of the machine that trained, whether or not it is there now."""
-    if name in NAMES:  # which a folder beside us may have too
+def names_local_folder(name: str) -> bool:
+    """Tell a folder of the machine that trained, even if it is gone, from a name."""
+    if name in (STAND_IN, *PERSON_SEARCH_DATASETS):  # a folder of that name may exist, too
         return False
     return Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).is_dir()
 
 
-def nobody_has(base_model: str) -> bool:
-    """Whether a base model cannot be had by others: a folder, or a nameless one that a caller gave."""
-    return base_model == GIVEN_MODEL or is_place(base_model)
+def is_private_base(base_model: str) -> bool:
+    """Whether others cannot get a base model: a local folder, or a model without a name."""
+    return base_model == UNNAMED_MODEL or names_local_folder(base_model)
 
 
-def _absolute_source(source: str) -> str:
-    """An entry of `also_train_on`: NAME=FOLDER, or one of the two."""
-    name, mark, folder = source.partition("=")
-    return f"{name}={_absolute(folder)}" if mark else _absolute(name)
+def map_sources(value: Any, change: Callable[[str, str], str]) -> Any:
+    """Change each text in a setting by its name and its folder on this machine; either may be empty.
+
+    Args:
+        value: NAME, FOLDER, NAME=FOLDER (NAME being a data set), a list or mapping of them, or anything else, which
+            stays.
+        change: returns the new text.
+    """
+    if isinstance(value, list):
+        return [map_sources(item, change) for item in value]
+    if isinstance(value, dict):
+        return {key: map_sources(item, change) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    name, mark, folder = value.partition("=")
+    if mark and name in PERSON_SEARCH_DATASETS:
+        return change(name, folder)
+    return change("", value) if names_local_folder(value) else change(value, "")
 
 
-def _absolute(name: str) -> str:
-    """A folder's whole path; what is no folder as it is."""
-    folder = Path(name).expanduser()
-    return str(folder.absolute()) if name not in NAMES and folder.is_dir() else name
+def _absolute(name: str, folder: str) -> str:
+    path = Path(folder).expanduser()
+    folder = str(path.absolute()) if folder and path.is_dir() else folder
+    return f"{name}={folder}" if name and folder else name or folder
 
 
-__all__ = ["GIVEN_DATA", "GIVEN_MODEL", "SYNTHETIC", "is_place", "nobody_has", "settled"]
+__all__ = [
+    "SYNTHETIC",
+    "UNNAMED_DATA",
+    "UNNAMED_MODEL",
+    "is_private_base",
+    "map_sources",
+    "names_local_folder",
+    "resolve_settings",
+]

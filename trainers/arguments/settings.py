@@ -50,6 +50,7 @@ class TwoStageTrainingArguments:
     base_model: str = setting(
         default="stand-in",
         help="CLIP to start from: a folder, a Hub id, or 'stand-in', the small one that ships with us.",
+        local="model",
     )
     image_size: list[int] = setting(
         default_factory=lambda: [384, 128], help="Height and width in pixels, multiples of the patch size."
@@ -81,7 +82,7 @@ class TwoStageTrainingArguments:
         default=False, help="Direct fine-tuning, the baseline: stage two alone, from the base model, without prompts."
     )
     adapter: str | None = setting(
-        default=None, help="With --stages two: the stage-one adapter folder to merge before stage two."
+        default=None, help="With --stages two: the stage-one adapter folder to merge before stage two.", local="model"
     )
     attn_implementation: str | None = setting(
         default=None, help="'sdpa', 'eager' or 'flash_attention_2'; transformers' choice when left out."
@@ -89,21 +90,33 @@ class TwoStageTrainingArguments:
 
     # data
     dataset: str = setting(
-        default="synthetic_pedes", help="The data set: a name (with data_dir), a folder, or USER/NAME on the Hub."
+        default="synthetic_pedes",
+        help="The data set: a name (with data_dir), a folder, or USER/NAME on the Hub.",
+        local="data",
     )
     data_dir: str | None = setting(
-        default=None, help="The data set's folder (not for synthetic_pedes).", resumable=True
+        default=None,
+        help="The data set's folder (not for synthetic_pedes).",
+        resumable=True,
+        local="folder",
+        published=False,
     )
     dataset_options: dict[str, Any] = setting(
-        default_factory=dict, help="Further options of the data set, as JSON: '{\"seed\": 1}'."
+        default_factory=dict,
+        help="Further options of the data set, as JSON: '{\"seed\": 1}'.",
+        local="data",
+        card="Options of the data set: {}.",
     )
     clean_captions: bool = setting(
-        default=True, help="Put spaces and punctuation of captions right (sets in folders)."
+        default=True,
+        help="Put spaces and punctuation of captions right (sets in folders).",
+        card="Captions were not cleaned.",
     )
     split_rule: str = setting(
         default="names",
         help="How splits are drawn that a set in a folder lacks: by 'names', or 'numbers' as once.",
         choices=SPLIT_RULES,
+        before="numbers",
     )
     on_bad_image: str = setting(
         default="error",
@@ -111,7 +124,9 @@ class TwoStageTrainingArguments:
         choices=("error", "skip"),
     )
     also_train_on: list[str] = setting(
-        default_factory=list, help="Sets whose train splits are added: NAME=FOLDER, a folder, or USER/NAME on the Hub."
+        default_factory=list,
+        help="Sets whose train splits are added: NAME=FOLDER, a folder, or USER/NAME on the Hub.",
+        local="data",
     )
     on_leak: str = setting(
         default="error",
@@ -137,14 +152,21 @@ class TwoStageTrainingArguments:
 
     # the run
     output_dir: str = setting(
-        default="runs/two_stage", help="The run folder; it must not hold a run yet.", resumable=True
+        default="runs/two_stage",
+        help="The run folder; it must not hold a run yet.",
+        resumable=True,
+        local="folder",
+        published=False,
     )
-    overwrite_output_dir: bool = setting(default=False, help="Replace the run in output_dir.", resumable=True)
+    overwrite_output_dir: bool = setting(
+        default=False, help="Replace the run in output_dir.", resumable=True, published=False
+    )
     resume: str = setting(
         default="no",
         help="'auto' goes on with the run in output_dir, if there is one; 'no' refuses it.",
         choices=("no", "auto"),
         resumable=True,
+        published=False,
     )
     save_steps: int = setting(
         default=0,
@@ -166,9 +188,11 @@ class TwoStageTrainingArguments:
     report_to: str = setting(default="tensorboard", help="Tracker by accelerate's name, or 'none'.", resumable=True)
 
     # the Hub
-    push_to_hub: bool = setting(default=False, help="Upload the run to the Hub; needs hub_model_id.", resumable=True)
+    push_to_hub: bool = setting(
+        default=False, help="Upload the run to the Hub; needs hub_model_id.", resumable=True, published=False
+    )
     hub_model_id: str | None = setting(
-        default=None, help="The repository, USER/NAME; made if it does not exist.", resumable=True
+        default=None, help="The repository, USER/NAME; made if it does not exist.", resumable=True, published=False
     )
     hub_strategy: str = setting(
         default="end",
@@ -178,9 +202,13 @@ class TwoStageTrainingArguments:
         ),
         choices=("end", "best", "every_save"),
         resumable=True,
+        published=False,
     )
     hub_private_repo: bool = setting(
-        default=True, help="Whether a new repository is private; a public one is not filled then.", resumable=True
+        default=True,
+        help="Whether a new repository is private; a public one is not filled then.",
+        resumable=True,
+        published=False,
     )
 
     # optimisation, both stages
@@ -204,17 +232,33 @@ class TwoStageTrainingArguments:
     adam_beta1: float = setting(default=0.9, help="In [0, 1).", low=0, below=1)
     adam_beta2: float = setting(default=0.999, help="In [0, 1).", low=0, below=1)
     adam_epsilon: float = setting(default=1e-8, help="Above 0.", above=0)
-    bias_lr_multiplier: float = setting(default=1.0, help="Learning rate of biases over the others'.", above=0)
-    head_lr_multiplier: float = setting(default=5.0, help="Learning rate of loss heads over the others'.", above=0)
+    bias_lr_multiplier: float = setting(
+        default=1.0,
+        help="Learning rate of biases over the others'.",
+        above=0,
+        card="Biases learn at {:g} times the rate.",
+    )
+    head_lr_multiplier: float = setting(
+        default=5.0,
+        help="Learning rate of loss heads over the others'.",
+        above=0,
+        card="Loss heads learn at {:g} times the rate.",
+        losses=("id", "mlm"),
+    )
     max_grad_norm: float = setting(default=1.0, help="Clip the gradient's norm to this; 0 does not clip.", low=0)
     layer_lr_decay: float = setting(
         default=1.0,
         help="Stage two: learning rate of a layer over that of the layer above it; 1 is off.",
         above=0,
         high=1,
+        card="In stage two, each layer learns at {:g} of the rate of the one above it.",
     )
     ema_decay: float = setting(
-        default=0.0, help="Evaluate and keep a moving average of the weights, such as 0.999; 0 is off.", low=0, below=1
+        default=0.0,
+        help="Evaluate and keep a moving average of the weights, such as 0.999; 0 is off.",
+        low=0,
+        below=1,
+        card="Kept and tested: a moving average of the weights, decay {:g}.",
     )
     max_bad_steps: int = setting(
         default=5, help="Steps in a row with a loss or gradient that is not finite that stop the run.", low=1
@@ -268,17 +312,39 @@ class TwoStageTrainingArguments:
     citc_in_modal_weight: float = setting(default=0.25, help="Weight of citc's term within a tower.", low=0)
     citc_cross_modal_weight: float = setting(default=0.25, help="Weight of citc's term across towers.", low=0)
     mlm_layers: int = setting(default=4, help="Transformer layers of mlm's head, 0 or more.", low=0, high=64)
-    mlm_probability: float = setting(default=0.15, help="Probability of a word to be masked for mlm.", low=0, high=1)
+    mlm_probability: float = setting(
+        default=0.15,
+        help="Probability of a word to be masked for mlm.",
+        low=0,
+        high=1,
+        card="For mlm, a word is masked with probability {:g}.",
+        losses=("mlm",),
+    )
     learn_temperature: bool = setting(
         default=False, help="Learn the temperatures of sdm, itc and tal, starting from those given."
     )
     label_smoothing: float = setting(default=0.0, help="Of itc and id, in [0, 1).", low=0, below=1)
 
     # augmentation of training images and captions
-    augment_flip: float = setting(default=0.5, help="Probability of a mirrored image.", low=0, high=1)
-    augment_pad: int = setting(default=10, help="Padding before the random crop, in pixels of 384x128.", low=0)
-    augment_erase: float = setting(default=0.5, help="Probability of an erased rectangle.", low=0, high=1)
-    augment_color_jitter: float = setting(default=0.0, help="Strength of colour jitter; 0 is off.", low=0)
+    augment_flip: float = setting(
+        default=0.5, help="Probability of a mirrored image.", low=0, high=1, card="mirrored with probability {:g}"
+    )
+    augment_pad: int = setting(
+        default=10,
+        help="Padding before the random crop, in pixels of 384x128.",
+        low=0,
+        card="padded by {} pixels (at 384 rows) and cropped",
+    )
+    augment_erase: float = setting(
+        default=0.5,
+        help="Probability of an erased rectangle.",
+        low=0,
+        high=1,
+        card="a rectangle erased with probability {:g}",
+    )
+    augment_color_jitter: float = setting(
+        default=0.0, help="Strength of colour jitter; 0 is off.", low=0, card="colours jittered by {:g}"
+    )
     augment_text: dict[str, float] = setting(
         default_factory=dict,
         help="Chances of a word's deletion and of a token's mask: deletion=0.05,mask=0.1 or JSON.",

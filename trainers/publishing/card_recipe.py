@@ -1,10 +1,12 @@
 """How a run was trained, in words: all that its settings say and that matters to its figures."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from dataset_scripts.common.markdown import as_text
+from trainers.arguments.fields import rules
 from trainers.arguments.settings import TwoStageTrainingArguments
-from trainers.publishing.card_sources import told_options
+from trainers.publishing.card_sources import public_value
 from trainers.run_folder.results import StageResult
 
 
@@ -89,39 +91,31 @@ def _steps(args: TwoStageTrainingArguments, processes: int) -> str:
 
 def _augmentation(args: TwoStageTrainingArguments) -> str:
     """What was done to images and captions."""
-    done = []
-    if args.augment_flip:
-        done.append(f"mirrored with probability {args.augment_flip:g}")
-    if args.augment_pad:
-        done.append(f"padded by {args.augment_pad} pixels (at 384 rows) and cropped")
-    if args.augment_erase:
-        done.append(f"a rectangle erased with probability {args.augment_erase:g}")
-    if args.augment_color_jitter:
-        done.append(f"colours jittered by {args.augment_color_jitter:g}")
+    done = [
+        rule.card.format(getattr(args, name))
+        for name, rule in rules(args).items()
+        if name.startswith("augment_") and rule.card and getattr(args, name)
+    ]
     words = ", ".join(f"{name} {chance:g}" for name, chance in args.augment_text.items())
     return f"Augmentation: images {', '.join(done) or 'as they are'}; captions {words or 'as they are'}."
 
 
 def _options(args: TwoStageTrainingArguments, stages: Mapping[str, StageResult]) -> list[str]:
-    """What is off unless it is asked for."""
-    points = []
-    if args.bias_lr_multiplier != 1:
-        points.append(f"Biases learn at {args.bias_lr_multiplier:g} times the rate.")
+    """What differs from the defaults; and settings of some losses, where these were used."""
     used = {loss for name in stages for loss in args.stage(name).objectives}
-    if heads := sorted(used & {"id", "mlm"}):
-        points.append(f"Heads of {' and '.join(heads)} learn at {args.head_lr_multiplier:g} times the rate.")
-    if "mlm" in used:
-        points.append(f"For mlm, a word is masked with probability {args.mlm_probability:g}.")
-    if not args.clean_captions:
-        points.append("Captions were not cleaned.")
-    if args.ema_decay:
-        points.append(f"Kept and tested: a moving average of the weights, decay {args.ema_decay:g}.")
-    if args.layer_lr_decay != 1:
-        points.append(f"In stage two, each layer learns at {args.layer_lr_decay:g} of the rate of the one above it.")
-    if args.dataset_options:
-        told = ", ".join(as_text(f"{name} {value}") for name, value in told_options(args.dataset_options).items())
-        points.append(f"Options of the data set: {told}.")
+    defaults, points = TwoStageTrainingArguments(), []
+    for name, rule in rules(args).items():
+        value = getattr(args, name)
+        told = not used.isdisjoint(rule.losses) if rule.losses else value != getattr(defaults, name)
+        if rule.card and told and not name.startswith("augment_"):
+            points.append(rule.card.format(_in_words(value)))
     return points
+
+
+def _in_words(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return ", ".join(as_text(f"{name} {item}") for name, item in public_value(value).items())
 
 
 __all__ = ["recipe_points", "stage_line"]

@@ -1,6 +1,6 @@
 """What a run learned from, and on what terms, for its card: as the formats declare it, and no more than is known."""
 
-from collections.abc import Mapping
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from dataset_scripts.parquet.manifest import Manifest
 from modeling_prompt_clip.hub.card_facts import DataSource
 from modeling_prompt_clip.hub.model_card import hub_name
 from modeling_prompt_clip.loading import STAND_IN
-from trainers.arguments.resolved import SYNTHETIC, is_place
+from trainers.arguments.resolved import SYNTHETIC, map_sources, names_local_folder
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.data.splits import resolve_source, source_label
 
@@ -43,28 +43,22 @@ def all_sources(args: TwoStageTrainingArguments) -> tuple[DataSource, ...]:
     return (*sources, DataSource("Prompts of an earlier run", UNKNOWN)) if args.adapter else sources
 
 
-def told_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a data set as others may see them: of places, the last part alone."""
-    return {
-        name: Path(value).name if isinstance(value, str) and is_place(value) else value
-        for name, value in options.items()
-    }
+def public_value(setting: Any) -> Any:
+    """A setting that may name models or data as others may see it: without the path to a folder."""
+    return map_sources(setting, lambda name, folder: name or _folder_name(folder))
 
 
-def base_label(name: str) -> str:
-    """What people call a base model: its name, or that of its folder."""
-    if not is_place(name):
-        return name
-    folder = Path(name).expanduser().absolute()
-    return folder.parent.name if folder.name in ("model", "adapter") else folder.name  # those are parts of a run
+def _folder_name(folder: str) -> str:
+    path = Path(os.path.abspath(Path(folder).expanduser()))
+    return path.parent.name if path.name in ("model", "adapter") else path.name  # those are parts of a run
 
 
 def base_source(name: str) -> DataSource:
     """Where a base model comes from."""
-    label = f"Base model {base_label(name)}"
+    label = f"Base model {public_value(name)}"
     if name == STAND_IN:
         return DataSource(label, "Ships with this package, and has seen drawn catalogue pictures alone. Apache-2.0.")
-    if not is_place(name) and (on_hub := hub_name(name)):
+    if not names_local_folder(name) and (on_hub := hub_name(name)):
         return DataSource(label, "Its terms stand on its own card.", f"https://huggingface.co/{on_hub}")
     return DataSource(label, UNKNOWN)
 
@@ -97,4 +91,4 @@ def _known_name(name: str, folder: str | Path | None) -> str:
         return name
 
 
-__all__ = ["all_sources", "base_label", "base_source", "data_sources", "is_drawn", "sources_of", "told_options"]
+__all__ = ["all_sources", "base_source", "data_sources", "is_drawn", "public_value", "sources_of"]

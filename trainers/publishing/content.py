@@ -2,9 +2,8 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -12,10 +11,10 @@ from dataset_scripts.common.upload_files import Selection, check_link, copy_file
 from modeling_prompt_clip.hub import add_remote_code
 from modeling_prompt_clip.hub.published_files import listed_adapter_file, listed_model_file
 from modeling_prompt_clip.loading import ADAPTER_FILE
-from trainers.arguments.resolved import is_place, nobody_has
+from trainers.arguments.fields import rules
+from trainers.arguments.resolved import is_private_base
 from trainers.arguments.settings import TwoStageTrainingArguments
-from trainers.data.splits import source_label
-from trainers.publishing.card_sources import base_label, sources_of, told_options
+from trainers.publishing.card_sources import public_value
 from trainers.publishing.hub_card import hub_card
 from trainers.publishing.run_card import CARD
 from trainers.run_folder.files import read_arguments
@@ -23,9 +22,6 @@ from trainers.run_folder.folder import RunFolder
 
 NOT_FINISHED = "the run is not finished: go on with --resume auto"
 CURVES = ("loss.png", "learning_rate.png", "validation.png")  # the other plots show people of the data set
-PLACES = ("data_dir", "output_dir")  # settings that say where files lie on this machine
-# settings of the run that was; who repeats it decides anew, and must not overwrite what it published
-ONCE = ("push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo", "resume", "overwrite_output_dir")
 
 
 def write_content(
@@ -66,8 +62,7 @@ def write_content(
     for path in (run.config, card, run.results, run.plots, *curves):
         check_link(path, run.path, listed=path.name.__eq__)
     args = read_arguments(run.config)
-    settings = asdict(args)
-    if adapter_only and nobody_has(args.base_model):
+    if adapter_only and is_private_base(args.base_model):
         raise ValueError(
             f"the adapter's base_model is {args.base_model!r}, which nobody else has; push the whole model, or train "
             "from a base model on the Hub"
@@ -80,11 +75,11 @@ def write_content(
     # rows that `evaluate --output` has added name models and data by their places on this machine
     stages = ("base", "one") if adapter_only else ("base", "one", "two")
     results = [row for row in run.recorded() if row.get("stage") in stages]
-    settings |= {"stages": ["one"]} if adapter_only else {}
     text = card.read_text(encoding="utf-8")
     text = hub_card(text, args, results, repo_id, adapter_only=adapter_only, license=license)
     (target / CARD).write_text(text, encoding="utf-8")
-    (target / "config.yaml").write_text(without_places(settings), encoding="utf-8")
+    published = replace(args, stages=["one"]) if adapter_only else args
+    (target / "config.yaml").write_text(public_config(published), encoding="utf-8")
     (target / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     for path in curves:
         (target / "plots").mkdir(exist_ok=True)
@@ -129,16 +124,14 @@ def name_base_model(folder: Path, base_model: str) -> None:
     path.write_text(json.dumps(adapter, indent=2) + "\n", encoding="utf-8")
 
 
-def without_places(settings: dict[str, Any]) -> str:
-    """The run's settings as YAML, without the places on this machine, which are nobody's business."""
-    told = {name: value for name, value in settings.items() if name not in (*PLACES, *ONCE)}
-    told["base_model"] = base_label(told["base_model"])
-    told["adapter"] = None if settings["adapter"] and is_place(settings["adapter"]) else settings["adapter"]
-    own, *joined = sources_of(TwoStageTrainingArguments(**settings))
-    told["dataset"] = own[0] if own[0] != "auto" else source_label(*own)
-    told["dataset_options"] = told_options(settings["dataset_options"])
-    told["also_train_on"] = [name if name != "auto" else source_label(name, folder) for name, folder in joined]
-    return yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
+def public_config(args: TwoStageTrainingArguments) -> str:
+    """The settings as published beside the card: YAML in which folders of this machine are only names."""
+    settings = {
+        name: public_value(getattr(args, name)) if rule.local else getattr(args, name)
+        for name, rule in rules(args).items()
+        if rule.published
+    }
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
-__all__ = ["copy_weights", "name_base_model", "without_places", "write_content"]
+__all__ = ["copy_weights", "name_base_model", "public_config", "write_content"]

@@ -23,11 +23,12 @@ from modeling_prompt_clip.hub.model_card import (
     render_model_card,
     with_front_matter,
 )
-from trainers.arguments.resolved import GIVEN_DATA, GIVEN_MODEL, is_place
+from trainers.arguments.fields import rules
+from trainers.arguments.resolved import UNNAMED_DATA, UNNAMED_MODEL, map_sources
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.publishing.card_recipe import recipe_points
 from trainers.publishing.card_results import not_measured, protocol, results_table
-from trainers.publishing.card_sources import all_sources, base_label, data_sources, is_drawn, sources_of
+from trainers.publishing.card_sources import all_sources, data_sources, is_drawn, public_value
 from trainers.run_folder.folder import RunFolder
 from trainers.run_folder.results import StageResult
 
@@ -98,7 +99,7 @@ def adapter_facts(
     return replace(
         facts,
         name=f"{run.path.name}, prompts of stage one",
-        summary=f"Deep prompts for {as_code(base_label(args.base_model))}, whose own weights stay as they are: an "
+        summary=f"Deep prompts for {as_code(public_value(args.base_model))}, whose own weights stay as they are: an "
         f"adapter for PEFT, trained on {_data_label(args)} in the first stage of {PAPER}.",
         details=_adapter_details(args),
         loading=adapter_loading("."),
@@ -118,7 +119,7 @@ def run_loading(has_model: bool) -> tuple[Snippet, ...]:
 
 def summary(args: TwoStageTrainingArguments, stages: Collection[str]) -> str:
     """What was made of which model, in a sentence."""
-    base, data = as_code(base_label(args.base_model)), _data_label(args)
+    base, data = as_code(public_value(args.base_model)), _data_label(args)
     if args.direct:
         how = f"{base}, fine-tuned on {data} without new prompts: the baseline of two-stage training after {PAPER}"
     elif "two" not in stages:
@@ -168,21 +169,27 @@ def _adapter_details(args: TwoStageTrainingArguments) -> dict[str, str]:
 
 
 def _repeat(args: TwoStageTrainingArguments) -> str:
-    """How to train it again; places on the machine of the run are left to the reader."""
-    if args.base_model == GIVEN_MODEL or args.dataset == GIVEN_DATA:
-        return "Every setting is in the run's `config.yaml`; what was given in Python is not."
-    places = " --data_dir DIR" if args.data_dir else " --dataset DIR" if is_place(args.dataset) else ""
-    if is_place(args.base_model):
-        places += " --base_model DIR"
-    if args.adapter and is_place(args.adapter):
-        places += " --adapter DIR"
-    joined = sources_of(args)[1:]
-    if any(folder for _, folder in joined):
-        told = ["DIR" if name == "auto" else f"{name}=DIR" if folder else name for name, folder in joined]
-        places += f" --also_train_on {' '.join(told)}"
+    """How to train it again; the reader fills in the folders."""
+    if args.base_model == UNNAMED_MODEL or args.dataset == UNNAMED_DATA:
+        return "Every setting is in the run's `config.yaml`; what was passed in Python is not."
+    options = "".join(f" --{name} {value}" for name, value in _folders_to_name(args).items())
     once = " --push_to_hub False" if args.push_to_hub else ""
-    command = f"prompt-clip train --config config.yaml --output_dir NEW{places}{once}"
+    command = f"prompt-clip train --config config.yaml --output_dir NEW{options}{once}"
     return f"Every setting is in the run's `config.yaml`; {as_code(command)} repeats the run."
+
+
+def _folders_to_name(args: TwoStageTrainingArguments) -> dict[str, str]:
+    """Settings that name a folder of this machine, with DIR in its place."""
+    found = {}
+    for name, rule in rules(args).items():
+        value = getattr(args, name)
+        if name == "data_dir" and value:
+            found[name] = "DIR"
+        elif rule.local in ("model", "data") and isinstance(value, str | list):
+            shown = map_sources(value, lambda name, folder: "=".join(filter(None, (name, folder and "DIR"))))
+            if shown != value:
+                found[name] = " ".join(shown) if isinstance(shown, list) else shown
+    return found
 
 
 __all__ = ["CARD", "adapter_facts", "run_facts", "run_loading", "summary", "write_run_card"]

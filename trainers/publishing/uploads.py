@@ -4,16 +4,15 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
 from dataset_scripts.common.hub import open_repository, push_folder
 from modeling_prompt_clip.hub import add_remote_code
-from trainers.arguments.resolved import nobody_has
+from trainers.arguments.resolved import is_private_base
 from trainers.arguments.settings import TwoStageTrainingArguments
-from trainers.publishing.content import copy_weights, name_base_model, without_places
+from trainers.publishing.content import copy_weights, name_base_model, public_config
 from trainers.publishing.hub_card import card_in_progress
 from trainers.publishing.push import REPLACED
 from trainers.run_folder.folder import RunFolder
@@ -51,7 +50,7 @@ class HubUploads:
         """
         for left in self.run.path.glob(f"{FOLDER}*"):  # by a run that was killed
             shutil.rmtree(left)
-        if "two" not in self.args.stages and nobody_has(self.args.base_model):
+        if "two" not in self.args.stages and is_private_base(self.args.base_model):
             raise ValueError(
                 f"push_to_hub is set, but stage one leaves prompts of base_model {self.args.base_model!r}, which "
                 "nobody else has; run stage two as well, or start from a base model on the Hub"
@@ -121,7 +120,7 @@ class HubUploads:
 
     def _cannot_be_sent(self, stage: str) -> bool:
         """Whether nobody else could use the stage's weights before its end; says so once."""
-        if stage == "one" and nobody_has(self.args.base_model):
+        if stage == "one" and is_private_base(self.args.base_model):
             reason = f"stage one's prompts belong to {self.args.base_model}, which nobody else has"
         elif stage == "two" and self.args.stage_two_lora_rank:
             reason = "stage two's low-rank updates are merged when it is done"
@@ -138,7 +137,7 @@ class HubUploads:
             add_remote_code(content)
         else:
             name_base_model(content, self.args.base_model)
-        (content / "config.yaml").write_text(without_places(asdict(self.args)), encoding="utf-8")
+        (content / "config.yaml").write_text(public_config(self.args), encoding="utf-8")
         (content / "README.md").write_text(card_in_progress(self.args, stage, step), encoding="utf-8")
 
     def _upload(self, content: Path, message: str) -> None:

@@ -11,7 +11,7 @@ from dataset_scripts.builders.synthetic_pedes import SyntheticPedesConfig
 from dataset_scripts.formats import FORMATS, detect_format, get_format
 from dataset_scripts.parquet import is_parquet_folder
 from modeling_prompt_clip.loading import STAND_IN
-from trainers.arguments.resolved import GIVEN_DATA, SYNTHETIC
+from trainers.arguments.resolved import SYNTHETIC, UNNAMED_DATA
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.data.splits import joined_options, resolve_source, source_label, source_options
 from trainers.run_folder.settings import settings_of_model
@@ -118,7 +118,7 @@ def evaluated_data(
     runs = list(_runs_of(models))
     if data is None:
         own = next(_runs_of(models[:1]), None)
-        if own is None or own[1].dataset == GIVEN_DATA:
+        if own is None or own[1].dataset == UNNAMED_DATA:
             why = "was trained on data given in Python" if own else "has no config.yaml of a run beside it"
             raise ValueError(f"data is not named, and {models[0]} {why}; name it: --data DIR_OR_NAME")
         name, folder = resolve_source(own[1].dataset, own[1].data_dir)
@@ -139,7 +139,7 @@ def check_earlier_runs(args: TwoStageTrainingArguments) -> None:
     """
     names = [name for name in (args.base_model, args.adapter) if name and Path(name).is_dir()]
     trained = [each for place, earlier in _runs_of(names) for each in _trained_on(place, earlier)]
-    if trained and args.dataset != GIVEN_DATA:
+    if trained and args.dataset != UNNAMED_DATA:
         name, folder = resolve_source(args.dataset, args.data_dir)
         check_drawing(trained, EvaluatedData(name, folder, source_options(args, name, folder)))
 
@@ -196,7 +196,7 @@ def _runs_of(models: Sequence[str]) -> Iterator[tuple[str, TwoStageTrainingArgum
 
 def _trained_on(place: str, args: TwoStageTrainingArguments) -> Iterator[_Trained]:
     """The data sets of a run; those that were joined have the options that joining gives them."""
-    if args.dataset == GIVEN_DATA:
+    if args.dataset == UNNAMED_DATA:
         return
     name, folder = resolve_source(args.dataset, args.data_dir)
     yield _Trained(place, EvaluatedData(name, folder, source_options(args, name, folder)))

@@ -10,25 +10,21 @@ from typing import Any
 import yaml
 
 from dataset_scripts.common.files import write_atomically, write_json
-from trainers.arguments.fields import resumable
-from trainers.arguments.resolved import is_place
+from trainers.arguments.fields import Rule, rules
+from trainers.arguments.resolved import map_sources
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.run_folder.curves import plot_curves
 from trainers.run_folder.files import START_AGAIN, read_config, read_progress, read_results, shown
 from trainers.run_folder.metrics_log import MetricsLog, read_metrics
 from trainers.run_folder.results import StageResult, stage_result
-from trainers.run_folder.settings import complete_settings
+from trainers.run_folder.settings import complete_settings, unrecorded_settings
 
 CONTENTS = (
     "config.yaml", "metrics.jsonl", "results.json", "skipped_images.json", "bad_batch.json", "leaks.json", "README.md",
     "progress.json", "adapter", "model", "checkpoints", "plots",
 )  # fmt: skip
 
-MAY_DIFFER = resumable(TwoStageTrainingArguments)
-
 logger = logging.getLogger(__name__)
-
-DATA = ("dataset", "also_train_on")  # compared by content where they name folders
 
 
 class RunFolder:
@@ -88,10 +84,11 @@ class RunFolder:
                 raise FileNotFoundError(f"{self.config} of the run to go on with is missing: {START_AGAIN}")
             return False
         earlier = complete_settings(read_config(self.config))
+        now = yaml.safe_load(_as_yaml(args))
         different = [
-            f"{name} {shown(earlier[name])} there and {shown(value)} here"
-            for name, value in yaml.safe_load(_as_yaml(args)).items()
-            if name not in MAY_DIFFER and not _is_same(name, earlier[name], value)
+            f"{name} {shown(earlier[name])} there and {shown(now[name])} here"
+            for name, rule in rules(args).items()
+            if not rule.resumable and not _is_same(rule, earlier[name], now[name])
         ]
         if different:
             raise ValueError(
@@ -101,11 +98,13 @@ class RunFolder:
         return True
 
     def drawn_as_before(self, args: TwoStageTrainingArguments) -> TwoStageTrainingArguments:
-        """The settings, with the earlier rule of drawing splits where the run to go on with began under it."""
-        if args.resume == "no" or not self.config.is_file() or "split_rule" in read_config(self.config):
+        """The settings, with what an earlier version did where it began the run to resume."""
+        if args.resume == "no" or not self.config.is_file():
             return args
-        logger.info("%s has no split_rule: the run goes on with splits drawn by numbers, as it began", self.config)
-        return replace(args, split_rule="numbers")
+        earlier = unrecorded_settings(read_config(self.config))
+        for name, value in earlier.items():
+            logger.info("%s has no %s: the run goes on with %r, as it began", self.config, name, value)
+        return replace(args, **earlier)
 
     def create(self, args: TwoStageTrainingArguments) -> MetricsLog:
         """Make the folder, clear what an earlier run left, and write the settings; `check_free` comes before.
@@ -204,21 +203,20 @@ def check_folder(path: Path, name: str = "output") -> None:
         raise OSError(f"{name} {path} cannot be written: {there} is read-only here; name another folder")
 
 
-def _is_same(name: str, earlier: Any, now: Any) -> bool:
-    """Whether two values of a setting mean the same: a folder may be spelled in several ways."""
-    if earlier == now or (name in DATA and _without_folders(earlier) == _without_folders(now)):
-        return True
-    if not (isinstance(earlier, str) and isinstance(now, str) and is_place(earlier) and is_place(now)):
-        return False
-    return os.path.realpath(Path(earlier).expanduser()) == os.path.realpath(Path(now).expanduser())
+def _is_same(rule: Rule, earlier: Any, now: Any) -> bool:
+    """Whether two values of a setting mean the same; data in folders are compared by fingerprints, later."""
+    if not rule.local:
+        return earlier == now
+    change = _without_folder if rule.local == "data" else _real_folder
+    return map_sources(earlier, change) == map_sources(now, change)
 
 
-def _without_folders(value: Any) -> Any:
-    """A setting that names data, without the places of folders, whose content has a fingerprint."""
-    if isinstance(value, list):
-        return [_without_folders(item) for item in value]
-    name, mark, _ = value.partition("=") if isinstance(value, str) else (value, "", "")
-    return mark if isinstance(name, str) and is_place(name) else (name, mark)
+def _without_folder(name: str, folder: str) -> str:
+    return f"{name}=" if folder else name
+
+
+def _real_folder(name: str, folder: str) -> str:
+    return os.path.realpath(Path(folder).expanduser()) if folder else name
 
 
 def _as_yaml(args: TwoStageTrainingArguments) -> str:

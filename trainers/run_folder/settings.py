@@ -10,6 +10,7 @@ import yaml
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
+from trainers.arguments.fields import rules
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.run_folder.files import read_config
 
@@ -18,11 +19,17 @@ PARENTS = 3  # RUN/checkpoints/two-best/weights is the deepest part of a run tha
 
 
 def complete_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a run with those added that its version did not have: what such a run did.
+    """The settings of a run, including those that its version did not have."""
+    return asdict(TwoStageTrainingArguments()) | unrecorded_settings(recorded) | dict(recorded)
 
-    Splits were drawn by number then, and every other setting that came later is off by default.
-    """
-    return {**asdict(TwoStageTrainingArguments()), "split_rule": "numbers", **recorded}
+
+def unrecorded_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run did where it lacks a setting whose default does something else."""
+    return {
+        name: rule.before
+        for name, rule in rules(TwoStageTrainingArguments).items()
+        if rule.before is not None and name not in recorded
+    }
 
 
 def settings_of_model(name_or_path: str | os.PathLike) -> tuple[str, TwoStageTrainingArguments] | None:
@@ -74,4 +81,4 @@ def _read(path: Path) -> TwoStageTrainingArguments:
         ) from error
 
 
-__all__ = ["complete_settings", "settings_of_model"]
+__all__ = ["complete_settings", "settings_of_model", "unrecorded_settings"]

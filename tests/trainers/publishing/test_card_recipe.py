@@ -48,7 +48,7 @@ def test_the_recipe_of_the_defaults(make_args):
             "Options of the data set: annotations notes.json.",
         ),
         ({"bias_lr_multiplier": 2.0}, "Biases learn at 2 times the rate."),
-        ({"stage_two_objectives": "sdm=1,id=0.5"}, "Heads of id learn at 5 times the rate."),
+        ({"stage_two_objectives": "sdm=1,id=0.5"}, "Loss heads learn at 5 times the rate."),
         ({"stage_two_objectives": "mlm=1"}, "For mlm, a word is masked with probability 0.15."),
         ({"clean_captions": False}, "Captions were not cleaned."),
         ({"streaming": True, "shuffle_buffer": 2000}, "shuffled in a buffer of 2,000;"),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dataset_scripts.formats import FORMATS, get_format
-from trainers.publishing.card_sources import all_sources, base_label, base_source, data_sources, is_drawn
+from trainers.publishing.card_sources import all_sources, base_source, data_sources, is_drawn, public_value
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "custom"])
@@ -72,4 +72,4 @@ def test_base_models(tiny_clip_folder):
     assert base_source("openai/clip-vit-base-patch16").homepage.endswith("co/openai/clip-vit-base-patch16")
     source = base_source(str(tiny_clip_folder))
     assert source.name == "Base model tiny_clip" and "does not know" in source.terms and not source.homepage
-    assert base_label("stand-in") == "stand-in" and base_label(str(tiny_clip_folder)) == "tiny_clip"
+    assert public_value("stand-in") == "stand-in" and public_value(str(tiny_clip_folder)) == "tiny_clip"

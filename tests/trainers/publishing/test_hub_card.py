@@ -10,9 +10,10 @@ import yaml
 from huggingface_hub import ModelCard
 
 from published import card_snippets
-from trainers.arguments.resolved import GIVEN_DATA
+from trainers.arguments.resolved import UNNAMED_DATA
+from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.publishing import push_run
-from trainers.publishing.content import without_places, write_content
+from trainers.publishing.content import public_config, write_content
 from trainers.publishing.hub_card import card_in_progress, hub_card
 
 REPO, ADAPTER, BASE = "alice/tiny-people", "alice/tiny-prompts", "alice/base"
@@ -82,7 +83,7 @@ def test_the_head_parses_back(hub, run, tmp_path):
     (row,) = [row for row in tested if row["direction"] == "text_to_image"]
     found = {result.metric_name: result.metric_value for result in card.data.eval_results}
     assert found == {name: round(row["metrics"][name], 2) for name in FIGURES}
-    assert {(each.dataset_name, each.dataset_split) for each in card.data.eval_results} == {(GIVEN_DATA, "test")}
+    assert {(each.dataset_name, each.dataset_split) for each in card.data.eval_results} == {(UNNAMED_DATA, "test")}
     assert card.data.model_name == "tiny-people"
     write_content(run, tmp_path / "adapter", ADAPTER, adapter_only=True)
     card = ModelCard.load(tmp_path / "adapter" / "README.md")
@@ -139,18 +140,26 @@ def test_the_card_of_weights_in_the_middle(make_args, tiny_clip_folder):
         assert str(tiny_clip_folder.parent) not in text and "must not be used for" in text
 
 
-def test_settings_name_no_place(make_args, tiny_clip_folder, tmp_path):
-    settings = vars(
-        make_args(dataset=str(tmp_path), also_train_on=["rstp_reid=/data/R", str(tmp_path / "more")], data_dir=None)
-    )
-    told = yaml.safe_load(without_places(settings))
-    assert (told["base_model"], told["dataset"]) == ("tiny_clip", tmp_path.name)
-    assert told["also_train_on"] == ["rstp_reid", "more"]
-    assert not {"output_dir", "data_dir"} & told.keys()
-    earlier = without_places(vars(make_args(stages=["two"], adapter=str(tmp_path / "adapter"))))
-    assert yaml.safe_load(earlier)["adapter"] is None
-    placed = vars(make_args(dataset_options={"file": "/home/alice/secret/a.json", "validation_share": 0.1}))
-    assert yaml.safe_load(without_places(placed))["dataset_options"] == {"file": "a.json", "validation_share": 0.1}
-    assert str(tmp_path) not in without_places(settings) and "/data" not in without_places(settings)
-    kept = yaml.safe_load(without_places(vars(make_args(base_model=BASE, dataset="alice/set"))))
+def test_published_settings_have_no_folder_of_this_machine(make_args, tiny_clip_folder, tmp_path):
+    args = make_args(dataset=str(tmp_path), also_train_on=["rstp_reid=/data/R", str(tmp_path / "more")], data_dir=None)
+    published = yaml.safe_load(public_config(args))
+    assert (published["base_model"], published["dataset"]) == ("tiny_clip", tmp_path.name)
+    assert published["also_train_on"] == ["rstp_reid", "more"]
+    assert not {"output_dir", "data_dir"} & published.keys()
+    assert str(tmp_path) not in public_config(args) and "/data" not in public_config(args)
+    earlier = public_config(make_args(stages=["two"], adapter=str(tmp_path / "adapter")))
+    assert TwoStageTrainingArguments(**yaml.safe_load(earlier)).adapter == tmp_path.name
+    options = {"file": "/home/alice/secret/a.json", "validation_share": 0.1}
+    published = yaml.safe_load(public_config(make_args(dataset_options=options)))
+    assert published["dataset_options"] == {"file": "a.json", "validation_share": 0.1}
+    kept = yaml.safe_load(public_config(make_args(base_model=BASE, dataset="alice/set")))
     assert (kept["base_model"], kept["dataset"], kept["also_train_on"]) == (BASE, "alice/set", [])
+
+
+# settings of folders here, and of what this run did that a repeated one must not do
+UNPUBLISHED = "data_dir output_dir overwrite_output_dir resume push_to_hub hub_model_id hub_strategy hub_private_repo"
+
+
+def test_every_other_setting_is_published(make_args):
+    missing = vars(make_args()).keys() - yaml.safe_load(public_config(make_args())).keys()
+    assert missing == set(UNPUBLISHED.split())

@@ -9,10 +9,12 @@ from huggingface_hub import ModelCard
 from peft import PeftModel
 
 from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPModel
+from modeling_prompt_clip.hub.model_card import render_model_card
 from modeling_prompt_clip.loading import load_model
 from published import card_snippets
 from trainers.publishing import run_card
-from trainers.publishing.run_card import summary, write_run_card
+from trainers.publishing.content import public_config
+from trainers.publishing.run_card import run_facts, summary, write_run_card
 from trainers.run_folder.folder import RunFolder
 from trainers.run_folder.results import StageResult
 
@@ -62,7 +64,7 @@ def test_the_run_card_tells_what_the_run_measured(run):
     assert "unit vectors of 24 dimensions" in card and "4 in each layer of the text tower" in card
     assert "Stage one: prompts only, CLIP frozen; loss sdm; learning rate 0.003" in card
     assert f"torch {torch.__version__}" in card and "Python 3." in card
-    assert "what was given in Python is not" in card  # the splits
+    assert "what was passed in Python is not" in card  # the splits
 
 
 def test_prompts_that_the_base_model_brought_are_told_apart(make_args):
@@ -120,8 +122,27 @@ def test_places_are_left_to_whoever_repeats_the_run(make_args, tmp_path):
     other = RunFolder(args.output_dir)
     other.create(args)
     card = write_run_card(other, args, {}).read_text()
-    places = "--data_dir DIR --base_model DIR --also_train_on rstp_reid=DIR alice/set DIR` repeats the run"
+    places = "--base_model DIR --data_dir DIR --also_train_on rstp_reid=DIR alice/set DIR` repeats the run"
     assert f"`prompt-clip train --config config.yaml --output_dir NEW {places}" in card and "/data/" not in card
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("base_model", "/x/clip", "DIR"),
+        ("adapter", "/x/run/adapter", "DIR"),
+        ("dataset", "/x/set", "DIR"),
+        ("data_dir", "sets", "DIR"),
+        ("also_train_on", ["rstp_reid=/x/R", "/x/set", "alice/set"], "rstp_reid=DIR DIR alice/set"),
+        ("also_train_on", ["rstp_reid=/x/R"], "rstp_reid=DIR"),
+    ],
+)
+def test_a_folder_is_left_to_whoever_repeats_the_run(run, make_args, name, value, shown):
+    stages = {"stages": ["two"]} if name == "adapter" else {}
+    args = make_args(**{"base_model": "alice/base", name: value, **stages})
+    facts = run_facts(run, args, {})
+    assert f"--output_dir NEW --{name} {shown}`" in facts.repeat
+    assert "/x/" not in render_model_card(facts) + public_config(args)
 
 
 @pytest.mark.parametrize(
