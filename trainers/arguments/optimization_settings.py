@@ -1,0 +1,95 @@
+"""Settings of the optimizer, for both stages and each."""
+
+from dataclasses import dataclass
+
+from trainers.arguments.fields import setting
+
+__all__ = ["OptimizationSettings"]
+
+
+@dataclass
+class OptimizationSettings:
+    """Part of [`TwoStageTrainingArguments`]: optimization."""
+
+    batch_size: int = setting(default=64, help="Caption-image pairs of one process in one step.", low=2)
+    gradient_accumulation_steps: int = setting(
+        default=1, help="Batches a step; losses compare only the pairs of one batch.", low=1
+    )
+    micro_batch_size: int = setting(
+        default=0,
+        help="Pairs that are in memory at once; losses still compare the whole batch. 0 is the whole batch.",
+        low=0,
+    )
+    gradient_checkpointing: bool = setting(
+        default=False, help="Recompute activations in the backward pass: less memory, more time."
+    )
+    compile: bool = setting(default=False, help="Compile the towers' layers with torch.compile.")
+    mixed_precision: str = setting(
+        default="no", help="'no', 'bf16' or 'fp16', by accelerate.", choices=("no", "bf16", "fp16")
+    )
+    optimizer: str = setting(default="adamw", help="'adamw' or 'adam'.", choices=("adamw", "adam"))
+    adam_beta1: float = setting(default=0.9, help="In [0, 1).", low=0, below=1)
+    adam_beta2: float = setting(default=0.999, help="In [0, 1).", low=0, below=1)
+    adam_epsilon: float = setting(default=1e-8, help="Above 0.", above=0)
+    bias_lr_multiplier: float = setting(
+        default=1.0,
+        help="Learning rate of biases over the others'.",
+        above=0,
+        card="Biases learn at {:g} times the rate.",
+    )
+    head_lr_multiplier: float = setting(
+        default=5.0,
+        help="Learning rate of loss heads over the others'.",
+        above=0,
+        card="Loss heads learn at {:g} times the rate.",
+        losses=("id", "mlm"),
+    )
+    max_grad_norm: float = setting(default=1.0, help="Clip the gradient's norm to this; 0 does not clip.", low=0)
+    layer_lr_decay: float = setting(
+        default=1.0,
+        help="Stage two: learning rate of a layer over that of the layer above it; 1 is off.",
+        above=0,
+        high=1,
+        card="In stage two, each layer learns at {:g} of the rate of the one above it.",
+    )
+    ema_decay: float = setting(
+        default=0.0,
+        help="Evaluate and keep a moving average of the weights, such as 0.999; 0 is off.",
+        low=0,
+        below=1,
+        card="Kept and tested: a moving average of the weights, decay {:g}.",
+    )
+    max_bad_steps: int = setting(
+        default=5, help="Steps in a row with a loss or gradient that is not finite that stop the run.", low=1
+    )
+    warmup_start: float = setting(
+        default=0.1, help="Learning rate at step 0 over the full one, in [0, 1].", low=0, high=1
+    )
+
+    # stage one: domain adaptation, prompts only
+    stage_one_epochs: float = setting(default=10.0, help="Passes over the captions in stage one.", above=0)
+    stage_one_max_steps: int = setting(default=-1, help="Steps of stage one, instead of epochs; -1 is off.", low=-1)
+    stage_one_learning_rate: float = setting(default=3e-3, help="Peak learning rate of the prompts.", above=0)
+    stage_one_weight_decay: float = setting(default=0.0, help="Weight decay of prompts and loss heads.", low=0)
+    stage_one_warmup_ratio: float = setting(default=0.1, help="Share of stage one that warms up.", low=0, high=1)
+    stage_one_objectives: dict[str, float] = setting(
+        default_factory=lambda: {"sdm": 1.0}, help="Losses and weights: sdm=1,id=0.5 or JSON."
+    )
+
+    # stage two: task adaptation, CLIP itself
+    stage_two_epochs: float = setting(default=60.0, help="Passes over the captions in stage two.", above=0)
+    stage_two_max_steps: int = setting(default=-1, help="Steps of stage two, instead of epochs; -1 is off.", low=-1)
+    stage_two_learning_rate: float = setting(default=1e-5, help="Peak learning rate of CLIP's weights.", above=0)
+    stage_two_weight_decay: float = setting(default=0.01, help="Weight decay of CLIP's matrices.", low=0)
+    stage_two_warmup_ratio: float = setting(default=0.1, help="Share of stage two that warms up.", low=0, high=1)
+    stage_two_objectives: dict[str, float] = setting(
+        default_factory=lambda: {"sdm": 1.0}, help="Losses and weights: sdm=1,id=0.5 or JSON."
+    )
+
+    stage_two_lora_rank: int = setting(
+        default=0,
+        help="Train low-rank updates of CLIP's matrices, of this rank; 0 trains CLIP itself.",
+        low=0,
+        high=4096,
+    )
+    stage_two_lora_alpha: float = setting(default=16.0, help="Scale of these updates: alpha / rank.", above=0)

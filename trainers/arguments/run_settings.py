@@ -1,0 +1,72 @@
+"""Settings of the run: its folder, logs, checkpoints, uploads."""
+
+from dataclasses import dataclass
+
+from trainers.arguments.fields import setting
+
+__all__ = ["RunSettings"]
+
+
+@dataclass
+class RunSettings:
+    """Part of [`TwoStageTrainingArguments`]: the run and its repository on the Hub."""
+
+    output_dir: str = setting(
+        default="runs/two_stage",
+        help="The run folder; it must not hold a run yet.",
+        resumable=True,
+        local="folder",
+        published=False,
+    )
+    overwrite_output_dir: bool = setting(
+        default=False, help="Replace the run in output_dir.", resumable=True, published=False
+    )
+    resume: str = setting(
+        default="no",
+        help="'auto' goes on with the run in output_dir, if there is one; 'no' refuses it.",
+        choices=("no", "auto"),
+        resumable=True,
+        published=False,
+    )
+    save_steps: int = setting(
+        default=0,
+        help="Save what a killed run goes on from every so many steps; 0: when evaluating.",
+        low=0,
+        resumable=True,
+    )
+    save_total_limit: int = setting(
+        default=2, help="Checkpoints to keep; the best weights stay apart.", low=1, resumable=True
+    )
+    seed: int = setting(default=0, help="Everything random hangs on it.", low=0, high=2**32 - 1)
+    log_steps: int = setting(default=10, help="Log losses every so many optimizer steps.", low=1, resumable=True)
+    eval_steps: int = setting(
+        default=0, help="Evaluate on validation every so many steps; 0 does once an epoch.", low=0
+    )
+    eval_batch_size: int = setting(
+        default=128, help="Images or captions encoded at once in evaluation.", low=1, resumable=True
+    )
+    report_to: str = setting(default="tensorboard", help="Tracker by accelerate's name, or 'none'.", resumable=True)
+
+    # the Hub
+    push_to_hub: bool = setting(
+        default=False, help="Upload the run to the Hub; needs hub_model_id.", resumable=True, published=False
+    )
+    hub_model_id: str | None = setting(
+        default=None, help="The repository, USER/NAME; made if it does not exist.", resumable=True, published=False
+    )
+    hub_strategy: str = setting(
+        default="end",
+        help=(
+            "When: at the 'end', or also whenever validation finds better weights ('best') or a checkpoint is "
+            "saved ('every_save')."
+        ),
+        choices=("end", "best", "every_save"),
+        resumable=True,
+        published=False,
+    )
+    hub_private_repo: bool = setting(
+        default=True,
+        help="Whether a new repository is private; a public one is not filled then.",
+        resumable=True,
+        published=False,
+    )
