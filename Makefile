@@ -4,6 +4,7 @@ BIN := .venv/bin
 # one torch thread a process: with anything else running, two threads on two cores are slower than one
 export OMP_NUM_THREADS ?= 1
 LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+BENCHMARKS = $(subst /,.,$(basename $(filter-out benchmarks/stand_in/% %/reference_step.py %/step_cases.py,$(wildcard benchmarks/*/*.py))))
 
 .PHONY: help demo test test-all lint format bench clean
 .DEFAULT_GOAL := help
@@ -42,7 +43,7 @@ format: .venv/.dev ## ruff: mend what can be mended
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench: .venv/.dev ## run every benchmark and rewrite benchmarks/results
-	for script in $(filter-out $(addprefix benchmarks/,record.py reference_step.py step_cases.py),$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for module in $(BENCHMARKS); do echo "== $$module"; $(BIN)/python -m $$module || exit 1; done
 
 clean: ## remove the environment and everything that tools left
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist *.egg-info

@@ -12,7 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def processor_name() -> str:
@@ -35,14 +36,15 @@ def write_record(name: str, question: str, packages: tuple[str, ...], **results:
     """Write `results/NAME.json` and print it.
 
     Args:
-        name: of the script, without its ending.
+        name: of the file, without its ending.
         question: what the script answers, in one line.
         packages: distributions whose versions matter to the answer.
         results: what was measured.
     """
+    module = ".".join(Path(sys.argv[0]).resolve().relative_to(ROOT).with_suffix("").parts)
     record = {
         "question": question,
-        "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "date": date.today().isoformat(),
         "machine": {
             "processor": processor_name(),

@@ -3,7 +3,7 @@
 The rule: their grey values, without bars, correlate by at least `SAME_PICTURE_CORRELATION`.
 
 Bars are lines of one colour at an edge, as from padding. They are excluded because two persons padded to a square with
-white agree on most of the area. The numbers here come from `benchmarks/near_duplicates.py`.
+white agree on most of the area. The numbers here come from `benchmarks/data/near_duplicates.py`.
 """
 
 import numpy as np

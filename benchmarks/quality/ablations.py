@@ -16,9 +16,9 @@ from typing import Any
 import datasets
 import torch
 
+from benchmarks.record import RESULTS, write_record
 from dataset_scripts import load_person_search
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
-from record import RESULTS, write_record
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.commands.demo import RECIPE, faster_precision, leave_a_core_to_the_loader
 from trainers.configs.recipes import read_recipe

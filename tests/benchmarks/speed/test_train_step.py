@@ -2,31 +2,21 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.record import ROOT
+from benchmarks.speed import reference_step
+from benchmarks.speed import step_cases as cases
 from modeling_prompt_clip import PromptCLIPModel
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 LENGTH = 9
 
 
-@pytest.fixture
-def modules(monkeypatch):
-    """`step_cases` and `reference_step`, which lie beside the script."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import reference_step
-    import step_cases
-
-    return step_cases, reference_step
-
-
-@pytest.fixture
-def config(modules):
-    return lambda prompts: modules[0].model_config(tiny=True, prompts=prompts)
+def config(prompts):
+    return cases.model_config(tiny=True, prompts=prompts)
 
 
 @pytest.fixture
@@ -48,9 +38,9 @@ def same_weights(ours, reference):
     assert all("_prompts." in name for name in missing)
 
 
-def test_without_prompts_the_reference_is_clip(modules, config, inputs):
+def test_without_prompts_the_reference_is_clip(inputs):
     torch.manual_seed(0)
-    ours, reference = PromptCLIPModel(config(0)).eval(), modules[1].ReferenceClip(config(0), prompts=0)
+    ours, reference = PromptCLIPModel(config(0)).eval(), reference_step.ReferenceClip(config(0), prompts=0)
     same_weights(ours, reference)
     images, ids = inputs
     with torch.no_grad():
@@ -59,9 +49,9 @@ def test_without_prompts_the_reference_is_clip(modules, config, inputs):
     torch.testing.assert_close(text, expected.text_embeds, rtol=0, atol=1e-6)
 
 
-def test_the_reference_concatenates_what_ours_attends_to(modules, config, inputs):
+def test_the_reference_concatenates_what_ours_attends_to(inputs):
     torch.manual_seed(0)
-    ours, reference = PromptCLIPModel(config(4)).eval(), modules[1].ReferenceClip(config(0), prompts=4)
+    ours, reference = PromptCLIPModel(config(4)).eval(), reference_step.ReferenceClip(config(0), prompts=4)
     same_weights(ours, reference)
     with torch.no_grad():
         for layer, prompts in zip(ours.vision_model.encoder.layers, reference.vision_prompts, strict=True):
@@ -75,8 +65,7 @@ def test_the_reference_concatenates_what_ours_attends_to(modules, config, inputs
 
 
 @pytest.mark.parametrize(("stage", "frozen"), [("one", False), ("one", True), ("two", False)])
-def test_the_reference_has_the_fields_faults_and_no_others(modules, config, inputs, stage, frozen):
-    cases, reference_step = modules
+def test_the_reference_has_the_fields_faults_and_no_others(inputs, stage, frozen):
     settings = cases.Settings(batch_size=2, device="cpu", threads=1, steps=1, tiny=True)
     batch = cases.batches_of(cases.Case("reference", stage, "float32"), settings)[0]
     assert batch["input_ids"].shape == (2, reference_step.CONTEXT - cases.PROMPTS)
@@ -93,8 +82,7 @@ def test_the_reference_has_the_fields_faults_and_no_others(modules, config, inpu
     assert all(len(group["params"]) == 1 for group in step.optimizer.param_groups)
 
 
-def test_operations_are_counted_as_torch_counts_them(modules, config, inputs):
-    cases, reference_step = modules
+def test_operations_are_counted_as_torch_counts_them(inputs):
     model = reference_step.ReferenceClip(config(0), prompts=0)
     with FlopCounterMode(display=False) as counter:
         model(*inputs)
@@ -104,20 +92,21 @@ def test_operations_are_counted_as_torch_counts_them(modules, config, inputs):
 
 
 def test_it_runs():
-    command = [sys.executable, "train_step.py", "--quick", "--tiny", "--stage", "two", "--dtype", "float32"]
-    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.speed.train_step", "--tiny"]
+    options = ["--quick", "--stage", "two", "--dtype", "float32"]
+    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     head, _, ours, reference = (line.strip("| ").split(" | ") for line in done.stdout.splitlines())
     assert head[:3] == ["stage", "step", "precision"]
     assert ours[:3] == ["two", "ours", "float32"] and reference[:3] == ["two", "reference", "float32"]
     assert float(reference[5]) > 0 and int(ours[4]) > 100
-    refused = subprocess.run([*command[:2], "--tiny"], cwd=BENCHMARKS, capture_output=True, text=True)
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode == 2 and "add --quick" in refused.stderr
 
 
 def test_what_each_speed_up_brings_is_measured():
-    command = [sys.executable, "speed_ups.py", "--tiny", "--rounds", "1"]
-    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.speed.speed_ups", "--tiny", "--rounds", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     table = done.stdout[done.stdout.index("| |") :].splitlines()
     assert table[0] == "| | stage one, float32 | stage one, bf16 | stage two, float32 | stage two, bf16 |"

@@ -1,6 +1,6 @@
 """Does the leak guard find copies of an image, does it accuse wrongly, and how long does it take?
 
-    python benchmarks/near_duplicates.py
+    python -m benchmarks.data.near_duplicates
 
 Pictures are those of the synthetic set (1,250 persons x 4 images, 48x144, JPEG of quality 92), also padded to a
 square. Copies of them are made as data sets are: encoded again, resized, cut, mirrored. For each kind of copy, the
@@ -17,12 +17,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image, ImageOps, features
 
+from benchmarks.record import write_record
 from dataset_scripts.builders.synthetic_pedes import encode_jpeg
 from dataset_scripts.leaks.image_hash import ImagePrints, hash_files
 from dataset_scripts.leaks.image_signature import SAME_PICTURE_CORRELATION, signature_correlation
 from dataset_scripts.leaks.near_duplicates import MAX_HASH_DISTANCE, near_pair_blocks, near_pairs, same_pictures
 from dataset_scripts.synthetic import render_person
-from record import write_record
 
 PERSONS, IMAGES_A_PERSON, COPIED = 1250, 4, 1000
 DISTANCES = (5, 7, MAX_HASH_DISTANCE, 11)

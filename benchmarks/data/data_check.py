@@ -1,6 +1,6 @@
 """How long does `prompt-clip data check` take on a million rows and on 40,000 images, and how much memory?
 
-    python benchmarks/data_check.py [--rows 1000000] [--images 40000]
+    python -m benchmarks.data.data_check [--rows 1000000] [--images 40000]
 
 A JSON of a million rows in the schema of CUHK-PEDES (two captions of 20 to 35 words a row and their tokens) is checked
 without images. Then 40,000 JPEG files of the size of pedestrian crops, just written and so in the system's cache, are
@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from record import write_record
+from benchmarks.record import ROOT, write_record
 
-ROOT = Path(__file__).parents[1]
 TARGET_SECONDS, TARGET_MIB = 60, 1024
 ROWS_A_PERSON = 3
 COLOURS = "red green blue black white grey yellow brown pink orange purple beige navy dark light".split()

@@ -1,6 +1,6 @@
 """How many images a second does one core prepare for evaluation and for training at 384x128, and do workers add up?
 
-    python benchmarks/input_pipeline.py [--seconds 5]
+    python -m benchmarks.data.input_pipeline [--seconds 5]
 
 Pictures are smooth noise with a little grain, saved as JPEG of quality 90, 128x64 to 500x200 pixels (height x width),
 the range of pedestrian crops. They lie in a table as bytes, and are read, prepared and batched by what evaluation and
@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from PIL import Image, features
 
+from benchmarks.record import write_record
 from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
 from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.loading import STAND_IN, resolve_model_path
 from modeling_prompt_clip.retrieval.image_batches import ImagePreparation, image_batches
-from record import write_record
 from trainers.data.pairs import CaptionPairs, PairCollator, pair_loader
 from trainers.transforms.images import TrainingTransform, sample_generator
 

@@ -3,28 +3,18 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
 
+from benchmarks.quality import model_card as script
+from benchmarks.record import RESULTS, ROOT
 from modeling_prompt_clip import PromptCLIPModel
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
 
-
-@pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import model_card
-
-    return model_card
-
-
-def test_the_document_is_what_the_code_writes(script):
+def test_the_document_is_what_the_code_writes():
     found, expected = (ROOT / "model_card.md").read_text(), script.card()
-    assert found == expected, "model_card.md is stale; run python benchmarks/model_card.py"
+    assert found == expected, "model_card.md is stale; run python -m benchmarks.quality.model_card"
 
 
 def test_its_head_and_its_figures_are_those_of_the_results(hub):
@@ -64,7 +54,7 @@ def test_its_code_runs(tiny_folder, tmp_path, monkeypatch):
     assert isinstance(there["model"], PromptCLIPModel) and there["scores"].shape == (1, 1)
 
 
-def test_sentences_hold_only_for_the_figures_they_were_written_for(script):
+def test_sentences_hold_only_for_the_figures_they_were_written_for():
     seeds = json.loads((RESULTS / "two_stage.json").read_text())["test_figures_by_seed"]
     comparison = json.loads((RESULTS / "demo" / "comparison.json").read_text())["two_stage_minus_direct"]
     assert "Person by person" in script.reading(seeds, comparison)
@@ -75,7 +65,7 @@ def test_sentences_hold_only_for_the_figures_they_were_written_for(script):
         script.reading(seeds, comparison | {"mAP": {"difference": 1.0, "interval": [-1.0, 3.0]}})
 
 
-def test_a_run_that_does_not_give_its_own_figures_is_refused(script):
+def test_a_run_that_does_not_give_its_own_figures_is_refused():
     class Values:
         def mean(self):
             return self

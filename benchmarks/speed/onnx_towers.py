@@ -1,6 +1,6 @@
 """Is onnxruntime faster than torch at embedding captions and images on a CPU, and how near does it come?
 
-    python benchmarks/onnx_towers.py [--rounds 5]
+    python -m benchmarks.speed.onnx_towers [--rounds 5]
 
 A CLIP ViT-B/16 at 384x128 with four prompts in each layer and random weights, exported by `write_onnx`; captions of 30
 tokens. torch in float32, torch in bf16 and onnxruntime take turns on one thread each. Counted is processor time, since
@@ -19,10 +19,10 @@ from pathlib import Path
 import onnxruntime
 import torch
 
+from benchmarks.record import write_record
 from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPModel
 from modeling_prompt_clip.export.check import check_onnx
 from modeling_prompt_clip.export.towers import ImageTower, TextTower, Tower, exportable_copy, write_onnx
-from record import write_record
 
 TOKENS = 30
 END_ID = 49407

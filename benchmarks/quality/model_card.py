@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks.record import RESULTS, ROOT, write_record
 from dataset_scripts import load_person_search
 from dataset_scripts.builders.synthetic_pedes import SyntheticPedesConfig
 from dataset_scripts.common.files import write_atomically, write_json
@@ -21,7 +22,6 @@ from modeling_prompt_clip.hub.card_facts import Snippet, Table
 from modeling_prompt_clip.hub.model_card import render_model_card, with_front_matter
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import QueryValues, TextToImageEvaluator, bootstrap_intervals, compare_models
-from record import RESULTS, write_record
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.publishing.card_results import METRICS, figure, protocol
 from trainers.publishing.content import public_config
@@ -29,7 +29,7 @@ from trainers.publishing.hub_card import eval_results, front_matter
 from trainers.publishing.run_card import run_facts
 from trainers.run_folder.folder import RunFolder
 
-CARD = Path(__file__).parents[1] / "model_card.md"
+CARD = ROOT / "model_card.md"
 DEMO = RESULTS / "demo"
 METHODS = ("zero-shot", "stage one", "two-stage", "direct")
 NAME = "PromptCLIP, stand-in model on the synthetic set"
@@ -162,7 +162,7 @@ def test_table(rows: dict[str, dict[str, Any]]) -> Table:
 def seeds_table(seeds: dict[str, dict[str, list[float]]], remarks: tuple[str, ...]) -> Table:
     """The same with several seeds, and what all these figures say."""
     lead = (
-        f"With {len(seeds['direct']['R@1'])} seeds (`python benchmarks/two_stage.py`, "
+        f"With {len(seeds['direct']['R@1'])} seeds (`python -m benchmarks.quality.two_stage`, "
         "[results](benchmarks/results/two_stage.json)), likewise in percent:"
     )
     cells = []

@@ -15,10 +15,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from peft import get_peft_model
-from train_step import Case, Settings, is_ours
 
+from benchmarks.speed.reference_step import CONTEXT, ReferenceClip, ReferenceStep
+from benchmarks.speed.train_step import Case, Settings, is_ours
 from modeling_prompt_clip import DeepPromptConfig, PromptCLIPConfig, PromptCLIPModel
-from reference_step import CONTEXT, ReferenceClip, ReferenceStep
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.configs.recipes import read_recipe
 from trainers.data.pairs import PairCollator

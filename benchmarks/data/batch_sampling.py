@@ -1,6 +1,6 @@
 """What do the ways to fill batches cost: padding, repeated pairs, and the time to find an epoch's order?
 
-    python benchmarks/batch_sampling.py
+    python -m benchmarks.data.batch_sampling
 
 The split is made up at the size of CUHK-PEDES's training split: 11,003 persons, one image and some more of each (three
 on average), two captions an image, of about 25 words (30 tokens, standard deviation 8, as `step_cases.py` has them).
@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from record import write_record
+from benchmarks.record import write_record
 from trainers.data.batches import EpochOrder, by_identity, by_length, shuffled
 
 PERSONS, BATCH_SIZE, NUM_INSTANCES, CONTEXT = 11_003, 64, 4, 77

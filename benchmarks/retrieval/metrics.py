@@ -6,9 +6,6 @@ one centre a person, so that re-ranking finds neighbours to work on. Writes benc
 """
 
 import os
-
-os.environ["OMP_NUM_THREADS"] = "1"
-
 import resource
 import statistics
 import time
@@ -17,8 +14,8 @@ from multiprocessing import get_context
 
 import torch
 
+from benchmarks.record import write_record
 from modeling_prompt_clip.retrieval import RERANKINGS, query_values, retrieval_metrics
-from record import write_record
 
 # queries (captions), gallery (images), people, repeats
 CUHK_PEDES = (6156, 3074, 1000, 7)
@@ -101,6 +98,7 @@ def target(size: tuple[int, ...], results: list[dict]) -> dict:
 def main() -> None:
     methods = ["retrieval_metrics", *RERANKINGS]
     jobs = [(method, *size) for size in TARGETS for method in methods]
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that are started, numpy's threads included
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         results = [pool.apply(measure, job) for job in [*jobs, ("full argsort", *CUHK_PEDES)]]
     write_record(

@@ -10,8 +10,8 @@ import tempfile
 
 import torch
 
+from benchmarks.record import write_record
 from dataset_scripts import load_person_search
-from record import write_record
 from trainers.commands.demo import RECIPE, compare, faster_precision, leave_a_core_to_the_loader
 from trainers.configs.recipes import read_recipe
 

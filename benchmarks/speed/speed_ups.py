@@ -1,6 +1,6 @@
 """What does each speed-up of a training step bring?
 
-    python benchmarks/speed_ups.py [--rounds 4]
+    python -m benchmarks.speed.speed_ups [--rounds 4]
 
 Our training step as it is, at the size of CLIP ViT-B/16 (see train_step.py), and with one speed-up at a time taken
 away or one other thing tried, step by step in turns within one process. Counted is processor time, on a GPU wall time;
@@ -18,15 +18,15 @@ from unittest.mock import patch
 
 import torch
 from accelerate.state import AcceleratorState
-from train_step import Case, Settings
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.clip.modeling_clip import eager_attention_forward
 
+from benchmarks.record import write_record
+from benchmarks.speed.reference_step import CONTEXT
+from benchmarks.speed.step_cases import batches_of, our_loop
+from benchmarks.speed.train_step import Case, Settings
 from modeling_prompt_clip import PromptCLIPModel, prompted_attention
 from modeling_prompt_clip.prompted_layers import SLOPE, QuickGELU
-from record import write_record
-from reference_step import CONTEXT
-from step_cases import batches_of, our_loop
 from trainers.stages.layer_modes import layer_modes
 from trainers.stages.loop import StageLoop
 

@@ -1,30 +1,17 @@
 """The ablations: their variants are settings that a run takes, and the table compares equal seeds."""
 
-from pathlib import Path
-
-import pytest
-
+from benchmarks.quality import ablations
 from trainers.arguments.settings import TwoStageTrainingArguments
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
-
-@pytest.fixture
-def ablations(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import ablations
-
-    return ablations
-
-
-def test_every_variant_is_a_setting_that_a_run_takes(ablations):
+def test_every_variant_is_a_setting_that_a_run_takes():
     for name, differs in ablations.VARIANTS.items():
         rest = {"stages": ["two"], "adapter": "runs/x/adapter"} if name in ablations.STAGE_TWO else {}
         TwoStageTrainingArguments(**rest, **differs)
         assert not {"stage_one_objectives", "coupled_prompts", "prompt_init"} & differs.keys() or not rest, name
 
 
-def test_the_table_compares_equal_seeds_with_the_right_base(ablations):
+def test_the_table_compares_equal_seeds_with_the_right_base():
     def runs(**figures):
         return {"by_seed": {seed[1:]: {ablations.TEST: value} for seed, value in figures.items()}}
 
@@ -43,7 +30,7 @@ def test_the_table_compares_equal_seeds_with_the_right_base(ablations):
     ]
 
 
-def test_the_table_along_stage_one_has_the_variants_that_change_it(ablations):
+def test_the_table_along_stage_one_has_the_variants_that_change_it():
     def figures(*values):
         return dict(zip((*ablations.ALONG_STAGE_ONE, ablations.TEST), values, strict=True))
 

@@ -15,10 +15,9 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from record import write_record
+from benchmarks.record import ROOT, write_record
 
 STAGES = ("one", "two", "direct")
 WARMUP = 2  # steps: the first ones build the optimizer's state and choose kernels
@@ -71,10 +70,10 @@ class Child:
 
     def __init__(self, case: Case, settings: Settings) -> None:
         self.case = case
-        script = Path(__file__).with_name("step_cases.py")
-        command = [sys.executable, str(script), json.dumps(asdict(case)), json.dumps(asdict(settings))]
+        module = "benchmarks.speed.step_cases"
+        command = [sys.executable, "-m", module, json.dumps(asdict(case)), json.dumps(asdict(settings))]
         self.errors = tempfile.TemporaryFile("w+")
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors, "text": True}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors, "text": True, "cwd": ROOT}
         self.process = subprocess.Popen(command, **pipes)
         self.steps: list[dict[str, float]] = []
 

@@ -8,9 +8,9 @@ import statistics
 import time
 from collections.abc import Callable
 
+from benchmarks.record import write_record
+from benchmarks.stand_in.catalogue import render_catalogue_item
 from dataset_scripts.synthetic import render_person, stream
-from record import write_record
-from stand_in.catalogue import render_catalogue_item
 
 ROUNDS, PICTURES_A_ROUND = 5, 800
 TARGET_PICTURES_A_SECOND = 300
