@@ -46,7 +46,7 @@ __all__ = ["PretrainArguments", "main", "pretrain"]
 logger = logging.getLogger(__name__)
 
 _LARGEST_LOGIT_SCALE = 100.0
-_HELD_OUT_PICTURES = 1000
+HELD_OUT_PICTURES = 1000
 _TOKENIZER_CAPTIONS = 20_000
 _PLACES = ("output", "source_folder", "resume", "workers")
 
@@ -116,9 +116,9 @@ def _street_pairs(tokenizer: CLIPTokenizer, seed: int, people: range, captions: 
 def _held_out_catalogue(tokenizer: CLIPTokenizer, seed: int) -> _PairSet:
     """Catalogue pictures that the training set does not hold; only a picture's own text retrieves it."""
     rng = stream(seed, 0, 0, 0)
-    items = [render_catalogue_item(rng) for _ in range(_HELD_OUT_PICTURES)]
+    items = [render_catalogue_item(rng) for _ in range(HELD_OUT_PICTURES)]
     pixels = torch.from_numpy(np.stack([np.asarray(image) for image, _ in items]))
-    owners = torch.arange(_HELD_OUT_PICTURES)
+    owners = torch.arange(HELD_OUT_PICTURES)
     return _PairSet(pixels, tokenize(tokenizer, [caption for _, caption in items]), owners, owners)
 
 
@@ -153,7 +153,7 @@ def _batch_rows(step: int, count: int, arguments: PretrainArguments) -> np.ndarr
     return np.sort(order[batch * arguments.batch_size : (batch + 1) * arguments.batch_size])
 
 
-def _train_step(
+def train_step(
     model: CLIPModel, optimizer: torch.optim.Optimizer, pixels: Tensor, input_ids: Tensor, rate: float
 ) -> float:
     """One step of AdamW in bfloat16 autocast with the gradient's norm clipped to 1; returns the loss."""
@@ -236,7 +236,7 @@ def _train(
         rows = _batch_rows(step, len(source.pixels), arguments)
         pixels = torch.from_numpy(source.pixels[rows])
         pixels = pixels.flip(2) if step % 2 else pixels
-        losses.append(_train_step(model, optimizer, pixels, input_ids[rows], _learning_rate(step, arguments)))
+        losses.append(train_step(model, optimizer, pixels, input_ids[rows], _learning_rate(step, arguments)))
         done, last = step + 1, step + 1 == arguments.steps
         if done % arguments.log_every == 0 or last:
             speed = len(losses) * arguments.batch_size / (time.perf_counter() - started)

@@ -17,9 +17,9 @@ from dataset_scripts.annotations.rows import AnnotationError
 
 __all__ = ["BrokenRow", "read_csv", "read_json_lines", "read_json_list", "read_json_object"]
 
-_CHUNK = 1 << 20
+CHUNK = 1 << 20  # characters read at a time
 # A longer row means unclosed quotes or brackets; reading on would use up the memory.
-_LONGEST_VALUE = 16 << 20
+LONGEST_VALUE = 16 << 20
 # Characters after a number that may still belong to it, as in "1" + "e+" + "5".
 _NUMBER_TAIL = 2
 _RESTORE = "Restore the file from its source."
@@ -70,7 +70,7 @@ def read_json_lines(file: Path) -> Iterator[Mapping[str, object]]:
     """
     index = 0
     with _opened(file) as stream:
-        for number, line in enumerate(iter(partial(stream.readline, _LONGEST_VALUE), ""), start=1):
+        for number, line in enumerate(iter(partial(stream.readline, LONGEST_VALUE), ""), start=1):
             if not line.strip():
                 continue
             try:
@@ -92,7 +92,7 @@ def read_csv(file: Path) -> Iterator[Mapping[str, str]]:
     """
     index = 0
     with _opened(file) as stream:
-        first_line = stream.readline(_LONGEST_VALUE)
+        first_line = stream.readline(LONGEST_VALUE)
         style = {"delimiter": max(",;\t", key=first_line.count), "skipinitialspace": True, "strict": True}
         try:
             columns = [name.strip() for name in next(csv.reader([first_line], **style), [])]
@@ -202,7 +202,7 @@ class _JsonText:
                 value, end = self._decoder.raw_decode(self._piece, self._position)
             except (ValueError, RecursionError) as error:
                 # The value may merely be cut off at the end of the piece.
-                too_long = len(self._piece) - self._position > _LONGEST_VALUE
+                too_long = len(self._piece) - self._position > LONGEST_VALUE
                 if too_long or isinstance(error, RecursionError) or not self._read_on():
                     self._position = getattr(error, "pos", self._position)
                     raise self.error(getattr(error, "msg", str(error))) from error
@@ -219,7 +219,7 @@ class _JsonText:
         return AnnotationError("not_json", self._file, None, message)
 
     def _read_on(self) -> bool:
-        more = self._stream.read(_CHUNK)
+        more = self._stream.read(CHUNK)
         if not more:
             return False
         self._piece = self._piece[self._position :] + more

@@ -24,7 +24,7 @@ __all__ = ["SeenImages", "check_images"]
 # Decoding leaves Python's lock to others, the rest does not: beyond some, threads only wait for each other.
 _MOST_THREADS = 8
 # Images handed to the threads at a time: enough to keep them busy, few enough to forget.
-_AT_ONCE = 4096
+IMAGES_AT_ONCE = 4096
 _DIGEST_BYTES = 8
 _HASH_BYTES = 16
 
@@ -75,8 +75,8 @@ def check_images(folder: ImageFolder, rows: ImageRows, decode: bool, findings: F
     ):
         # Pillow's remarks about metadata, among others; what matters of them is reported here.
         warnings.simplefilter("ignore")
-        for start in range(0, len(rows.images), _AT_ONCE):
-            part = rows.images[start : start + _AT_ONCE]
+        for start in range(0, len(rows.images), IMAGES_AT_ONCE):
+            part = rows.images[start : start + IMAGES_AT_ONCE]
             image_ids = rows.columns.image_ids(part)
             for row, image_id, seen in zip(part.tolist(), image_ids, pool.map(look, image_ids), strict=True):
                 sorter.take(row, image_id, seen)

@@ -6,8 +6,6 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import datasets
 from datasets.utils import tqdm
@@ -62,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.output:
         check_folder(args.output)
         check_unused(args.output)
-        _earlier_rows(args.output)
+        read_results(args.output / RESULTS)  # what is there is added to and never lost
     args.ks = checked_ks(args.ks)
     options = parse_json_dict("dataset_options", args.dataset_options)
     models = [name for name in (args.model, args.compare) if name]
@@ -96,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     sys.stdout.write(json.dumps(evaluation.rows(), indent=2) + "\n" if args.json else evaluation.text())
     if args.output:
         with only_writer(args.output, wait=60):
-            write_json(args.output / RESULTS, [*_earlier_rows(args.output), *evaluation.rows()])
+            write_json(args.output / RESULTS, [*read_results(args.output / RESULTS), *evaluation.rows()])
             threshold = evaluation.open_set.threshold if evaluation.open_set else None
             draw_pages(
                 encoded, evaluation.values[TEXT_TO_IMAGE], dataset, args.output, threshold, evaluation.headline()
@@ -167,8 +165,3 @@ def _open_set(args: argparse.Namespace, data: EvaluatedData, encoded: EncodedSpl
         for split in (validation, encoded)
     ]
     return open_set_rates(sides[1], calibrate_threshold(sides[0], args.false_alarm_rate))
-
-
-def _earlier_rows(folder: Path) -> list[dict[str, Any]]:
-    """What `results.json` holds already, so that it is added to and never lost."""
-    return read_results(folder / RESULTS)

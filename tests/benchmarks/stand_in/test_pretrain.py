@@ -58,7 +58,7 @@ def _small(output: Path, **changes) -> PretrainArguments:
 
 @pytest.fixture(autouse=True)
 def _few_held_out_pictures(monkeypatch):
-    monkeypatch.setattr(pretraining, "_HELD_OUT_PICTURES", 8)
+    monkeypatch.setattr(pretraining, "HELD_OUT_PICTURES", 8)
 
 
 # --- tokenizer
@@ -204,7 +204,7 @@ def test_a_run_leaves_a_clip_folder_a_log_and_figures(tmp_path):
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path, monkeypatch):
     undisturbed = pretrain(_small(tmp_path / "whole"))
-    take_step, calls = pretraining._train_step, []
+    take_step, calls = pretraining.train_step, []
 
     def die_in_the_fourth_step(*arguments):
         calls.append(1)
@@ -212,10 +212,10 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return take_step(*arguments)
 
-    monkeypatch.setattr(pretraining, "_train_step", die_in_the_fourth_step)
+    monkeypatch.setattr(pretraining, "train_step", die_in_the_fourth_step)
     with pytest.raises(KeyboardInterrupt):
         pretrain(_small(tmp_path / "broken"))
-    monkeypatch.setattr(pretraining, "_train_step", take_step)
+    monkeypatch.setattr(pretraining, "train_step", take_step)
     resumed = pretrain(_small(tmp_path / "broken", resume=True))
     assert all(torch.equal(a, b) for a, b in zip(undisturbed.parameters(), resumed.parameters(), strict=True))
     steps = [json.loads(line)["step"] for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]

@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture(params=[1, 3, 1 << 20])
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Pieces of one character, of a few, and of the usual size."""
-    monkeypatch.setattr(row_files, "_CHUNK", request.param)
+    monkeypatch.setattr(row_files, "CHUNK", request.param)
     return request.param
 
 
@@ -236,8 +236,8 @@ def test_a_long_file_takes_the_memory_of_a_row(file: Path, read: Callable, head:
 
 
 def test_quotes_that_do_not_close_do_not_take_all_memory(file: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(row_files, "_LONGEST_VALUE", 1000)
-    monkeypatch.setattr(row_files, "_CHUNK", 100)
+    monkeypatch.setattr(row_files, "LONGEST_VALUE", 1000)
+    monkeypatch.setattr(row_files, "CHUNK", 100)
     file.write_text('[{"a": "' + "x" * 100_000)
     tracemalloc.start()
     with pytest.raises(AnnotationError, match="Unterminated string"):

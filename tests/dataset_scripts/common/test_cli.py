@@ -171,8 +171,9 @@ def test_a_missing_module_of_ours_is_a_bug(verb):
         cli.main(["fake"])
 
 
+@pytest.mark.filterwarnings("ignore:Cannot enable progress bars:UserWarning")  # the Hub's, which stay off
 def test_transformers_is_quiet_unless_asked(verb, monkeypatch):
-    monkeypatch.setattr(transformers_logging, "_tqdm_active", True)
+    transformers_logging.enable_progress_bar()
     monkeypatch.delenv("TRANSFORMERS_VERBOSITY", raising=False)
     transformers_logging.set_verbosity_warning()
     verb(lambda argv: None)

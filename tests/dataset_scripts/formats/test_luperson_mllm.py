@@ -95,7 +95,7 @@ def test_the_files_may_lie_elsewhere(tmp_path: Path, place: str):
 
 
 def test_files_in_the_same_order_are_joined_in_the_memory_of_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(row_files, "_CHUNK", 1 << 14)
+    monkeypatch.setattr(row_files, "CHUNK", 1 << 14)
     entries = {f"{number}.jpg": "x" * 500 for number in range(4_000)}
     (tmp_path / "caption").mkdir()
     for name in NAMES:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageFile
 
+from dataset_scripts.integrity import image_checks
+
 if TYPE_CHECKING:
     from tests.dataset_scripts.integrity.conftest import DataFolder
 
@@ -93,7 +95,7 @@ def test_images_that_are_persons_of_their_own_may_be_copies(data_folder: Make):
 
 
 def test_many_images_are_looked_at_in_parts(data_folder: Make, monkeypatch):
-    monkeypatch.setattr("dataset_scripts.integrity.image_checks._AT_ONCE", 3)
+    monkeypatch.setattr(image_checks, "IMAGES_AT_ONCE", 3)
     data = data_folder("custom")
     Image.fromarray(np.zeros((9, 4), dtype=np.uint8)).save(data.image(11), "PNG")
     data.image(14).unlink()

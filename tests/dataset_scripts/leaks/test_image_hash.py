@@ -177,7 +177,7 @@ def test_processes_give_the_same_in_the_same_order(files: list[Path], monkeypatc
             started.append(workers)
             super().__init__(workers)
 
-    monkeypatch.setattr(image_hash, "_AT_ONCE", 5)
+    files = files * 25  # more than a process takes at once
     monkeypatch.setattr(image_hash, "ProcessPoolExecutor", CountedPool)
     alone, together = hash_files(files), hash_files([str(path) for path in files], num_proc=2, progress=False)
     assert started == [2]
@@ -210,10 +210,10 @@ def stored(files: list[Path], tmp_path: Path) -> datasets.Dataset:
 
 
 def _forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(source: object) -> None:
-        raise AssertionError(f"{source} is decoded again")
+    def fail(data: bytes, name: str) -> None:
+        raise AssertionError(f"{name} is decoded again")
 
-    monkeypatch.setattr(image_hash, "_read_grey", fail)
+    monkeypatch.setattr(image_hash, "open_image", fail)
 
 
 def test_a_data_set_is_hashed_once(

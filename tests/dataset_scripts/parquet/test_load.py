@@ -59,9 +59,10 @@ def test_the_same_rows_in_the_same_order(splits, converted_once, cache, streamin
 
 def test_a_second_call_builds_nothing(converted_once, cache, monkeypatch):
     load_parquet(converted_once, "test", cache_dir=cache)
+    tables = {path: path.stat().st_mtime_ns for path in cache.rglob("*.arrow")}
     monkeypatch.setattr("dataset_scripts.parquet.load.check_file", None)
-    monkeypatch.setattr("dataset_scripts.parquet.builder.PersonSearchParquet._generate_tables", None)
     assert len(load_parquet(converted_once, "test", cache_dir=cache)) == 4
+    assert tables and tables == {path: path.stat().st_mtime_ns for path in cache.rglob("*.arrow")}
 
 
 def test_an_edited_shard_is_refused_even_with_a_table_in_the_cache(converted, cache):

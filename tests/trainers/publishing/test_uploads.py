@@ -7,6 +7,7 @@ import shutil
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import datasets
 import pytest
@@ -16,13 +17,13 @@ from huggingface_hub import ModelCard
 from huggingface_hub.utils import are_progress_bars_disabled
 from torch import multiprocessing
 
+from dataset_scripts.common.hub import push_folder
 from modeling_prompt_clip.cli import main as prompt_clip
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from published import REMOTE_FILES
 from trainers.publishing import uploads
 from trainers.run_folder.folder import RunFolder
-from trainers.stages.loop import StageLoop
 from trainers.two_stage import TwoStageTrainer
 
 REPO = "alice/tiny-people"
@@ -71,13 +72,12 @@ def test_at_the_end_the_run_is_there(hub, train, splits):
 
 def test_every_save_sends_the_model_of_that_step(hub, train, monkeypatch, tmp_path):
     seen = {}
-    upload = uploads.HubUploads._upload
 
-    def look(self, content, message):
-        upload(self, content, message)
+    def look(*args, message, **options):
+        push_folder(*args, message=message, **options)
         seen[message] = hub.files("model", REPO)
 
-    monkeypatch.setattr(uploads.HubUploads, "_upload", look)
+    monkeypatch.setattr(uploads, "push_folder", look)
     trainer = train(hub_strategy="every_save", save_steps=1)
     # stage one's prompts belong to a folder of this machine; the last step is the finished run's
     assert list(seen) == ["Weights of stage two, step 1", "Weights of stage two, step 2"]
@@ -101,25 +101,24 @@ def test_every_save_sends_the_model_of_that_step(hub, train, monkeypatch, tmp_pa
 def test_the_best_weights_and_prompts_of_a_base_model_on_the_hub(hub, train, tiny_clip_folder, monkeypatch, tmp_path):
     hub.add_repository("model", "alice/base", {path.name: path.read_bytes() for path in tiny_clip_folder.iterdir()})
     rising = iter(range(1, 100))
-    evaluate = StageLoop._evaluate
+    measure = TextToImageEvaluator.by_direction
 
-    def improve(loop, step):  # random weights on six persons: scores would not rise by themselves
-        measured = loop.evaluate()
-        loop.evaluate = lambda: {**measured, "R@1": float(next(rising))}
-        evaluate(loop, step)
+    def improve(self, model):  # random weights on six persons: scores would not rise by themselves
+        found = measure(self, model)
+        better = replace(found["text_to_image"], recalls={1: float(next(rising)), 5: 100.0, 10: 100.0})
+        return {**found, "text_to_image": better}
 
-    monkeypatch.setattr(StageLoop, "_evaluate", improve)
+    monkeypatch.setattr(TextToImageEvaluator, "by_direction", improve)
     seen = []
-    upload = uploads.HubUploads._upload
 
-    def look(self, content, message):
-        upload(self, content, message)
+    def look(*args, **options):
+        push_folder(*args, **options)
         files = hub.files("model", REPO)
         loaded = load_model(REPO)[0].config.text_config.prompt_length
         base = json.loads(files.get("adapter_config.json", "{}")).get("base_model_name_or_path")
         seen.append((loaded, base, "model.safetensors" in files, "Training goes on" in files["README.md"].decode()))
 
-    monkeypatch.setattr(uploads.HubUploads, "_upload", look)
+    monkeypatch.setattr(uploads, "push_folder", look)
     train(hub_strategy="best", base_model="alice/base")
     # an adapter, then a model: whoever loads by name need not know
     assert seen == [(4, "alice/base", False, True)] * 3 + [(4, None, True, True)] * 3
@@ -217,13 +216,12 @@ def test_low_rank_updates_wait_for_the_end(hub, train, caplog):
 
 def test_the_last_upload_is_waited_for_and_leaves_the_bars(hub, train, monkeypatch):
     monkeypatch.setattr(uploads.HubUploads, "offer", OFFER)  # nobody waits on the way
-    upload = uploads.HubUploads._upload
 
-    def slowly(self, content, message):
+    def slowly(*args, **options):
         time.sleep(1.5)
-        upload(self, content, message)
+        push_folder(*args, **options)
 
-    monkeypatch.setattr(uploads.HubUploads, "_upload", slowly)
+    monkeypatch.setattr(uploads, "push_folder", slowly)
     before = are_progress_bars_disabled()
     trainer = train(hub_strategy="every_save", save_steps=2, stages=["two"], direct=True)
     assert messages(hub) == ["Weights of stage two, step 2", "Upload model"]
@@ -241,16 +239,17 @@ def test_a_full_disk_costs_an_upload_and_no_training(hub, train, monkeypatch, ca
     assert "step 2 of stage two is not uploaded ([Errno 28] No space left on device). Training goes on." in caplog.text
 
 
-def test_what_hf_xet_raises_is_a_warning(make_args, tmp_path, caplog, monkeypatch):
+def test_what_hf_xet_raises_is_a_warning(make_args, tiny_adapter_folder, caplog, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("CAS service error")
 
     monkeypatch.setattr(uploads, "push_folder", broken)
-    args = make_args(push_to_hub=True, hub_model_id=REPO)
-    (tmp_path / "content").mkdir()
+    args = make_args(push_to_hub=True, hub_model_id=REPO, hub_strategy="best", base_model="alice/base")
+    run = RunFolder(args.output_dir)
+    run.create(args).close()
     with caplog.at_level(logging.WARNING):
-        uploads.HubUploads(args, RunFolder(args.output_dir))._upload(tmp_path / "content", "weights")
-    assert "CAS service error Training goes on." in caplog.text and not (tmp_path / "content").exists()
+        uploads.HubUploads(args, run).offer("best", "one", 1, tiny_adapter_folder)
+    assert "CAS service error Training goes on." in caplog.text and not list(run.path.glob(".upload.*"))
 
 
 def test_a_run_that_goes_on_does_not_need_the_hub_at_once(hub, make_args, tmp_path, caplog):

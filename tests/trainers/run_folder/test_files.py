@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trainers.commands.evaluate import _earlier_rows
 from trainers.data.fingerprint import data_fingerprint
 from trainers.publishing.content import write_content
 from trainers.publishing.run_card import write_run_card
 from trainers.run_folder.checkpoint_store import FACTS, CheckpointStore
-from trainers.run_folder.files import read_arguments
+from trainers.run_folder.files import read_arguments, read_results
 from trainers.run_folder.folder import RunFolder
 from trainers.run_folder.model_fingerprint import model_fingerprint
 from trainers.run_folder.results import stage_result
@@ -67,7 +66,7 @@ def readers(run: RunFolder, arguments, fingerprint, target: Path) -> dict[str, C
         "resume: where": lambda: resume_point(run, CheckpointStore(run.checkpoints, True), *fingerprint),
         "resume: logs": lambda: run.reopen().close(),
         "record": lambda: run.record([]),
-        "evaluate": lambda: _earlier_rows(run.path),
+        "evaluate": lambda: read_results(run.results),
         "curves": lambda: run.draw_curves(),
         "push": lambda: write_content(run.path, target / "pushed", "me/model"),
         "card": lambda: write_run_card(
