@@ -6,11 +6,11 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from trainers.arguments.fields import Rule
 
-__all__ = ["check_settings"]
+__all__ = ["check_settings", "check_value"]
 
 KINDS = {
     int: "a whole number",
-    float: "a number (in YAML, write 1.0e-5 rather than 1e-5)",
+    float: "a number",
     bool: "true or false",
     str: "text",
     list: "a list",
@@ -30,10 +30,11 @@ def check_settings(args: Any) -> None:
     """
     types = get_type_hints(type(args))
     for each in fields(args):
-        _check(each.name, getattr(args, each.name), types[each.name], each.metadata["rule"])
+        check_value(each.name, getattr(args, each.name), types[each.name], each.metadata["rule"])
 
 
-def _check(name: str, value: Any, expected: Any, rule: Rule) -> None:
+def check_value(name: str, value: Any, expected: Any, rule: Rule) -> None:
+    """Check one value, of the type `expected`; errors are those of [`check_settings`]."""
     if not _is_of(value, expected):
         raise ValueError(f"{name} is {value!r}; it must be {_words(expected)}")
     if rule.choices and value not in rule.choices:

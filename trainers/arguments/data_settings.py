@@ -1,10 +1,10 @@
 """Settings of the data: sets, sampling, augmentation."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from dataset_scripts.annotations.splitting import SPLIT_RULES
-from trainers.arguments.fields import setting
+from trainers.arguments.fields import Alias, setting
 
 __all__ = ["DataSettings"]
 
@@ -12,6 +12,8 @@ __all__ = ["DataSettings"]
 @dataclass
 class DataSettings:
     """Part of [`TwoStageTrainingArguments`]: the data."""
+
+    _argument_group_name: ClassVar = "data"
 
     dataset: str = setting(
         default="synthetic_pedes",
@@ -71,7 +73,12 @@ class DataSettings:
     )
     num_instances: int = setting(default=4, help="With --sampling identity: pairs of a person in a batch.", low=1)
     num_workers: int = setting(
-        default=2, help="Processes that prepare images, beside each training one.", low=0, high=256, resumable=True
+        default=2,
+        help="Processes that prepare images, beside each training one.",
+        low=0,
+        high=256,
+        resumable=True,
+        aliases=(Alias("dataloader_num_workers"),),
     )
 
     # augmentation of training images and captions

@@ -2,11 +2,24 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Rule", "rules", "setting"]
+__all__ = ["Alias", "Rule", "rules", "setting"]
+
+
+@dataclass(frozen=True)
+class Alias:
+    """transformers' name of a setting.
+
+    Args:
+        name: accepted wherever settings are, and translated at once.
+        values: our values by theirs, where they differ. False only counts where nothing else sets the setting.
+    """
+
+    name: str
+    values: Mapping[Any, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,7 @@ class Rule:
         published: it is published with the run. The others concern this machine or this run only.
         card: words of the run's card, `{}` being the value; see `trainers/publishing/card_recipe.py`.
         losses: the card names it only for runs with one of these losses.
+        aliases: transformers' names of it. One that several settings share is for the stage that runs.
         before: what runs did before the setting existed, if not its default.
     """
 
@@ -35,6 +49,7 @@ class Rule:
     published: bool = True
     card: str = ""
     losses: tuple[str, ...] = ()
+    aliases: tuple[Alias, ...] = ()
     before: Any = None
 
     def allows(self, number: float) -> bool:

@@ -1,6 +1,7 @@
 """Settings of the losses; their weights are settings of the stages."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from trainers.arguments.fields import setting
 
@@ -10,6 +11,8 @@ __all__ = ["LossSettings"]
 @dataclass
 class LossSettings:
     """Part of [`TwoStageTrainingArguments`]: losses."""
+
+    _argument_group_name: ClassVar = "losses"
 
     sdm_temperature: float = setting(default=0.02, help="Temperature of sdm, above 0.", above=0)
     itc_temperature: float = setting(default=0.07, help="Temperature of itc, above 0.", above=0)

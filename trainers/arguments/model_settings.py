@@ -1,6 +1,7 @@
 """Settings of the model: where it starts, its prompts, the stages it goes through."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from trainers.arguments.fields import setting
 
@@ -10,6 +11,8 @@ __all__ = ["ModelSettings"]
 @dataclass
 class ModelSettings:
     """Part of [`TwoStageTrainingArguments`]: the model."""
+
+    _argument_group_name: ClassVar = "model"
 
     base_model: str = setting(
         default="stand-in",

@@ -1,8 +1,9 @@
 """Settings of the optimizer, for both stages and each."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from trainers.arguments.fields import setting
+from trainers.arguments.fields import Alias, setting
 
 __all__ = ["OptimizationSettings"]
 
@@ -11,7 +12,14 @@ __all__ = ["OptimizationSettings"]
 class OptimizationSettings:
     """Part of [`TwoStageTrainingArguments`]: optimization."""
 
-    batch_size: int = setting(default=64, help="Caption-image pairs of one process in one step.", low=2)
+    _argument_group_name: ClassVar = "optimization"
+
+    batch_size: int = setting(
+        default=64,
+        help="Caption-image pairs of one process in one step.",
+        low=2,
+        aliases=(Alias("per_device_train_batch_size"),),
+    )
     gradient_accumulation_steps: int = setting(
         default=1, help="Batches a step; losses compare only the pairs of one batch.", low=1
     )
@@ -23,11 +31,24 @@ class OptimizationSettings:
     gradient_checkpointing: bool = setting(
         default=False, help="Recompute activations in the backward pass: less memory, more time."
     )
-    compile: bool = setting(default=False, help="Compile the towers' layers with torch.compile.")
-    mixed_precision: str = setting(
-        default="no", help="'no', 'bf16' or 'fp16', by accelerate.", choices=("no", "bf16", "fp16")
+    compile: bool = setting(
+        default=False, help="Compile the towers' layers with torch.compile.", aliases=(Alias("torch_compile"),)
     )
-    optimizer: str = setting(default="adamw", help="'adamw' or 'adam'.", choices=("adamw", "adam"))
+    mixed_precision: str = setting(
+        default="no",
+        help="'no', 'bf16' or 'fp16', by accelerate.",
+        choices=("no", "bf16", "fp16"),
+        aliases=(
+            Alias("bf16", {True: "bf16", False: "no"}),
+            Alias("fp16", {True: "fp16", False: "no"}),
+        ),
+    )
+    optimizer: str = setting(
+        default="adamw",
+        help="'adamw' or 'adam'.",
+        choices=("adamw", "adam"),
+        aliases=(Alias("optim", {"adamw_torch": "adamw"}),),
+    )
     adam_beta1: float = setting(default=0.9, help="In [0, 1).", low=0, below=1)
     adam_beta2: float = setting(default=0.999, help="In [0, 1).", low=0, below=1)
     adam_epsilon: float = setting(default=1e-8, help="Above 0.", above=0)
@@ -67,21 +88,41 @@ class OptimizationSettings:
     )
 
     # stage one: domain adaptation, prompts only
-    stage_one_epochs: float = setting(default=10.0, help="Passes over the captions in stage one.", above=0)
-    stage_one_max_steps: int = setting(default=-1, help="Steps of stage one, instead of epochs; -1 is off.", low=-1)
-    stage_one_learning_rate: float = setting(default=3e-3, help="Peak learning rate of the prompts.", above=0)
-    stage_one_weight_decay: float = setting(default=0.0, help="Weight decay of prompts and loss heads.", low=0)
-    stage_one_warmup_ratio: float = setting(default=0.1, help="Share of stage one that warms up.", low=0, high=1)
+    stage_one_epochs: float = setting(
+        default=10.0, help="Passes over the captions in stage one.", above=0, aliases=(Alias("num_train_epochs"),)
+    )
+    stage_one_max_steps: int = setting(
+        default=-1, help="Steps of stage one, instead of epochs; -1 is off.", low=-1, aliases=(Alias("max_steps"),)
+    )
+    stage_one_learning_rate: float = setting(
+        default=3e-3, help="Peak learning rate of the prompts.", above=0, aliases=(Alias("learning_rate"),)
+    )
+    stage_one_weight_decay: float = setting(
+        default=0.0, help="Weight decay of prompts and loss heads.", low=0, aliases=(Alias("weight_decay"),)
+    )
+    stage_one_warmup_ratio: float = setting(
+        default=0.1, help="Share of stage one that warms up.", low=0, high=1, aliases=(Alias("warmup_ratio"),)
+    )
     stage_one_objectives: dict[str, float] = setting(
         default_factory=lambda: {"sdm": 1.0}, help="Losses and weights: sdm=1,id=0.5 or JSON."
     )
 
     # stage two: task adaptation, CLIP itself
-    stage_two_epochs: float = setting(default=60.0, help="Passes over the captions in stage two.", above=0)
-    stage_two_max_steps: int = setting(default=-1, help="Steps of stage two, instead of epochs; -1 is off.", low=-1)
-    stage_two_learning_rate: float = setting(default=1e-5, help="Peak learning rate of CLIP's weights.", above=0)
-    stage_two_weight_decay: float = setting(default=0.01, help="Weight decay of CLIP's matrices.", low=0)
-    stage_two_warmup_ratio: float = setting(default=0.1, help="Share of stage two that warms up.", low=0, high=1)
+    stage_two_epochs: float = setting(
+        default=60.0, help="Passes over the captions in stage two.", above=0, aliases=(Alias("num_train_epochs"),)
+    )
+    stage_two_max_steps: int = setting(
+        default=-1, help="Steps of stage two, instead of epochs; -1 is off.", low=-1, aliases=(Alias("max_steps"),)
+    )
+    stage_two_learning_rate: float = setting(
+        default=1e-5, help="Peak learning rate of CLIP's weights.", above=0, aliases=(Alias("learning_rate"),)
+    )
+    stage_two_weight_decay: float = setting(
+        default=0.01, help="Weight decay of CLIP's matrices.", low=0, aliases=(Alias("weight_decay"),)
+    )
+    stage_two_warmup_ratio: float = setting(
+        default=0.1, help="Share of stage two that warms up.", low=0, high=1, aliases=(Alias("warmup_ratio"),)
+    )
     stage_two_objectives: dict[str, float] = setting(
         default_factory=lambda: {"sdm": 1.0}, help="Losses and weights: sdm=1,id=0.5 or JSON."
     )

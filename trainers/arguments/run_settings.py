@@ -1,8 +1,9 @@
 """Settings of the run: its folder, logs, checkpoints, uploads."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from trainers.arguments.fields import setting
+from trainers.arguments.fields import Alias, setting
 
 __all__ = ["RunSettings"]
 
@@ -10,6 +11,8 @@ __all__ = ["RunSettings"]
 @dataclass
 class RunSettings:
     """Part of [`TwoStageTrainingArguments`]: the run and its repository on the Hub."""
+
+    _argument_group_name: ClassVar = "run and Hub"
 
     output_dir: str = setting(
         default="runs/two_stage",
@@ -27,6 +30,7 @@ class RunSettings:
         choices=("no", "auto"),
         resumable=True,
         published=False,
+        aliases=(Alias("resume_from_checkpoint", {True: "auto", False: "no"}),),
     )
     save_steps: int = setting(
         default=0,
@@ -38,12 +42,22 @@ class RunSettings:
         default=2, help="Checkpoints to keep; the best weights stay apart.", low=1, resumable=True
     )
     seed: int = setting(default=0, help="Everything random hangs on it.", low=0, high=2**32 - 1)
-    log_steps: int = setting(default=10, help="Log losses every so many optimizer steps.", low=1, resumable=True)
+    log_steps: int = setting(
+        default=10,
+        help="Log losses every so many optimizer steps.",
+        low=1,
+        resumable=True,
+        aliases=(Alias("logging_steps"),),
+    )
     eval_steps: int = setting(
         default=0, help="Evaluate on validation every so many steps; 0 does once an epoch.", low=0
     )
     eval_batch_size: int = setting(
-        default=128, help="Images or captions encoded at once in evaluation.", low=1, resumable=True
+        default=128,
+        help="Images or captions encoded at once in evaluation.",
+        low=1,
+        resumable=True,
+        aliases=(Alias("per_device_eval_batch_size"),),
     )
     report_to: str = setting(default="tensorboard", help="Tracker by accelerate's name, or 'none'.", resumable=True)
 

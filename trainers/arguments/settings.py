@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 
 from dataset_scripts.common.hub import check_repo_id
+from trainers.arguments.aliases import accept_aliases
 from trainers.arguments.checks import check_settings
 from trainers.arguments.data_settings import DataSettings
 from trainers.arguments.loss_settings import LossSettings
@@ -36,16 +37,29 @@ class StageSettings:
         return self.max_steps if self.max_steps > 0 else math.ceil(Fraction(str(self.epochs)) * steps_per_epoch)
 
 
+@accept_aliases
 @dataclass
 class TwoStageTrainingArguments(LossSettings, OptimizationSettings, RunSettings, DataSettings, ModelSettings):
     """Settings of a two-stage run.
 
-    Not transformers' `TrainingArguments`: two optimizers and two schedules need their settings twice. Names are those
-    of that class wherever they mean the same. `batch_size` is that of one process. Defaults are choices of this
-    package; `trainers/configs/*.yaml` are complete recipes with the reason for each value.
+    Not transformers' `TrainingArguments`, because two optimizers and two schedules need their settings twice. Defaults
+    are choices of this package; `trainers/configs/*.yaml` are complete recipes with the reason for each value.
+
+    Other names of that class are accepted here, in recipes and on the command line:
+
+    | transformers | here |
+    |---|---|
+    | `per_device_train_batch_size`, `per_device_eval_batch_size` | `batch_size`, `eval_batch_size` |
+    | `logging_steps`, `dataloader_num_workers` | `log_steps`, `num_workers` |
+    | `bf16`, `fp16` | `mixed_precision` |
+    | `optim`, `torch_compile` | `optimizer`, `compile` |
+    | `resume_from_checkpoint` (true or false) | `resume` |
+    | `learning_rate`, `weight_decay`, `warmup_ratio`, `max_steps` | `stage_two_learning_rate` ..., if one stage runs |
+    | `num_train_epochs` | `stage_two_epochs`, likewise |
 
     Raises:
         ValueError: a value out of range, or two settings that contradict each other.
+        TypeError: an unknown name.
     """
 
     def __post_init__(self) -> None:

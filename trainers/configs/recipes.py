@@ -1,10 +1,11 @@
 """`--config NAME_OR_FILE [--any_field VALUE]`: a YAML recipe gives defaults, the command line overrides them."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import Field, fields
+from dataclasses import Field
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +14,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from dataset_scripts.common.suggest import nearest_name
+from trainers.arguments.aliases import known_names, own_names, running_stages
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.distributed.launch import LAUNCH_OPTIONS, launch_names
 
@@ -31,8 +33,21 @@ examples:
 DEFAULT_RECIPE = "synthetic_pedes"
 
 
+class RecipeLoader(yaml.SafeLoader):
+    """YAML that reads 1e-5 as a number, as version 1.2 does."""
+
+
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+0123456789"))
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, and leaves the examples as they are."""
+    """Shows defaults, leaves the examples unchanged, and names each option once, without its twin in hyphens."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        shown = copy(action)
+        shown.option_strings = [name for name in action.option_strings if "-" not in name.lstrip("-")]
+        return super()._format_action_invocation(shown)
 
 
 class RecipeParser(HfArgumentParser):
@@ -48,10 +63,19 @@ class RecipeParser(HfArgumentParser):
 
     @staticmethod
     def _parse_dataclass_field(parser: argparse.ArgumentParser, field: Field) -> None:
-        """Of what a field says of itself, argparse takes the help; transformers would change the field's own type."""
-        shown = copy(field)
-        shown.metadata = {"help": field.metadata["help"]}
-        HfArgumentParser._parse_dataclass_field(parser, shown)
+        """Add the options of a setting: its own, and those of its aliases, which the help names beside it."""
+        aliases = field.metadata["rule"].aliases
+        names = ", ".join(f"--{alias.name}" for alias in aliases)
+        condition = ", if only this stage runs" if field.name.startswith("stage_") else ""
+        also = f" Also {names}{condition}." if aliases else ""
+        _add_option(parser, field, field.metadata["help"] + also)
+        for alias in aliases:
+            if f"--{alias.name}" not in parser._option_string_actions:  # which another stage's setting has, too
+                option = copy(field)
+                option.name = alias.name
+                if True in alias.values:
+                    option.type, option.default = bool, False
+                _add_option(parser, option, argparse.SUPPRESS)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """Parse, or exit with status 2 and a suggestion."""
@@ -65,9 +89,15 @@ class RecipeParser(HfArgumentParser):
         self.error(f"unknown option {option!r}{suggestion(option.lstrip('-'), field_names(), '--')}")
 
 
+def _add_option(parser: argparse.ArgumentParser, field: Field, help: str) -> None:
+    option = copy(field)  # transformers changes the field's type, and gives its metadata to argparse
+    option.metadata = {"help": help}
+    HfArgumentParser._parse_dataclass_field(parser, option)
+
+
 def field_names() -> list[str]:
-    """Names of all settings."""
-    return [entry.name for entry in fields(TwoStageTrainingArguments)]
+    """Names of all settings, aliases included."""
+    return sorted(known_names(TwoStageTrainingArguments))
 
 
 def suggestion(name: str, known: Sequence[str], prefix: str = "") -> str:
@@ -99,7 +129,7 @@ def read_recipe(name_or_file: str) -> dict[str, Any]:
             f"(recipes: {', '.join(recipe_names())})"
         )
     try:
-        recipe = yaml.safe_load(text)
+        recipe = yaml.load(text, RecipeLoader)
     except yaml.YAMLError as error:
         raise ValueError(f"config {name_or_file!r} is not valid YAML: {error}") from error
     if not isinstance(recipe, dict):
@@ -119,8 +149,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> TwoStageTrainingArgume
         OSError, ValueError: see [`read_recipe`] and [`TwoStageTrainingArguments`]. A wrong command line exits with 2.
     """
     parsed = vars(parse(argv))
-    parsed.pop("config")
-    if parsed.pop("launch"):
+    parsed.pop("config", None)
+    if parsed.pop("launch", None):
         raise ValueError("launch starts processes and is no setting of theirs; give it to prompt-clip train")
     return TwoStageTrainingArguments(**parsed)
 
@@ -136,17 +166,28 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     chosen.add_argument("--config")
     chosen.add_argument("--dataset")
     named = chosen.parse_known_args(argv)[0]
+    name = named.config or (None if named.dataset else DEFAULT_RECIPE)
+    recipe = read_recipe(name) if name else {}
     train = parser()
-    if named.config or not named.dataset:
-        train.set_defaults(**read_recipe(named.config or DEFAULT_RECIPE))
-    return train.parse_args(argv)
+    train.set_defaults(**recipe)  # for the help
+    untouched = argparse.Namespace(**{action.dest: None for action in train._actions})
+    options = {option: value for option, value in vars(train.parse_args(argv, untouched)).items() if value is not None}
+    stages = running_stages(recipe | options)
+    try:
+        settings = own_names(TwoStageTrainingArguments, recipe, stages)
+    except ValueError as error:
+        raise ValueError(f"config {name!r}: {error}") from error
+    try:
+        return argparse.Namespace(**settings | own_names(TwoStageTrainingArguments, options, stages))
+    except ValueError as error:
+        train.error(str(error))
 
 
 def parser() -> RecipeParser:
     """The parser of `prompt-clip train`, with an option for each setting."""
     recipes = ", ".join(recipe_names())
     train = RecipeParser(
-        TwoStageTrainingArguments,
+        list(reversed(TwoStageTrainingArguments.__bases__)),  # whose names become those of groups of options
         prog="prompt-clip train",
         usage="prompt-clip train [--config NAME_OR_FILE] [--any_field VALUE ...]",
         description="Adapt a CLIP to person search in two stages.",

@@ -21,7 +21,7 @@ def test_the_command_line_overrides_the_recipe():
 
 def test_a_recipe_file_and_every_kind_of_value(tmp_path):
     recipe = {
-        "stage_one_learning_rate": "1e-3",  # YAML 1.1 reads 1e-3, without a point, as text
+        "stage_one_learning_rate": "1e-3",  # written without quotes: YAML 1.1 reads it as text
         "stage_two_objectives": {"itc": 2},
         "dataset_options": {"seed": 3},
         "direct": True,
