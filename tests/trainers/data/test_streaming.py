@@ -95,6 +95,50 @@ def test_a_run_that_goes_on_sees_the_rest_of_the_batches(streamed, done):
     assert [left + right for left, right in zip(*rest, strict=True)] == whole[done:]
 
 
+def test_a_run_that_goes_on_reads_no_file_before_its_window(splits, tokenizer, monkeypatch):
+    monkeypatch.setattr("trainers.data.streaming.BOOKMARK_EVERY", 1)
+    encoded = splits["train"].cast_column("image", datasets.Image(decode=False))
+    opened = []
+
+    def rows(numbers):
+        for number in numbers:
+            opened.append(number)
+            yield from encoded.select(range(3 * number, 3 * number + 3))
+
+    stream = datasets.IterableDataset.from_generator(
+        rows, gen_kwargs={"numbers": [0, 1, 2, 3]}, features=splits["train"].features
+    )
+    pairs = StreamedPairs(stream, tokenizer, TRANSFORM, 3, shuffle_buffer=6)
+    whole = rows_of(pairs.batches(4, 18))
+    for done in range(18):
+        assert rows_of(pairs.batches(4, 18, done=done)) == whole[done:]
+    opened.clear()
+    next(iter(pairs.batches(4, 18, done=5)))  # its window begins with the last file
+    assert opened[:2] == [2, 3]  # the state is that at the end of the file before
+    opened.clear()
+    next(iter(pairs.batches(4, 18, done=6)))
+    assert opened[0] == 0
+
+
+@pytest.mark.parametrize("num_shards", [1, 4])
+def test_files_of_a_table_are_gone_on_with(splits, tokenizer, monkeypatch, num_shards):
+    monkeypatch.setattr("trainers.data.streaming.BOOKMARK_EVERY", 2)
+    stream = splits["train"].to_iterable_dataset(num_shards=num_shards)
+    pairs = StreamedPairs(stream, tokenizer, TRANSFORM, 3, shuffle_buffer=5)
+    whole = rows_of(pairs.batches(5, 10))
+    assert [rows_of(pairs.batches(5, 10, done=done)) for done in range(10)] == [whole[done:] for done in range(10)]
+
+
+def test_a_stream_that_shuffles_by_itself_is_gone_on_with_from_its_start(splits, tokenizer, monkeypatch):
+    monkeypatch.setattr("trainers.data.streaming.BOOKMARK_EVERY", 2)
+    stream = splits["train"].to_iterable_dataset(num_shards=4).shuffle(seed=5, buffer_size=4)
+    pairs = StreamedPairs(stream, tokenizer, TRANSFORM, 3, shuffle_buffer=5)
+    whole = [[pair.record["image_id"] for pair in batch] for batch in pairs.batches(5, 10)]
+    for done in range(10):
+        rest = [[pair.record["image_id"] for pair in batch] for batch in pairs.batches(5, 10, done=done)]
+        assert rest == whole[done:]
+
+
 def test_ranks_share_the_batches_of_small_windows(streamed):
     whole = rows_of(streamed(7).batches(6, 8))
     ranks = [rows_of(streamed(7).batches(3, 8, rank, 2)) for rank in range(2)]
