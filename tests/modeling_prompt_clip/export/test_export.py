@@ -20,7 +20,7 @@ from modeling_prompt_clip.export import check, export_onnx, onnx_folder, towers
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval.search import FolderSearcher
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "search_with_onnxruntime.py"
+EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "search_with_onnxruntime.py"
 SENTENCES = ["a man in red", "a woman in a long blue coat " * 12]  # the second is longer than any context
 
 
@@ -130,7 +130,7 @@ def test_what_is_written(adapter, exported):
 def test_no_path_of_this_machine_is_told(exported):
     for name in ("text.onnx", "image.onnx"):
         content = (exported.folder / name).read_bytes()
-        assert str(Path(__file__).parents[2]).encode() not in content
+        assert str(Path(__file__).parents[3]).encode() not in content
         assert b"site-packages" not in content
 
 
