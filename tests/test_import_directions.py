@@ -33,6 +33,7 @@ ORDER = {
     ).split(),
 }
 SHIMS = {"launch.py"}  # the name that `python -m trainers.launch` knows
+MOST_ENTRIES = 15
 HEAVY = ["datasets", "evaluate", "matplotlib", "lancedb", "gradio"]
 
 
@@ -97,8 +98,7 @@ def test_flat_files_import_only_the_flat_files_before_them(name: str):
 @pytest.mark.parametrize("package", ORDER)
 def test_rooms_import_only_the_rooms_before_them(package: str):
     order = ORDER[package]
-    found = {path.name.removesuffix(".py") for path in (ROOT / package).iterdir() if path.name not in SHIMS}
-    assert found - {"__init__", "__pycache__", "py.typed"} == set(order)
+    assert {name.removesuffix(".py") for name in entries(ROOT / package) if name not in SHIMS} == set(order)
     for place, room in enumerate(order):
         folder = ROOT / package / room
         allowed = [f"{package}.{name}" for name in order[: place + 1]]
@@ -108,6 +108,18 @@ def test_rooms_import_only_the_rooms_before_them(package: str):
                 assert outside or not is_of(name, package) or any(is_of(name, each) for each in allowed), (
                     f"{path}: {name}"
                 )
+
+
+def entries(folder: Path) -> set[str]:
+    """Names in a folder, without what every package has."""
+    return {path.name for path in folder.iterdir()} - {"__init__.py", "__pycache__", "py.typed"}
+
+
+def test_no_room_is_crowded():
+    rooms = {ROOT / package for package in ROOMS} | {path.parent for path in FILES}
+    remote_code = {f"{name}.py" for name in FLAT}  # the Hub wants these files in one folder
+    sizes = {str(room.relative_to(ROOT)): len(entries(room) - remote_code) for room in rooms}
+    assert not {room: size for room, size in sizes.items() if size > MOST_ENTRIES}
 
 
 def test_other_files_import_absolutely():

@@ -1,22 +1,28 @@
 """Load a person-search set from the Hub."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import datasets
+import yaml
+from datasets.config import REPOYAML_FILENAME
 from datasets.data_files import DataFilesDict
 from datasets.exceptions import DatasetsError
 from datasets.packaged_modules.parquet.parquet import Parquet
-from huggingface_hub import is_offline_mode
+from huggingface_hub import HfApi, hf_hub_download, is_offline_mode, metadata_load
 
 from dataset_scripts.common.hub_errors import hub_errors_in_words
 from dataset_scripts.parquet.builder import PersonSearchParquet
+from dataset_scripts.parquet.card import CARD
 from dataset_scripts.parquet.columns import Rows, Splits, with_features
-from dataset_scripts.parquet.hub_settings import checked_commit
 from dataset_scripts.parquet.rows import check_annotation, loaded_rows
 from dataset_scripts.parquet.shard_names import SPLIT_NAMES
 
 __all__ = ["load_from_hub"]
+
+_PLACES = frozenset({"data_files", "data_dir"})
+_ELSEWHERE = re.compile(r"://|::|^[/~\\]|^[A-Za-z]:|(^|/)\.\.(/|$)")
 
 
 def load_from_hub(
@@ -48,7 +54,7 @@ def load_from_hub(
     if Path(repo_id).is_dir():
         raise ValueError(f"{repo_id} is a folder here, which hides the repository. Pass it as data_dir of 'parquet'.")
     with hub_errors_in_words(repo_id, "loaded"):
-        commit = revision if is_offline_mode() else checked_commit(repo_id, revision)
+        commit = revision if is_offline_mode() else _checked_commit(repo_id, revision)
         try:
             builder = datasets.load_dataset_builder(repo_id, cache_dir=cache_dir and str(cache_dir), revision=commit)
             # Where the Hub fails, `datasets` takes whatever its cache has, and leaves it at a warning.
@@ -67,6 +73,44 @@ def load_from_hub(
     parts = {name: with_features(rows, f"{repo_id}, {name}") for name, rows in named.items()}
     check_annotation({name: loaded_rows(rows, f"{repo_id}, {name}") for name, rows in parts.items()})
     return type(loaded)(parts) if whole else next(iter(parts.values()))
+
+
+def _checked_commit(repo_id: str, revision: str | None) -> str:
+    """Return a revision's commit; raise ValueError if it names files elsewhere.
+
+    `datasets` also refuses such files, but only after requesting the addresses they name.
+    """
+    info = HfApi().dataset_info(repo_id, revision=revision)
+    for file in {CARD, REPOYAML_FILENAME}.intersection(sibling.rfilename for sibling in info.siblings or ()):
+        path = Path(hf_hub_download(repo_id, file, repo_type="dataset", revision=info.sha))
+        for place in _places(_settings(path), ()):
+            if _ELSEWHERE.search(place):
+                raise ValueError(
+                    f"{repo_id}: {file} names the data file {place!r}, which is not in the repository. Nothing else "
+                    "is opened: have the file put into the repository, and named by its path there."
+                )
+    return info.sha
+
+
+def _settings(file: Path) -> object:
+    try:
+        if file.name == CARD:
+            return metadata_load(file)
+        return yaml.safe_load(file.read_text(encoding="utf-8", errors="replace"))
+    except (yaml.YAMLError, ValueError):
+        return None  # for `datasets` to refuse
+
+
+def _places(settings: object, names: tuple[str, ...]) -> Iterator[str]:
+    """Yield the texts below `data_files` and `data_dir` in nested settings."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            yield from _places(value, (*names, str(name)))
+    elif isinstance(settings, list):
+        for value in settings:
+            yield from _places(value, names)
+    elif isinstance(settings, str) and _PLACES.intersection(names):
+        yield settings
 
 
 def _own_names(builder: datasets.DatasetBuilder, repo_id: str) -> dict[str, str]:

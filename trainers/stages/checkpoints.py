@@ -1,10 +1,12 @@
 """What a stage saves to go on from, and its best weights: on disk, and back into the run."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
@@ -17,7 +19,6 @@ from modeling_prompt_clip.loading import put_adapter, read_adapter
 from trainers.distributed.sharding import is_cut, module_state
 from trainers.publishing.uploads import HubUploads
 from trainers.run_folder.checkpoint_store import Checkpoint, CheckpointStore
-from trainers.stages.random_state import random_state, restore_random_state
 
 WEIGHTS = "weights"
 STATE = "state.pt"
@@ -160,6 +161,28 @@ def load_model_weights(model: nn.Module, folder: Path) -> None:
             shapes = f"{tuple(weights[name].shape)} there and {tuple(value.shape)} here"
             raise ValueError(f"{folder} is not of this model: tensor {name} is {shapes}")
     model.load_state_dict(weights, strict=True)
+
+
+def random_state() -> dict[str, Any]:
+    """The states of Python's, numpy's and torch's generators, of the CPU and of every CUDA device."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(np.asarray(keys, np.int64)), int(position), int(has_gauss), float(gauss)),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Put back what `random_state` returned."""
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
 
 
 __all__ = ["StageCheckpoints", "load_adapter_weights", "load_model_weights", "save_adapter"]

@@ -1,3 +1,6 @@
+import random
+
+import numpy as np
 import pytest
 import torch
 from peft import get_peft_model
@@ -5,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from modeling_prompt_clip import PromptCLIPModel
 from prompting import strong
-from trainers.stages.checkpoints import load_adapter_weights, save_adapter
+from trainers.stages.checkpoints import load_adapter_weights, random_state, restore_random_state, save_adapter
 from trainers.stages.lora import lora_model
 
 
@@ -30,3 +33,15 @@ def test_adapters_come_back_and_others_are_refused(adapted, tiny_folder, tmp_pat
         save_file(wrong, tmp_path / "adapter_model.safetensors")
         with pytest.raises(ValueError, match=r"adapter_model.safetensors of .* (lacks|holds, .* own,) 1 tensors"):
             load_adapter_weights(other, tmp_path)
+
+
+def draws() -> tuple[float, float, float, float]:
+    return random.random(), random.gauss(0, 1), float(np.random.standard_normal()), float(torch.rand(()))
+
+
+def test_the_same_numbers_come_again_after_a_file(tmp_path):
+    draws()  # an odd number of normal draws: the generators keep the second of each pair
+    torch.save(random_state(), tmp_path / "state.pt")
+    first = [draws() for _ in range(3)]
+    restore_random_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert [draws() for _ in range(3)] == first
