@@ -59,7 +59,8 @@ class TwoStageTrainer:
     """Trains a PromptCLIP in two stages and leaves a run folder.
 
     ```python
-    >>> args = TwoStageTrainingArguments(dataset="cuhk_pedes", data_dir="CUHK-PEDES", output_dir="runs/cuhk")
+    >>> clip, data = "openai/clip-vit-base-patch16", "CUHK-PEDES"
+    >>> args = TwoStageTrainingArguments(clip, dataset="cuhk_pedes", data_dir=data, output_dir="runs/cuhk")
     >>> TwoStageTrainer(args).train()
     ```
 

@@ -14,8 +14,8 @@ class ModelSettings:
 
     _argument_group_name: ClassVar = "model"
 
-    base_model: str = setting(
-        default="stand-in",
+    base_model: str | None = setting(
+        default=None,
         help="CLIP to start from: a folder, a Hub id, or 'stand-in', the small one that ships with us.",
         local="model",
     )

@@ -32,13 +32,21 @@ def resolve_settings(
         args: the settings.
         model: passed to the trainer.
         splits: passed to the trainer.
+
+    Raises:
+        ValueError: neither `base_model` is set nor a model passed.
     """
     resolved: dict[str, Any] = {
         name: map_sources(getattr(args, name), _absolute)
         for name, rule in rules(args).items()
         if rule.local in ("model", "data") and name != "dataset_options"
     }
-    if model is not None and args.base_model == STAND_IN:
+    if args.base_model is None:
+        if model is None:
+            raise ValueError(
+                "base_model is not set; name a CLIP: a folder, a Hub id such as openai/clip-vit-base-patch16, or "
+                f"'{STAND_IN}', the small one of this package, for a try"
+            )
         resolved["base_model"] = str(model.name_or_path) or UNNAMED_MODEL
     if splits is not None and args.dataset == SYNTHETIC:
         train = splits.get("train")

@@ -1,6 +1,7 @@
 """`--config NAME_OR_FILE [--any_field VALUE]`: a YAML recipe gives defaults, the command line overrides them."""
 
 import argparse
+import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ examples:
 
 
 DEFAULT_RECIPE = "synthetic_pedes"
+
+logger = logging.getLogger(__name__)
 
 
 class RecipeLoader(yaml.SafeLoader):
@@ -149,7 +152,14 @@ def parse_arguments(argv: Sequence[str] | None = None) -> TwoStageTrainingArgume
         OSError, ValueError: see [`read_recipe`] and [`TwoStageTrainingArguments`]. A wrong command line exits with 2.
     """
     parsed = vars(parse(argv))
-    parsed.pop("config", None)
+    if parsed.pop("config", None) is None and "base_model" not in parsed:
+        parsed["base_model"] = read_recipe(DEFAULT_RECIPE)["base_model"]
+        logger.warning(
+            "neither --base_model nor --config is named: training starts from %r, as the recipe %s does; for a CLIP "
+            "that knows photographs add --base_model openai/clip-vit-base-patch16, a folder or another Hub id",
+            parsed["base_model"],
+            DEFAULT_RECIPE,
+        )
     if parsed.pop("launch", None):
         raise ValueError("launch starts processes and is no setting of theirs; give it to prompt-clip train")
     return TwoStageTrainingArguments(**parsed)

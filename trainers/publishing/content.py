@@ -12,7 +12,7 @@ from modeling_prompt_clip.hub import add_remote_code
 from modeling_prompt_clip.hub.published_files import listed_adapter_file, listed_model_file
 from modeling_prompt_clip.loading import ADAPTER_FILE
 from trainers.arguments.fields import rules
-from trainers.arguments.resolved import is_private_base
+from trainers.arguments.resolved import UNNAMED_MODEL, is_private_base
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.publishing.card_sources import public_value
 from trainers.publishing.hub_card import hub_card
@@ -62,14 +62,15 @@ def write_content(
     for path in (run.config, card, run.results, run.plots, *curves):
         check_link(path, run.path, listed=path.name.__eq__)
     args = read_arguments(run.config)
-    if adapter_only and is_private_base(args.base_model):
+    base_model = args.base_model or UNNAMED_MODEL
+    if adapter_only and is_private_base(base_model):
         raise ValueError(
-            f"the adapter's base_model is {args.base_model!r}, which nobody else has; push the whole model, or train "
+            f"the adapter's base_model is {base_model!r}, which nobody else has; push the whole model, or train "
             "from a base model on the Hub"
         )
     selection = copy_weights(source, target, run.path, adapter_only)
     if adapter_only:
-        name_base_model(target, args.base_model)
+        name_base_model(target, base_model)
     else:
         add_remote_code(target)
     # rows that `evaluate --output` has added name models and data by their places on this machine

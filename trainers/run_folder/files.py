@@ -54,6 +54,8 @@ def read_arguments(path: Path) -> TwoStageTrainingArguments:
         OSError, ValueError: see [`read_config`]; a value that its setting does not take.
     """
     content = read_config(path)
+    if content.get("base_model") is None:  # every run has recorded it
+        raise ValueError(f"{path} names no base_model; {START_AGAIN}")
     try:
         return TwoStageTrainingArguments(**content)
     except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:

@@ -13,8 +13,8 @@ from trainers.arguments.resolved import (
 )
 
 
-def test_defaults_that_were_never_read_give_way(make_args, splits, tiny_clip_folder):
-    args = make_args(base_model=STAND_IN)
+def test_a_model_and_data_from_python_are_named(make_args, splits, tiny_clip_folder):
+    args = make_args(base_model=None)
     model = load_model(tiny_clip_folder)[0]
     named = resolve_settings(args, model, splits)
     assert (named.base_model, named.dataset) == (str(tiny_clip_folder), UNNAMED_DATA)
@@ -23,10 +23,17 @@ def test_defaults_that_were_never_read_give_way(make_args, splits, tiny_clip_fol
     assert args.dataset == "synthetic_pedes"  # the caller's own settings stay
 
 
-@pytest.mark.parametrize("settings", [{"base_model": "alice/clip"}, {"dataset": "cuhk_pedes", "data_dir": "here"}])
+@pytest.mark.parametrize(
+    "settings", [{"base_model": "alice/clip"}, {"base_model": STAND_IN}, {"dataset": "cuhk_pedes", "data_dir": "here"}]
+)
 def test_what_the_caller_named_stays(make_args, splits, tiny_clip_folder, settings):
     named = resolve_settings(make_args(**settings), load_model(tiny_clip_folder)[0], splits)
     assert all(getattr(named, name) == value for name, value in settings.items())
+
+
+def test_no_base_model_is_taken_silently(make_args):
+    with pytest.raises(ValueError, match="base_model is not set; name a CLIP: a folder, a Hub id .* or 'stand-in'"):
+        resolve_settings(make_args(base_model=None), None, None)
 
 
 def test_the_default_set_itself_is_not_renamed(make_args, tmp_path):

@@ -84,6 +84,23 @@ def test_without_a_recipe_the_synthetic_one_is_read_unless_a_data_set_is_named()
     assert parse_arguments(["--dataset", "cuhk_pedes"]).image_size == [384, 128]
 
 
+def test_a_base_model_that_nobody_named_is_announced(caplog, tmp_path):
+    assert parse_arguments(["--dataset", "cuhk_pedes"]).base_model == "stand-in"
+    assert "neither --base_model nor --config is named: training starts from 'stand-in'" in caplog.text
+    caplog.clear()
+    assert parse_arguments(["--dataset", "cuhk_pedes", "--base_model", "alice/clip"]).base_model == "alice/clip"
+    assert parse_arguments([]).base_model == "stand-in"
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("seed: 0\n")
+    assert parse_arguments(["--config", str(recipe)]).base_model is None  # which the trainer refuses
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_names_a_base_model(name):
+    assert read_recipe(name)["base_model"]
+
+
 def test_help_teaches(capsys):
     with pytest.raises(SystemExit) as stop:
         parse_arguments(["--help"])
