@@ -204,7 +204,7 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
             **kwargs: see `modeling_prompt_clip.hub.push_model`; if this code came from the Hub, see transformers.
 
         Raises:
-            ValueError, HfHubHTTPError: see `push_model`.
+            ValueError, OSError: see `push_model`.
         """
         if not in_package():  # transformers sends remote code along by itself
             return super().push_to_hub(repo_id, **kwargs)

@@ -6,24 +6,26 @@ import yaml
 from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from dataset_scripts.common.hub_errors import hub_errors_in_words
+
 __all__ = ["CARD", "card_there", "has_figures"]
 
 CARD = "README.md"
 
 
-def card_there(api: HfApi, repo_id: str, revision: str | None = None) -> str | None:
+def card_there(repo_id: str, revision: str | None = None, token: bool | str | None = None) -> str | None:
     """The text of a repository's card; None where the repository has none.
 
     Args:
-        api: the Hub, and who asks.
         repo_id: `USER/NAME`.
         revision: branch; by default the main one.
+        token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
 
-    Raises:
-        OSError: there is a card and it cannot be read.
-        huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails, or there is no such branch.
+    Raises OSError: the Hub refuses or fails, or there is no such branch.
     """
-    info = api.repo_info(repo_id, revision=revision)
+    api = HfApi(token=token)
+    with hub_errors_in_words(repo_id, "read"):
+        info = api.repo_info(repo_id, revision=revision)
     if CARD not in [file.rfilename for file in info.siblings or ()]:
         return None
     try:

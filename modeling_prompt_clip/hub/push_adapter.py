@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import ModelCard
 from peft import PeftModel
 
 from dataset_scripts.common.files import scratch_folder
+from dataset_scripts.common.hub import open_repository, upload_folder
 from dataset_scripts.common.markdown import as_code
 from modeling_prompt_clip.hub.card_facts import ModelCardFacts
 from modeling_prompt_clip.hub.card_there import CARD, card_there, has_figures
 from modeling_prompt_clip.hub.model_card import adapter_loading, card_data, hub_name, render_model_card
 from modeling_prompt_clip.hub.model_card import with_front_matter as with_head
 from modeling_prompt_clip.hub.remote_code import complete_upload, told_base
-from modeling_prompt_clip.private_uploads import open_private_repository
 
 __all__ = ["push_adapter"]
 
@@ -53,12 +53,10 @@ def push_adapter(
 
     Raises:
         ValueError: a public repository without `private=False`.
-        OSError: the repository's card cannot be read.
-        huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails; the same call can be repeated.
+        OSError: the Hub refuses, fails or cannot be reached; the same call can be repeated.
     """
-    api = HfApi(token=token)
-    repo_id = open_private_repository(api, repo_id, private)
-    there = card_there(api, repo_id, revision)
+    repo_id = open_repository(repo_id, "model", private=private is not False, token=token, write=not create_pr).repo_id
+    there = card_there(repo_id, revision, token)
     with scratch_folder("prompt_clip_push") as folder:
         model.save_pretrained(str(folder), **save_options)
         for card in folder.rglob(CARD):  # PEFT's own, which says nothing and names folders of this machine
@@ -68,14 +66,16 @@ def push_adapter(
             card = ModelCard(_card(model, repo_id, license))
             card.data.tags = [*card.data.tags, *(tags or ())]
             Path(folder, CARD).write_text(str(card), encoding="utf-8")
-        commit = api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            delete_patterns=REPLACED,
-            commit_message=commit_message or "Upload adapter",
-            commit_description=commit_description,
+        commit = upload_folder(
+            folder,
+            repo_id,
+            "model",
+            message=commit_message or "Upload adapter",
+            replaced=REPLACED,
+            description=commit_description,
             revision=revision,
             create_pr=create_pr,
+            token=token,
         )
     return commit.pr_url or commit.commit_url
 

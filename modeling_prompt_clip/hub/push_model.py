@@ -5,16 +5,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, ModelCard
+from huggingface_hub import ModelCard
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from dataset_scripts.common.files import scratch_folder
+from dataset_scripts.common.hub import open_repository, upload_folder
 from modeling_prompt_clip.hub.card_there import CARD, card_there, has_figures
 from modeling_prompt_clip.hub.model_card import card_of_model
 from modeling_prompt_clip.hub.remote_code import complete_upload
 from modeling_prompt_clip.loading import processor_path
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
-from modeling_prompt_clip.private_uploads import open_private_repository
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 
 __all__ = ["push_model"]
@@ -64,8 +64,7 @@ def push_model(
 
     Raises:
         ValueError: an unmerged adapter, no processor, or a public repository without `private=False`.
-        OSError: the repository's card cannot be read.
-        huggingface_hub.errors.HfHubHTTPError: the Hub refuses or fails; the same call can be repeated.
+        OSError: the Hub refuses, fails or cannot be reached; the same call can be repeated.
     """
     if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
         raise ValueError(
@@ -73,9 +72,8 @@ def push_model(
             "alone by the PEFT model's own push_to_hub"
         )
     processor = processor or _known_processor(model, saved_in)
-    api = HfApi(token=token)
-    repo_id = open_private_repository(api, repo_id, private)
-    there = card_there(api, repo_id, revision)
+    repo_id = open_repository(repo_id, "model", private=private is not False, token=token, write=not create_pr).repo_id
+    there = card_there(repo_id, revision, token)
     of_a_run = has_figures(there)
     with scratch_folder("prompt_clip_push") as folder:
         model.save_pretrained(folder, **save_options)
@@ -88,14 +86,16 @@ def push_model(
             card = ModelCard(card_of_model(model, repo_id, license))
             card.data.tags = [*card.data.tags, *(tags or ())]
             Path(folder, CARD).write_text(str(card), encoding="utf-8")
-        commit = api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            delete_patterns=REPLACED + RECORDS if of_a_run else REPLACED,
-            commit_message=commit_message or "Upload model",
-            commit_description=commit_description,
+        commit = upload_folder(
+            folder,
+            repo_id,
+            "model",
+            message=commit_message or "Upload model",
+            replaced=REPLACED + RECORDS if of_a_run else REPLACED,
+            description=commit_description,
             revision=revision,
             create_pr=create_pr,
+            token=token,
         )
     return commit.pr_url or commit.commit_url
 

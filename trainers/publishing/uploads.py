@@ -56,13 +56,13 @@ class HubUploads:
                 "nobody else has; run stage two as well, or start from a base model on the Hub"
             )
         try:
-            url, is_private = open_repository(self.args.hub_model_id, "model", private=self.args.hub_private_repo)
+            opened = open_repository(self.args.hub_model_id, "model", private=self.args.hub_private_repo)
         except OSError as error:
             if not goes_on:
                 raise
             logger.warning("%s Training goes on.", error)
             return
-        logger.info("the run will be at %s (%s)", url, "private" if is_private else "public")
+        logger.info("the run will be at %s (%s)", opened.url, "private" if opened.private else "public")
 
     def command(self) -> str:
         """What uploads the finished run from a command line."""
