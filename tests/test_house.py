@@ -1,19 +1,24 @@
 """The house rules that no linter knows."""
 
 import ast
+import importlib.util
+import itertools
 import pkgutil
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from accelerate.commands.launch import launch_command_parser
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from dataset_scripts.common.cli import EXAMPLES, EXTRA_OF_MODULE, VERBS
 from dataset_scripts.common.installing import install_hint
-from modeling_prompt_clip.cli import EXTRA_OF_MODULE
+from trainers.distributed import launch
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("modeling_prompt_clip", "trainers", "dataset_scripts")
@@ -114,6 +119,50 @@ def test_modules_that_documents_name_are_imported():
     assert {"modeling_prompt_clip.PromptCLIPModel", "trainers.two_stage", "trainers.launch"} <= shown
     for name in sorted(shown):
         assert pkgutil.resolve_name(name) is not None, name
+
+
+def verb_parsers():
+    return {name: importlib.import_module(verb.parser) for name, verb in VERBS.items()}
+
+
+def shown_commands():
+    """Command lines in the code blocks of documents and in the examples of `--help`."""
+    texts = [path.read_text(encoding="utf-8") for path in shown_texts() if path.suffix == ".md"]
+    blocks = [block for text in texts for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)]
+    blocks += [*EXAMPLES, *(module.parser().epilog or "" for module in verb_parsers().values())]
+    lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines += [inner for line in lines for inner in re.findall(r"\$\((.*?)\)", line)]
+    return sorted({line for line in lines if re.match(r"(prompt-clip|accelerate launch|python) ", line)})
+
+
+@pytest.mark.parametrize("command", shown_commands())
+def test_commands_that_documents_show_are_understood(command):
+    words = shlex.split(command, comments=True)
+    if words[0] == "prompt-clip":
+        verb = next(name for name in (" ".join(words[1:3]), words[1]) if name in VERBS)
+        verb_parsers()[verb].parse(list(itertools.takewhile(lambda word: word != ">", words[1 + len(verb.split()) :])))
+    elif words[0] == "accelerate":
+        args = launch_command_parser().parse_args(words[2:])
+        assert args.module and args.training_script == "trainers.two_stage"
+        verb_parsers()["train"].parse(args.training_script_args)
+    elif words[:3] == ["python", "-m", "trainers.launch"]:
+        assert launch.main(words[3:]) == 0
+    elif words[1] == "-m":
+        source = Path(importlib.util.find_spec(words[2]).origin).read_text(encoding="utf-8")
+        assert all(word[2:] in source for word in words[3:] if word.startswith("--"))
+    else:
+        assert (ROOT / words[1]).is_file()
+
+
+def test_options_that_documents_name_are_those_of_some_command():
+    helps = [module.parser().format_help() for module in verb_parsers().values()]
+    known = {option for text in helps for option in re.findall(r"--\w+", text)}
+    known |= set(re.findall(r'"(--\w+)"', "".join(path.read_text() for path in (ROOT / "benchmarks").rglob("*.py"))))
+    known |= {f"--no_{option[2:]}" for option in known}
+    known |= {"--config_file", "--cpu", "--list", "--no_python", "--num_processes", "--nproc_per_node"}  # of launchers
+    for path in shown_texts():
+        shown = set(re.findall(r"(?<![\w-])--[a-z]\w+(?![\w-])", path.read_text(encoding="utf-8")))
+        assert shown <= known, f"{path.name}: {sorted(shown - known)}"
 
 
 @pytest.mark.parametrize("module", ["trainers.two_stage", "trainers.launch", "modeling_prompt_clip.cli"])
