@@ -35,6 +35,7 @@ class Rule:
         published: it is published with the run. The others concern this machine or this run only.
         card: words of the run's card, `{}` being the value; see `trainers/publishing/card_recipe.py`.
         losses: the card names it only for runs with one of these losses.
+        experimental: it lost on our bench, see "Optional, off by default" in docs/training.md; the help says so.
         aliases: transformers' names of it. One that several settings share is for the stage that runs.
         before: what runs did before the setting existed, if not its default.
     """
@@ -49,6 +50,7 @@ class Rule:
     published: bool = True
     card: str = ""
     losses: tuple[str, ...] = ()
+    experimental: bool = False
     aliases: tuple[Alias, ...] = ()
     before: Any = None
 

@@ -39,9 +39,9 @@ class LossSettings:
         losses=("mlm",),
     )
     learn_temperature: bool = setting(
-        default=False, help="Learn the temperatures of sdm, itc and tal, starting from those given."
+        default=False, help="Learn the temperatures of sdm, itc and tal, from their settings on.", experimental=True
     )
-    label_smoothing: float = setting(default=0.0, help="Of itc and id, in [0, 1).", low=0, below=1)
+    label_smoothing: float = setting(default=0.0, help="Of itc and id, in [0, 1).", low=0, below=1, experimental=True)
 
     def objective_options(self) -> dict[str, dict[str, float]]:
         """Keyword options of each objective."""

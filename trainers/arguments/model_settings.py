@@ -33,14 +33,16 @@ class ModelSettings:
     )
     prompt_init: str = setting(
         default="normal",
-        help="How prompts start: 'normal', or 'activations' of the frozen towers.",
+        help="How prompts start: 'normal', or from 'activations' of the frozen towers (experimental).",
         choices=("normal", "activations"),
     )
     prompt_init_phrase: str = setting(
         default="a photo of a person", help="The phrase that 'activations' starts text prompts from."
     )
     coupled_prompts: bool = setting(
-        default=False, help="Vision prompts are a learned projection of the text prompts, as in MaPLe."
+        default=False,
+        help="Vision prompts are a learned projection of the text prompts, as in MaPLe.",
+        experimental=True,
     )
     stages: list[str] = setting(
         default_factory=lambda: ["one", "two"], help="Stages to run: 'one two', 'one', or 'two'."

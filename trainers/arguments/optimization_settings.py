@@ -72,6 +72,7 @@ class OptimizationSettings:
         above=0,
         high=1,
         card="In stage two, each layer learns at {:g} of the rate of the one above it.",
+        experimental=True,
     )
     ema_decay: float = setting(
         default=0.0,
@@ -79,6 +80,7 @@ class OptimizationSettings:
         low=0,
         below=1,
         card="Kept and tested: a moving average of the weights, decay {:g}.",
+        experimental=True,
     )
     max_bad_steps: int = setting(
         default=5, help="Steps in a row with a loss or gradient that is not finite that stop the run.", low=1
@@ -132,5 +134,6 @@ class OptimizationSettings:
         help="Train low-rank updates of CLIP's matrices, of this rank; 0 trains CLIP itself.",
         low=0,
         high=4096,
+        experimental=True,
     )
     stage_two_lora_alpha: float = setting(default=16.0, help="Scale of these updates: alpha / rank.", above=0)

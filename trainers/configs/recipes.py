@@ -71,7 +71,8 @@ class RecipeParser(HfArgumentParser):
         names = ", ".join(f"--{alias.name}" for alias in aliases)
         condition = ", if only this stage runs" if field.name.startswith("stage_") else ""
         also = f" Also {names}{condition}." if aliases else ""
-        _add_option(parser, field, field.metadata["help"] + also)
+        warning = " Experimental, see docs/training.md." if field.metadata["rule"].experimental else ""
+        _add_option(parser, field, field.metadata["help"] + warning + also)
         for alias in aliases:
             if f"--{alias.name}" not in parser._option_string_actions:  # which another stage's setting has, too
                 option = copy(field)
