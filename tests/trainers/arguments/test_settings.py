@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
 import pytest
+import yaml
 
 from trainers.arguments.parsing import parse_objectives
 from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.configs.recipes import parse_arguments
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,50 @@ def wrong_values():
 def test_a_value_of_another_type_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=rf"^{name} "):
         TwoStageTrainingArguments(**{name: value})
+
+
+def test_the_table_of_wrong_values_has_every_setting():
+    assert {name for name, _ in wrong_values()} == {each.name for each in fields(TwoStageTrainingArguments)}
+
+
+@pytest.mark.parametrize(("name", "value"), dict(wrong_values()).items())  # the last of each setting
+def test_a_recipe_with_a_value_of_another_type_is_refused_by_name(name, value, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(yaml.safe_dump({name: value}))
+    with pytest.raises(ValueError, match=rf"^{name} "):
+        parse_arguments(["--config", str(recipe)])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("batch_size: 8.5", "batch_size is 8.5; it must be a whole number"),
+        ("batch_size: '8'", "batch_size is '8'; it must be a whole number"),
+        ("seed: -1", "seed is -1; it must be at least 0"),
+        ("streaming: 'no'", "streaming is 'no'; it must be true or false"),
+        ("stages: one", "stages is 'one'; it must be a list"),
+        ("image_size: 384", "image_size is 384; it must be a list"),
+        ("stage_two_learning_rate: 1e999", "stage_two_learning_rate is inf; it must be above 0"),
+        ("stage_two_learning_rate: -1e-5", "stage_two_learning_rate is -1e-05; it must be above 0"),
+        ("max_grad_norm: .nan", "max_grad_norm is nan; it must be at least 0"),
+        ("num_workers:", "num_workers is None; it must be a whole number"),
+    ],
+)
+def test_wrong_lines_of_a_recipe(line, message, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(line)
+    with pytest.raises(ValueError, match=message):
+        parse_arguments(["--config", str(recipe)])
+
+
+NOT_TEXT = [name for name, kind in get_type_hints(TwoStageTrainingArguments).items() if kind in (int, float, bool)]
+
+
+@pytest.mark.parametrize("name", NOT_TEXT)
+def test_an_option_of_another_type_is_refused_by_name(name, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parse_arguments([f"--{name}", "1,5"])
+    assert f"argument --{name}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["text_prompt_length", "num_workers", "stage_two_lora_rank", "mlm_layers", "seed"])
