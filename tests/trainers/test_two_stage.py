@@ -138,7 +138,7 @@ def test_the_adapter_holds_prompts_only_and_the_model_holds_them_fixed(finished,
 def test_stage_one_changes_prompts_only_and_stage_two_everything_else(make_args, splits):
     trainer = TwoStageTrainer(make_args(), splits=splits)
     base = tensors(trainer.model)
-    trainer.log = trainer.run.create(trainer.args)
+    trainer.runner.log = trainer.run.create(trainer.args)
     trainer.stage_one()
     after_one = tensors(trainer.model)
     prompts = {name for name in after_one if name not in base}
@@ -236,7 +236,7 @@ def test_a_failure_midway_keeps_the_last_checkpoint_readable(make_args, splits, 
             raise OSError("the disk went away")
         return TextToImageEvaluator(splits["validation"], trainer.processor).by_direction(model)
 
-    monkeypatch.setattr(trainer.validation, "by_direction", fail_later)
+    monkeypatch.setattr(trainer.evaluation.validation, "by_direction", fail_later)
     with pytest.raises(OSError, match="disk went away"):
         trainer.train()
     assert trainer.run.adapter.exists()

@@ -108,7 +108,7 @@ def prepare_splits(args: TwoStageTrainingArguments, splits: Mapping[str, Rows] |
             images among the training images, where `args.on_leak` is "error".
     """
     splits = splits if splits is not None else load_splits(args)
-    run = RunSplits({name: _read_by_our_rule(rows) for name, rows in splits.items()})
+    run = RunSplits({name: read_by_our_rule(rows) for name, rows in splits.items()})
     for rows in run.splits.values():
         check_images_inside(rows)
     if "train" not in run.splits:
@@ -124,13 +124,28 @@ def prepare_splits(args: TwoStageTrainingArguments, splits: Mapping[str, Rows] |
     return run
 
 
-def _read_by_our_rule(rows: Rows) -> Rows:
+def read_by_our_rule(rows: Rows) -> Rows:
     """A split whose images are read as those of every set are: upright, on white, and from no address.
 
     A caller's own split has `datasets.Image`, which asks whatever address a row names.
     """
     own = type((rows.features or {}).get("image")) is datasets.Image
     return rows.cast_column("image", PersonImage()) if own else rows
+
+
+def named_splits(
+    splits: Mapping[str, Rows] | None,
+    single: Mapping[str, Rows | None],
+) -> Mapping[str, Rows] | None:
+    """The data sets that the caller passed, by split, if there are any."""
+    passed = {name: rows for name, rows in single.items() if rows is not None}
+    arguments = {"train": "train_dataset", "validation": "eval_dataset", "test": "test_dataset"}
+    names = " and ".join(arguments[name] for name in passed)
+    if splits is not None and passed:
+        raise ValueError(f"splits is passed and so is {names}; pass one or the other")
+    if passed and "train" not in passed:
+        raise ValueError(f"{names} is passed without train_dataset; pass that, too, or name the data set in args")
+    return passed or splits
 
 
 def load_splits(args: TwoStageTrainingArguments) -> dict[str, Rows]:
@@ -254,7 +269,9 @@ __all__ = [
     "RunSplits",
     "joined_options",
     "load_splits",
+    "named_splits",
     "prepare_splits",
+    "read_by_our_rule",
     "resolve_source",
     "source_label",
     "source_options",

@@ -11,7 +11,7 @@ stage's result from the files that were written. In other launches nothing here 
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -29,6 +29,8 @@ from torch.distributed.fsdp import FSDPModule
 
 from trainers.arguments.settings import TwoStageTrainingArguments
 
+Model = TypeVar("Model", bound=nn.Module)
+
 _WHOLE_ON_CPU = StateDictOptions(full_state_dict=True, cpu_offload=True)
 _FROM_WHOLE = StateDictOptions(full_state_dict=True)
 
@@ -43,7 +45,7 @@ def weights_kind(accelerator: Accelerator) -> str:
     return f"cut by {accelerator.distributed_type.value}" if is_cut(accelerator) else "whole"
 
 
-def model_to_train(accelerator: Accelerator, model: nn.Module) -> nn.Module:
+def model_to_train(accelerator: Accelerator, model: Model) -> Model:
     """The model itself, on the device of this process; where the launch is going to cut it, a copy.
 
     The whole one waits on the CPU then.

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,9 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType, send_to_device, tqdm
 from torch import nn
 from torch.utils.data import DataLoader
+from transformers import TrainerCallback, TrainerControl
 
+from modeling_prompt_clip import PromptCLIPProcessor
 from trainers.arguments.settings import StageSettings, TwoStageTrainingArguments
 from trainers.distributed.preemption import Preempted
 from trainers.distributed.sharding import (
@@ -30,13 +31,14 @@ from trainers.distributed.sharding import (
 )
 from trainers.run_folder.metrics_log import MetricsLog
 from trainers.run_folder.results import StageResult
+from trainers.stages.callbacks import StageCallbacks, completes
 from trainers.stages.ema import WeightAverage
 from trainers.stages.frozen_weights import FrozenWeights
 from trainers.stages.gradient_cache import GradientCache
 from trainers.stages.layer_modes import layer_modes, uncompiled
 from trainers.stages.module import StageModule
 from trainers.stages.nonfinite_steps import BadSteps
-from trainers.stages.optimization import build_optimizer, build_schedule, parameter_groups
+from trainers.stages.optimization import stage_optimizer
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,9 @@ class StageLoop:
         asked_to_stop: whether the run shall stop now; called between steps, by all processes after the same ones.
         max_bad_steps: so many skipped steps in a row stop the run, with `bad_batch.json` in its folder.
         image_names: name of each of the batches' `image_ids`, for that file.
+        callbacks: of transformers; they may end the stage, and ask for more logs, evaluations and checkpoints.
+        steps_per_epoch: optimizer steps of a pass over the data; all of the stage's when left out.
+        processor: for the callbacks.
     """
 
     def __init__(
@@ -82,6 +87,9 @@ class StageLoop:
         asked_to_stop: Callable[[], bool] | None = None,
         max_bad_steps: int = 5,
         image_names: Sequence[str] | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+        steps_per_epoch: int | Fraction | None = None,
+        processor: PromptCLIPProcessor | None = None,
     ) -> None:
         self.accelerator = accelerator
         self.args = args
@@ -94,23 +102,7 @@ class StageLoop:
         self.save = save
         self.asked_to_stop = asked_to_stop
         self.bad_steps = BadSteps(stage.name, max_bad_steps, Path(args.output_dir, "bad_batch.json"), image_names)
-        groups = parameter_groups(
-            module.named_parameters(),
-            learning_rate=stage.learning_rate,
-            weight_decay=stage.weight_decay,
-            bias_lr_multiplier=args.bias_lr_multiplier,
-            head_lr_multiplier=args.head_lr_multiplier,
-            layer_lr_decay=args.layer_lr_decay if stage.name == "two" else 1.0,
-        )
-        optimizer = build_optimizer(
-            groups, name=args.optimizer, betas=(args.adam_beta1, args.adam_beta2), eps=args.adam_epsilon
-        )
-        self.schedule = build_schedule(
-            optimizer,
-            warmup_steps=math.ceil(stage.warmup_ratio * total_steps),
-            total_steps=total_steps,
-            start_factor=args.warmup_start,
-        )
+        optimizer, self.schedule = stage_optimizer(args, stage, module, total_steps)
         self.objective = module.objective
         self.module, self.optimizer = prepare(accelerator, args, module, optimizer)
         self.frozen_weights = FrozenWeights(accelerator, self.module)
@@ -122,6 +114,18 @@ class StageLoop:
         self.batches: Iterator[dict[str, torch.Tensor]] = iter(loader)
         self.sums: dict[str, torch.Tensor] = {}
         self.result = StageResult()
+        self.asked = TrainerControl()  # by callbacks, after the last step
+        self.callbacks = StageCallbacks(
+            *(accelerator, args, stage, callbacks),
+            validated=evaluate is not None,
+            max_steps=total_steps,
+            steps_per_epoch=steps_per_epoch or total_steps,
+            model=module.model,
+            processor=processor,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            loader=loader,
+        )
 
     def state(self) -> dict[str, Any]:
         """Everything that the steps to come depend on, beside the model's weights and the random numbers.
@@ -138,6 +142,7 @@ class StageLoop:
             "schedule": self.schedule.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
             "average": self.average.state_dict() if self.average is not None else None,
+            "callbacks": self.callbacks.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -152,6 +157,8 @@ class StageLoop:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        best = self.result.best_step, self.result.best_metrics
+        self.callbacks.load_state_dict(state.get("callbacks"), *best)  # earlier versions had none
 
     def run(self) -> StageResult:
         """Train to the end of the stage.
@@ -166,32 +173,54 @@ class StageLoop:
         pause = 0.2 if sys.stderr.isatty() else 10.0  # seconds between drawings: a log file wants few
         bar = tqdm(total=self.total_steps, initial=first - 1, desc=title, unit="step", mininterval=pause)
         modes = layer_modes(self.module, compiled=self.args.compile, checkpointed=self.args.gradient_checkpointing)
+        self.callbacks.train_begins(first - 1)
         with bar as progress, modes:
             for step in range(first, self.total_steps + 1):
+                self.callbacks.step_begins()
                 with self.frozen_weights.in_half_precision():
                     losses = self._step(step)
                 for name, value in losses.items():
                     self.sums[name] = self.sums[name] + value if name in self.sums else value
                 self.result.steps = step
                 progress.update()
-                last = step == self.total_steps
-                if step % self.args.log_steps == 0 or last:
-                    progress.set_postfix(self._log_training(step), refresh=False)
-                if last or _completes(step, self.eval_steps):
-                    self._evaluate(step)
+                ends = self._report(step, progress)
                 self.result.seconds = time.monotonic() - started
-                if not last:
-                    self._save_or_stop(step)
+                if ends:
+                    break
+                self._save_or_stop(step)
         return self.result
+
+    def _report(self, step: int, progress: tqdm) -> bool:
+        """Log and evaluate where that is due or a callback asks for it; returns whether the stage ends here."""
+        log, evaluate = step % self.args.log_steps == 0, completes(step, self.eval_steps)
+        self.callbacks.step_ended(step)
+        self.asked = self.callbacks.asked(now=log or evaluate)
+        ends = step == self.total_steps or self.asked.should_training_stop
+        log, evaluate = log or ends or self.asked.should_log, evaluate or ends or self.asked.should_evaluate
+        if log:
+            progress.set_postfix(self._log_training(step), refresh=False)
+        if evaluate:
+            self._evaluate(step, last=ends)
+        if not ends and (log or evaluate):  # a callback may have seen in the figures that it is enough
+            self.asked = self.callbacks.asked(now=True)
+            if self.asked.should_training_stop:
+                ends = True
+                if not log:
+                    self._log_training(step)
+                if not evaluate or self.evaluate is None:
+                    self._evaluate(step, last=True)
+        return ends
 
     def _save_or_stop(self, step: int) -> None:
         """Save a checkpoint where one is due, or where the run is asked to stop, and stop it then."""
         # asking all processes waits for the device: done when the losses have been read anyway
         asks = self.accelerator.num_processes == 1 or step % self.args.log_steps == 0
         stop = self.asked_to_stop is not None and asks and self.asked_to_stop()
-        if self.save is not None and (stop or _completes(step, self.args.save_steps or self.eval_steps)):
+        due = stop or self.asked.should_save or completes(step, self.args.save_steps or self.eval_steps)
+        if self.save is not None and due:
             self.result.skipped_steps = self.bad_steps.read()
             self.save(step, self.result.best_step, self.state())
+            self.callbacks.saved()
         if stop:
             raise Preempted(
                 f"asked to stop: stage {self.stage.name} is saved at step {step}; the same command with --resume auto "
@@ -267,17 +296,19 @@ class StageLoop:
         steps = float(sums.pop("steps"))
         means = {name: float(value) / steps for name, value in sums.items()} if steps else {}
         rate = self.schedule.get_last_lr()[0]
-        self._write(step, "train", {**means, "learning_rate": rate, "skipped_steps": self.result.skipped_steps})
+        values = {**means, "learning_rate": rate, "skipped_steps": self.result.skipped_steps}
+        self._write(step, "train", values)
+        self.callbacks.logged(values)
         return {name: f"{value:.3f}" for name, value in means.items()}
 
-    def _evaluate(self, step: int) -> None:
+    def _evaluate(self, step: int, *, last: bool) -> None:
         """Evaluate on validation, if there is one, and keep the weights if they are the best so far.
 
         With `ema_decay`, these are the average; training goes on with its own.
         """
         with self.average.applied() if self.average is not None else contextlib.nullcontext():
             if self.evaluate is None:
-                if step == self.total_steps:
+                if last:
                     self.result.best_step = step
                     self.keep(step)
                 return
@@ -286,8 +317,10 @@ class StageLoop:
                 metrics = self.evaluate()
             self.module.train()
             self._write(step, "validation", metrics)
+            self.callbacks.evaluated(metrics)
             if not self.result.best_metrics or metrics["R@1"] > self.result.best_metrics["R@1"]:
                 self.result.best_step, self.result.best_metrics = step, metrics
+                self.callbacks.found_best(step, metrics)
                 self.keep(step)
 
     def _write(self, step: int, split: str, values: dict[str, Any]) -> None:
@@ -296,11 +329,6 @@ class StageLoop:
             self.log.write({"stage": self.stage.name, "step": step, "split": split, **values})
         tracked = {f"stage_{self.stage.name}/{split}/{name}": value for name, value in values.items()}
         self.accelerator.log(tracked, step=step)
-
-
-def _completes(step: int, every: int | Fraction) -> bool:
-    """Whether a step is the first after which another `every` steps are done."""
-    return step // every > (step - 1) // every
 
 
 __all__ = ["StageLoop"]

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from dataset_scripts.common.numbers import check_integer, check_number
+from trainers.arguments.settings import StageSettings, TwoStageTrainingArguments
 
 _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 _FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
@@ -215,6 +216,29 @@ def build_schedule(
     return LambdaLR(optimizer, factor)
 
 
+def stage_optimizer(
+    args: TwoStageTrainingArguments, stage: StageSettings, module: nn.Module, total_steps: int
+) -> tuple[torch.optim.Optimizer, LambdaLR]:
+    """The optimizer of a stage's trainable parameters, and the schedule of its learning rates."""
+    groups = parameter_groups(
+        module.named_parameters(),
+        learning_rate=stage.learning_rate,
+        weight_decay=stage.weight_decay,
+        bias_lr_multiplier=args.bias_lr_multiplier,
+        head_lr_multiplier=args.head_lr_multiplier,
+        layer_lr_decay=args.layer_lr_decay if stage.name == "two" else 1.0,
+    )
+    betas = args.adam_beta1, args.adam_beta2
+    optimizer = build_optimizer(groups, name=args.optimizer, betas=betas, eps=args.adam_epsilon)
+    schedule = build_schedule(
+        optimizer,
+        warmup_steps=math.ceil(stage.warmup_ratio * total_steps),
+        total_steps=total_steps,
+        start_factor=args.warmup_start,
+    )
+    return optimizer, schedule
+
+
 def _check_schedule(warmup_steps: int, total_steps: int, start_factor: float, final_factor: float) -> None:
     """Refuse a schedule that `warmup_cosine` does not define."""
     check_integer("total_steps", total_steps, least=1)
@@ -225,4 +249,4 @@ def _check_schedule(warmup_steps: int, total_steps: int, start_factor: float, fi
     check_number("final_factor", final_factor, least=0, most=1)
 
 
-__all__ = ["build_optimizer", "build_schedule", "parameter_groups", "warmup_cosine"]
+__all__ = ["build_optimizer", "build_schedule", "parameter_groups", "stage_optimizer", "warmup_cosine"]

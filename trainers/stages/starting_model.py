@@ -11,8 +11,10 @@ from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.data.streaming import first_rows
 
 
-def load_base(args: TwoStageTrainingArguments) -> tuple[PromptCLIPModel, PromptCLIPProcessor]:
-    """The base model at the run's image size, and its processor.
+def load_base(
+    args: TwoStageTrainingArguments, processor: PromptCLIPProcessor | None = None
+) -> tuple[PromptCLIPModel, PromptCLIPProcessor]:
+    """The base model at the run's image size, and its processor unless another is passed.
 
     Raises:
         OSError, ValueError: see [`PromptCLIPModel.from_clip`].
@@ -26,7 +28,7 @@ def load_base(args: TwoStageTrainingArguments) -> tuple[PromptCLIPModel, PromptC
     options = {"attn_implementation": args.attn_implementation} if args.attn_implementation else {}
     model = PromptCLIPModel.from_clip(folder, image_size=tuple(args.image_size), **options)
     model.name_or_path = args.base_model  # what an adapter records as its base: the name, not this machine's path
-    return model, PromptCLIPProcessor.from_clip(folder, image_size=tuple(args.image_size))
+    return model, processor or PromptCLIPProcessor.from_clip(folder, image_size=tuple(args.image_size))
 
 
 def merged_adapter(model: PromptCLIPModel, folder: str) -> PromptCLIPModel:
@@ -85,4 +87,26 @@ def prompted_model(
     return prompted
 
 
-__all__ = ["load_base", "merged_adapter", "new_prompt_config", "prompted_model"]
+def chosen_processor(
+    model: PromptCLIPModel | None,
+    processor: PromptCLIPProcessor | None,
+    processing_class: PromptCLIPProcessor | None,
+    args: TwoStageTrainingArguments,
+) -> PromptCLIPProcessor | None:
+    """The processor that the caller passed, under either name."""
+    if processor is not None and processing_class is not None:
+        raise ValueError("processor and processing_class are two names of one argument; pass one of them")
+    processor = processor if processing_class is None else processing_class
+    if model is not None and processor is None:
+        raise ValueError("model is passed without processing_class; pass its processor, too")
+    if processor is not None and not isinstance(processor, PromptCLIPProcessor):
+        raise TypeError(f"processing_class is a {type(processor).__name__}; pass a PromptCLIPProcessor")
+    if model is None and processor is not None and processor.image_size != tuple(args.image_size):
+        raise ValueError(
+            f"processing_class makes images of {processor.image_size} and image_size is {args.image_size}; pass a "
+            "processor of that size, or set image_size to its own"
+        )
+    return processor
+
+
+__all__ = ["chosen_processor", "load_base", "merged_adapter", "new_prompt_config", "prompted_model"]

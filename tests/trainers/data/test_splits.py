@@ -106,7 +106,7 @@ def test_a_leak_that_is_allowed_stands_in_the_card(make_args, people, leaking, c
     trainer = TwoStageTrainer(joint_args(make_args, people, leaking, on_leak="allow"))
     assert "the results will be too good" in caplog.text
     trainer.train()
-    assert len(trainer.splits["train"]) == 15
+    assert len(trainer.data.splits["train"]) == 15
     card = (trainer.run.path / "README.md").read_text()
     assert "- Of 15 training images, 1 were found among the validation and test images, **and were trained on" in card
     assert (trainer.run.path / "leaks.json").exists()

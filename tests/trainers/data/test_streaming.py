@@ -242,7 +242,7 @@ def test_folder_parquet_and_stream_end_with_the_same_weights(make_args, tmp_path
         run = {"output_dir": str(tmp_path / "run"), "overwrite_output_dir": True, "direct": True, "eval_steps": 9}
         text = {"stage_two_objectives": "sdm,id", "augment_text": "deletion=0.2,mask=0.1"}
         trainer = TwoStageTrainer(make_args(**run, **text, stage_two_max_steps=5, **source))
-        trainer.log = trainer.run.create(trainer.args)
+        trainer.runner.log = trainer.run.create(trainer.args)
         trainer.stage_two()
         return trainer.model.state_dict()
 

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from peft import get_peft_model
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
+from transformers import TrainerCallback
 
 from modeling_prompt_clip import PromptCLIPModel
 from prompting import strong
@@ -98,35 +99,67 @@ def loss_and_gradients(case, folder, rank=0, world=1, in_parts=False):
     return loss.detach(), {name: p.grad for name, p in module.named_parameters() if p.requires_grad}
 
 
-def run_with_bad_images(folder, output_dir, rank, world):
-    """Weights after each step of a run in which steps 2, 4 and 5 see a bad image, which rank 1 holds."""
+def small_loop(folder, output_dir, batches, evaluate, **settings):
+    """A loop of stage two over these batches."""
     torch.manual_seed(0)
     model = PromptCLIPModel.from_pretrained(folder)
     model.logit_scale.requires_grad_(False)
-    good = share_of(global_batch(), rank, world)
-    bad = good | {"pixel_values": good["pixel_values"].clone()}
-    if rank == 1:
-        bad["pixel_values"][2, 0, 0, 0] = torch.nan
-    args = TwoStageTrainingArguments(output_dir=output_dir, log_steps=1, report_to="none")
-    weights = []
-    loop = StageLoop(
+    args = TwoStageTrainingArguments(output_dir=output_dir, log_steps=settings.pop("log_steps", 1), report_to="none")
+    return StageLoop(
         Accelerator(cpu=True),
         args,
         args.stage("two"),
         StageModule(model, CombinedObjective({"sdm": 1.0})),
-        [good, bad, good, bad, bad],
-        total_steps=5,
-        eval_steps=1,
-        evaluate=lambda: weights.append(model.visual_projection.weight.detach().clone()) or {"R@1": 0.0},
+        batches,
+        total_steps=len(batches),
+        evaluate=lambda: evaluate(model),
         keep=lambda step: None,
         log=None,
-        max_bad_steps=2,
+        **settings,
     )
+
+
+def run_with_bad_images(folder, output_dir, rank, world):
+    """Weights after each step of a run in which steps 2, 4 and 5 see a bad image, which rank 1 holds."""
+    good = share_of(global_batch(), rank, world)
+    bad = good | {"pixel_values": good["pixel_values"].clone()}
+    if rank == 1:
+        bad["pixel_values"][2, 0, 0, 0] = torch.nan
+    weights = []
+
+    def evaluate(model):
+        weights.append(model.visual_projection.weight.detach().clone())
+        return {"R@1": 0.0}
+
+    batches = [good, bad, good, bad, bad]
+    loop = small_loop(folder, output_dir, batches, evaluate, eval_steps=1, max_bad_steps=2)
     try:
         loop.run()
     except ValueError as error:
         return torch.stack(weights), str(error)
     return torch.stack(weights), ""
+
+
+class AsksOnOneProcess(TrainerCallback):
+    """Process 1 asks for an evaluation after step 1 and for the end after step 3; the others for nothing."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if not state.is_world_process_zero:
+            control.should_evaluate |= state.global_step == 1
+            control.should_training_stop |= state.global_step == 3
+
+
+def steps_with_a_callback(folder, output_dir, rank, world):
+    """Steps that were evaluated and how many were run, where losses are logged every second step."""
+    evaluated = []
+
+    def evaluate(model):
+        evaluated.append(loop.result.steps)
+        return {"R@1": 0.0}
+
+    batches = [share_of(global_batch(), rank, world)] * 8
+    loop = small_loop(folder, output_dir, batches, evaluate, eval_steps=8, log_steps=2, callbacks=[AsksOnOneProcess()])
+    return evaluated, loop.run().steps
 
 
 def one_process(rank, world, folder, output_dir):
@@ -138,6 +171,7 @@ def one_process(rank, world, folder, output_dir):
     found["in parts"] = {case: loss_and_gradients(case, folder, rank, world, in_parts=True) for case in CASES}
     found["place"] = process_index(), world_size()
     found["bad steps"] = run_with_bad_images(folder, str(output_dir), rank, world)
+    found["callback"] = steps_with_a_callback(folder, str(output_dir), rank, world)
     torch.save(found, output_dir / f"rank_{rank}.pt")
     distributed.destroy_process_group()
 
@@ -186,6 +220,10 @@ def test_a_bad_image_on_one_rank_skips_the_step_on_both(two_processes):
 def test_the_images_of_all_ranks_are_reported(two_processes):
     report = json.loads((two_processes[1] / "bad_batch.json").read_text())
     assert report["batches"] == [{"step": step, "image_ids": [0, 0, 1, 2, 3, 4, 4, 5]} for step in (4, 5)]
+
+
+def test_what_a_callback_of_one_process_asks_for_all_do_where_losses_are_logged(two_processes):
+    assert [found["callback"] for found in two_processes[0]] == [([2, 4], 4)] * 2
 
 
 def test_without_processes_nothing_is_copied():

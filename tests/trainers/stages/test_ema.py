@@ -108,13 +108,14 @@ def watched_run(make_args, splits, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(StageLoop, "_step", watched)
             trainer = TwoStageTrainer(args, splits=splits)
-            evaluate, evaluated = trainer.validation.by_direction, []
+            evaluator, evaluated = trainer.evaluation.validation, []
+            evaluate = evaluator.by_direction
 
             def validation(model):
                 evaluated.append({name: value.clone() for name, value in get_peft_model_state_dict(model).items()})
                 return evaluate(model)
 
-            patch.setattr(trainer.validation, "by_direction", lambda model: (validation if seen else evaluate)(model))
+            patch.setattr(evaluator, "by_direction", lambda model: (validation if seen else evaluate)(model))
             trainer.train()
         AcceleratorState._reset_state(reset_partial_state=True)
         kept = load_file(trainer.run.adapter / "adapter_model.safetensors")
