@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # one torch thread a process: with anything else running, two threads on two cores are slower than one
 export OMP_NUM_THREADS ?= 1
+# processes that share the tests: 'make test JOBS=8' with more cores; each takes a gigabyte and collects for itself
+JOBS ?= 2
+PYTEST = $(BIN)/pytest -n $(JOBS) --dist worksteal
 LINT = $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 BENCHMARKS = $(subst /,.,$(basename $(filter-out benchmarks/stand_in/% %/reference_step.py %/step_cases.py,$(wildcard benchmarks/*/*.py))))
 
@@ -30,11 +33,11 @@ demo: .venv/.demo ## make a synthetic set, train in two stages, compare, search 
 
 test: .venv/.dev ## lint, then all tests but the slow ones
 	$(LINT)
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-all: .venv/.dev ## lint, then all tests
 	$(LINT)
-	$(BIN)/pytest -m ''
+	$(PYTEST) -m ''
 
 lint: .venv/.dev ## ruff: rules and format; mypy: types
 	$(LINT)

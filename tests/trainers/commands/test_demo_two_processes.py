@@ -72,7 +72,7 @@ def train(folder: Path, launcher: list[str], *options: str) -> tuple[list[dict],
 @pytest.mark.slow
 def test_two_processes_train_the_demo_as_one(tmp_path):
     one, (alone,) = train(tmp_path / "one", [sys.executable])
-    launcher, _ = launch_command("two_cpu_processes", {})
+    launcher, _ = launch_command("two_cpu_processes", {"main_process_port": 0})
     two, ranks = train(tmp_path / "two", launcher, "--batch_size", "32")
     in_parts, _ = train(tmp_path / "parts", launcher, "--batch_size", "32", "--micro_batch_size", "20")
 

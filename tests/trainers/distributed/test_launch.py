@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.utils.other import get_free_port
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 
@@ -128,10 +129,10 @@ def test_one_process_is_started_without_a_launcher_that_would_keep_signals_from_
 
 
 def start(*options: str, script: Path) -> subprocess.Popen:
-    """Start a script by `accelerate launch`, offline, with one thread a process."""
+    """Start a script by `accelerate launch`, offline, with one thread a process, on a port that is free."""
     root = str(Path(__file__).parents[3])
     environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "accelerate.commands.launch", *options, str(script)]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0", *options, str(script)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=environment, **pipes)
 
@@ -170,7 +171,8 @@ def test_what_accelerate_silently_makes_smaller_is_an_error(options, message, pr
 @pytest.mark.slow
 def test_two_machines_meet(probe):
     """Two launchers of one process each, on this machine, are two machines to accelerate."""
-    options = ("--config_file", str(launch_file("multi_node")), "--num_processes", "2", "--main_process_port", "29611")
+    port = str(get_free_port())
+    options = ("--config_file", str(launch_file("multi_node")), "--num_processes", "2", "--main_process_port", port)
     machines = [start(*options, "--machine_rank", str(rank), script=probe) for rank in range(2)]
     for rank, machine in enumerate(machines):
         printed, errors = machine.communicate()
@@ -255,6 +257,6 @@ def test_two_processes_train_as_one(cuhk_folder, tiny_clip_folder, tmp_path):
         return torch.tensor([record["loss"] for record in records])
 
     one = losses("one", [], batch_size=8)
-    two = losses("two", ["--launch", "two_cpu_processes"], batch_size=4)
+    two = losses("two", ["--launch", "two_cpu_processes", "--main_process_port", "0"], batch_size=4)
     assert len(one) == 8
     torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)

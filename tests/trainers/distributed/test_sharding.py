@@ -7,7 +7,6 @@ configurations.
 
 import json
 import os
-import socket
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +19,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, set_seed
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+from accelerate.utils.other import get_free_port
 from peft import get_peft_model
 from safetensors.torch import load_file
 
@@ -55,10 +55,7 @@ def join(rank, port, launch):
 
 def on_two(work, launch, *arguments):
     """Have two processes of a launch do some work, which is given the rank and the arguments."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    multiprocessing.spawn(joined, args=(port, launch, work, arguments), nprocs=2)
+    multiprocessing.spawn(joined, args=(get_free_port(), launch, work, arguments), nprocs=2)
 
 
 def joined(rank, port, launch, work, arguments):

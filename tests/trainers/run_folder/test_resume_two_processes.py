@@ -33,7 +33,7 @@ def start(folder: Path, data: Path) -> subprocess.Popen:
     options = [
         word for name, value in SETTINGS.items() for word in (name, *([value] if "{" in value else value.split()))
     ]
-    command, environment = launch_command("two_cpu_processes", {})
+    command, environment = launch_command("two_cpu_processes", {"main_process_port": 0})
     command += ["-m", "trainers.two_stage", "--output_dir", str(folder), "--data_dir", str(data), *options]
     root = str(Path(__file__).parents[3])
     environment |= os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
