@@ -1,4 +1,4 @@
-"""Settings of a run: fields, ranges, the command line, and what they mean on this machine."""
+"""The settings of a run: fields, rules, parsing."""
 
 from trainers.arguments.settings import TwoStageTrainingArguments
 

@@ -14,7 +14,7 @@ Settings = TypeVar("Settings")
 
 
 def accept_aliases(settings: type[Settings]) -> type[Settings]:
-    """Let a dataclass of settings take aliases as keywords, and suggest names for unknown ones."""
+    """Let a dataclass of settings take aliases; suggest names for unknown keywords."""
     init: Callable[..., None] = settings.__init__
 
     @wraps(init)
@@ -53,7 +53,7 @@ def own_names(settings: Any, values: Mapping[str, Any], stages: Sequence[str] | 
     meanings = _meanings(settings)
     own = {name: value for name, value in values.items() if name not in meanings}
     source = {name: name for name in own}
-    # what is switched off comes last, and gives way: bf16=False says nothing where fp16 is set
+    # aliases that are off come last and give way: bf16=False means nothing if fp16 is set
     for name in sorted(meanings.keys() & values.keys(), key=lambda name: (_is_off(values[name]), name)):
         target, alias = _meaning(name, meanings[name], running_stages(values) if stages is None else stages)
         value = _translated(settings, target, alias, values[name])
@@ -68,7 +68,7 @@ def own_names(settings: Any, values: Mapping[str, Any], stages: Sequence[str] | 
 
 
 def _meanings(settings: Any) -> dict[str, list[tuple[str, Alias]]]:
-    """By the name of an alias, the settings that it may stand for."""
+    """Map the name of each alias to its possible settings."""
     found: dict[str, list[tuple[str, Alias]]] = {}
     for name, rule in rules(settings).items():
         for alias in rule.aliases:

@@ -1,4 +1,4 @@
-"""Types, ranges and choices of all settings, from what their fields say."""
+"""Checks of settings by the types and rules of their fields."""
 
 from dataclasses import fields
 from types import NoneType, UnionType
@@ -26,7 +26,7 @@ def check_settings(args: Any) -> None:
         args: a dataclass whose fields are made by [`setting`].
 
     Raises:
-        ValueError: naming the first setting that is of another type, out of its range or no choice.
+        ValueError: naming the first setting of a wrong type, out of its range or not a choice.
     """
     types = get_type_hints(type(args))
     for each in fields(args):
@@ -34,7 +34,7 @@ def check_settings(args: Any) -> None:
 
 
 def check_value(name: str, value: Any, expected: Any, rule: Rule) -> None:
-    """Check one value, of the type `expected`; errors are those of [`check_settings`]."""
+    """Check one value against a type and a rule, as [`check_settings`] does."""
     if not _is_of(value, expected):
         raise ValueError(f"{name} is {value!r}; it must be {_words(expected)}")
     if rule.choices and value not in rule.choices:
@@ -44,7 +44,7 @@ def check_value(name: str, value: Any, expected: Any, rule: Rule) -> None:
 
 
 def _is_of(value: Any, expected: Any) -> bool:
-    """Whether a value has a type as the fields are annotated: a bool is no number, an int may stand for a float."""
+    # a bool is not a number, but an int may stand for a float
     parts = get_args(expected)
     if expected is Any:
         return True

@@ -35,12 +35,12 @@ class DataSettings:
     )
     clean_captions: bool = setting(
         default=True,
-        help="Put spaces and punctuation of captions right (sets in folders).",
+        help="Fix spaces and punctuation in captions (sets in folders).",
         card="Captions were not cleaned.",
     )
     split_rule: str = setting(
         default="names",
-        help="How splits are drawn that a set in a folder lacks: by 'names', or 'numbers' as once.",
+        help="How to draw the splits that a set in a folder lacks: by 'names', or by 'numbers' as earlier versions.",
         choices=SPLIT_RULES,
         before="numbers",
     )
@@ -61,7 +61,7 @@ class DataSettings:
     )
     streaming: bool = setting(default=False, help="Read the train split while training (Parquet and the Hub).")
     shuffle_buffer: int = setting(
-        default=10_000, help="With streaming: caption-image pairs that are held and shuffled.", low=1
+        default=10_000, help="With streaming: caption-image pairs to hold and shuffle.", low=1
     )
     sampling: str = setting(
         default="shuffle",
@@ -83,7 +83,7 @@ class DataSettings:
 
     # augmentation of training images and captions
     augment_flip: float = setting(
-        default=0.5, help="Probability of a mirrored image.", low=0, high=1, card="mirrored with probability {:g}"
+        default=0.5, help="Probability of mirroring an image.", low=0, high=1, card="mirrored with probability {:g}"
     )
     augment_pad: int = setting(
         default=10,
@@ -93,7 +93,7 @@ class DataSettings:
     )
     augment_erase: float = setting(
         default=0.5,
-        help="Probability of an erased rectangle.",
+        help="Probability of erasing a rectangle.",
         low=0,
         high=1,
         card="a rectangle erased with probability {:g}",
@@ -103,5 +103,5 @@ class DataSettings:
     )
     augment_text: dict[str, float] = setting(
         default_factory=dict,
-        help="Chances of a word's deletion and of a token's mask: deletion=0.05,mask=0.1 or JSON.",
+        help="Probabilities of deleting a word and of masking a token: deletion=0.05,mask=0.1 or JSON.",
     )

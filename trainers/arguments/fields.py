@@ -24,15 +24,15 @@ class Alias:
 
 @dataclass(frozen=True)
 class Rule:
-    """What a setting may be, and where it counts.
+    """Allowed values of a setting, and where the setting counts.
 
     Args:
-        low, high: least and greatest number.
+        low, high: smallest and largest number.
         above, below: limits that a number must not reach.
         choices: the allowed texts; empty allows any.
         resumable: a resumed run may change it, because it affects neither data nor weights.
-        local: what a folder of this machine may stand for in it: `"model"`, `"data"` or any `"folder"`.
-        published: it is published with the run. The others concern this machine or this run only.
+        local: what it may name by a folder of this machine: `"model"`, `"data"` or any `"folder"`.
+        published: it is published with the run; the others only concern this machine or this run.
         card: words of the run's card, `{}` being the value; see `trainers/publishing/card_recipe.py`.
         losses: the card names it only for runs with one of these losses.
         experimental: it lost on our bench, see "Optional, off by default" in docs/training.md; the help says so.
@@ -55,7 +55,7 @@ class Rule:
     before: Any = None
 
     def allows(self, number: float) -> bool:
-        """Whether a number is within the limits; one that is not finite never is."""
+        """Tell whether a number is finite and within the limits."""
         return math.isfinite(number) and self.low <= number <= self.high and self.above < number < self.below
 
     def words(self) -> str:

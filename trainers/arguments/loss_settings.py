@@ -32,16 +32,20 @@ class LossSettings:
     mlm_layers: int = setting(default=4, help="Transformer layers of mlm's head, 0 or more.", low=0, high=64)
     mlm_probability: float = setting(
         default=0.15,
-        help="Probability of a word to be masked for mlm.",
+        help="Probability of masking a word for mlm.",
         low=0,
         high=1,
         card="For mlm, a word is masked with probability {:g}.",
         losses=("mlm",),
     )
     learn_temperature: bool = setting(
-        default=False, help="Learn the temperatures of sdm, itc and tal, from their settings on.", experimental=True
+        default=False,
+        help="Learn the temperatures of sdm, itc and tal, starting from their settings.",
+        experimental=True,
     )
-    label_smoothing: float = setting(default=0.0, help="Of itc and id, in [0, 1).", low=0, below=1, experimental=True)
+    label_smoothing: float = setting(
+        default=0.0, help="Label smoothing of itc and id, in [0, 1).", low=0, below=1, experimental=True
+    )
 
     def objective_options(self) -> dict[str, dict[str, float]]:
         """Keyword options of each objective."""

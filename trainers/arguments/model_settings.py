@@ -1,4 +1,4 @@
-"""Settings of the model: where it starts, its prompts, the stages it goes through."""
+"""Settings of the model: start, prompts, stages."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -48,7 +48,7 @@ class ModelSettings:
         default_factory=lambda: ["one", "two"], help="Stages to run: 'one two', 'one', or 'two'."
     )
     direct: bool = setting(
-        default=False, help="Direct fine-tuning, the baseline: stage two alone, from the base model, without prompts."
+        default=False, help="Direct fine-tuning, the baseline: only stage two, from the base model, without prompts."
     )
     adapter: str | None = setting(
         default=None, help="With --stages two: the stage-one adapter folder to merge before stage two.", local="model"

@@ -25,7 +25,7 @@ class OptimizationSettings:
     )
     micro_batch_size: int = setting(
         default=0,
-        help="Pairs that are in memory at once; losses still compare the whole batch. 0 is the whole batch.",
+        help="Pairs in memory at once; losses still compare the whole batch. 0: the whole batch.",
         low=0,
     )
     gradient_checkpointing: bool = setting(
@@ -49,18 +49,18 @@ class OptimizationSettings:
         choices=("adamw", "adam"),
         aliases=(Alias("optim", {"adamw_torch": "adamw"}),),
     )
-    adam_beta1: float = setting(default=0.9, help="In [0, 1).", low=0, below=1)
-    adam_beta2: float = setting(default=0.999, help="In [0, 1).", low=0, below=1)
-    adam_epsilon: float = setting(default=1e-8, help="Above 0.", above=0)
+    adam_beta1: float = setting(default=0.9, help="Beta 1 of Adam, in [0, 1).", low=0, below=1)
+    adam_beta2: float = setting(default=0.999, help="Beta 2 of Adam, in [0, 1).", low=0, below=1)
+    adam_epsilon: float = setting(default=1e-8, help="Epsilon of Adam, above 0.", above=0)
     bias_lr_multiplier: float = setting(
         default=1.0,
-        help="Learning rate of biases over the others'.",
+        help="Learning rate of biases relative to the others'.",
         above=0,
         card="Biases learn at {:g} times the rate.",
     )
     head_lr_multiplier: float = setting(
         default=5.0,
-        help="Learning rate of loss heads over the others'.",
+        help="Learning rate of loss heads relative to the others'.",
         above=0,
         card="Loss heads learn at {:g} times the rate.",
         losses=("id", "mlm"),
@@ -68,7 +68,7 @@ class OptimizationSettings:
     max_grad_norm: float = setting(default=1.0, help="Clip the gradient's norm to this; 0 does not clip.", low=0)
     layer_lr_decay: float = setting(
         default=1.0,
-        help="Stage two: learning rate of a layer over that of the layer above it; 1 is off.",
+        help="Stage two: learning rate of a layer relative to the layer above; 1 is off.",
         above=0,
         high=1,
         card="In stage two, each layer learns at {:g} of the rate of the one above it.",
@@ -83,10 +83,10 @@ class OptimizationSettings:
         experimental=True,
     )
     max_bad_steps: int = setting(
-        default=5, help="Steps in a row with a loss or gradient that is not finite that stop the run.", low=1
+        default=5, help="Stop the run after so many steps in a row with a loss or gradient that is not finite.", low=1
     )
     warmup_start: float = setting(
-        default=0.1, help="Learning rate at step 0 over the full one, in [0, 1].", low=0, high=1
+        default=0.1, help="Learning rate at step 0 relative to the full one, in [0, 1].", low=0, high=1
     )
 
     # stage one: domain adaptation, prompts only

@@ -1,4 +1,4 @@
-"""Settings that are mappings, from YAML, JSON or `name=number` on the command line."""
+"""Parsing of settings that are mappings."""
 
 import json
 import math
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def parse_objectives(name: str, value: dict[str, float] | str) -> dict[str, float]:
-    """Losses and their weights, from a mapping, JSON, or `"sdm=1,id=0.5"`.
+    """Parse losses and their weights.
 
     Raises:
-        ValueError: an unknown loss, a weight that is not a number of 0 or more, or no weight above 0.
+        ValueError: an unknown loss, a weight below 0, or no weight above 0.
     """
     from trainers.objectives import OBJECTIVES  # torch, which `train --help` does without
 
@@ -28,7 +28,14 @@ def parse_numbers(
     most: float = math.inf,
     default: str = "",
 ) -> dict[str, float]:
-    """Numbers from 0 to `most` by name, from a mapping, JSON, or `"sdm=1,id"`, where a bare name has the `default`.
+    """Parse numbers by name, from a mapping, JSON, or `"sdm=1,id"`.
+
+    Args:
+        name: of the setting.
+        value: what the user wrote.
+        known: the names it takes.
+        most: the largest number; the smallest is 0.
+        default: stands for the number of a bare name.
 
     Raises:
         ValueError: a name that is not `known`, or a number out of range.
@@ -51,11 +58,7 @@ def parse_numbers(
 
 
 def parse_json_dict(name: str, value: dict[str, Any] | str) -> dict[str, Any]:
-    """A dictionary, given as one or as JSON.
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """Parse a mapping or JSON; raise a ValueError for anything else."""
     if isinstance(value, str):
         try:
             value = json.loads(value)

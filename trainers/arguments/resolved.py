@@ -1,4 +1,4 @@
-"""Settings that are recorded and published: folders of this machine, models and data passed in Python."""
+"""Settings as they are recorded: folders, models, data passed in Python."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,7 +23,7 @@ def resolve_settings(
     model: PromptCLIPModel | None,
     splits: Mapping[str, datasets.Dataset | datasets.IterableDataset] | None,
 ) -> TwoStageTrainingArguments:
-    """Make folders absolute, and name the model and the data that were passed to the trainer.
+    """Make folders absolute, and name a model and data passed in Python.
 
     A relative folder would look like a name on the Hub once the run is published from elsewhere, and a default that
     was never read would claim that a run on private pictures saw drawn ones.
@@ -57,24 +57,24 @@ def resolve_settings(
 
 
 def names_local_folder(name: str) -> bool:
-    """Tell a folder of the machine that trained, even if it is gone, from a name."""
+    """Tell whether a name is a local folder, even a removed one."""
     if name in (STAND_IN, *PERSON_SEARCH_DATASETS):  # a folder of that name may exist, too
         return False
     return Path(name).is_absolute() or name.startswith((".", "~")) or Path(name).is_dir()
 
 
 def is_private_base(base_model: str) -> bool:
-    """Whether others cannot get a base model: a local folder, or a model without a name."""
+    """Tell whether nobody else can get a base model."""
     return base_model == UNNAMED_MODEL or names_local_folder(base_model)
 
 
 def map_sources(value: Any, change: Callable[[str, str], str]) -> Any:
-    """Change each text in a setting by its name and its folder on this machine; either may be empty.
+    """Rewrite each name and local folder in the value of a setting.
 
     Args:
         value: NAME, FOLDER, NAME=FOLDER (NAME being a data set), a list or mapping of them, or anything else, which
             stays.
-        change: returns the new text.
+        change: makes the new text of a name and a folder, one of which may be empty.
     """
     if isinstance(value, list):
         return [map_sources(item, change) for item in value]

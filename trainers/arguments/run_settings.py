@@ -26,7 +26,7 @@ class RunSettings:
     )
     resume: str = setting(
         default="no",
-        help="'auto' goes on with the run in output_dir, if there is one; 'no' refuses it.",
+        help="'auto' resumes the run in output_dir, if there is one; 'no' refuses it.",
         choices=("no", "auto"),
         resumable=True,
         published=False,
@@ -34,14 +34,14 @@ class RunSettings:
     )
     save_steps: int = setting(
         default=0,
-        help="Save what a killed run goes on from every so many steps; 0: when evaluating.",
+        help="Save a checkpoint to resume from every so many steps; 0: when evaluating.",
         low=0,
         resumable=True,
     )
     save_total_limit: int = setting(
         default=2, help="Checkpoints to keep; the best weights stay apart.", low=1, resumable=True
     )
-    seed: int = setting(default=0, help="Everything random hangs on it.", low=0, high=2**32 - 1)
+    seed: int = setting(default=0, help="Random seed of the whole run.", low=0, high=2**32 - 1)
     log_steps: int = setting(
         default=10,
         help="Log losses every so many optimizer steps.",
@@ -49,9 +49,7 @@ class RunSettings:
         resumable=True,
         aliases=(Alias("logging_steps"),),
     )
-    eval_steps: int = setting(
-        default=0, help="Evaluate on validation every so many steps; 0 does once an epoch.", low=0
-    )
+    eval_steps: int = setting(default=0, help="Evaluate on validation every so many steps; 0: once an epoch.", low=0)
     eval_batch_size: int = setting(
         default=128,
         help="Images or captions encoded at once in evaluation.",
@@ -80,7 +78,7 @@ class RunSettings:
     )
     hub_private_repo: bool = setting(
         default=True,
-        help="Whether a new repository is private; a public one is not filled then.",
+        help="Make a new repository private, and refuse a public one.",
         resumable=True,
         published=False,
     )

@@ -21,7 +21,7 @@ MAX_SIDE = 4096  # pixels
 
 @dataclass(frozen=True)
 class StageSettings:
-    """What differs between the stages; see the `stage_*` fields of [`TwoStageTrainingArguments`]."""
+    """Settings of one stage; see the `stage_*` fields of [`TwoStageTrainingArguments`]."""
 
     name: str
     epochs: float
@@ -32,7 +32,7 @@ class StageSettings:
     objectives: dict[str, float]
 
     def total_steps(self, steps_per_epoch: int | Fraction) -> int:
-        """Optimizer steps of the stage: `max_steps` where it is set, else what `epochs` of the data need."""
+        """Count optimizer steps: `max_steps` if set, else those of `epochs`."""
         # exact: 0.07 epochs of 100 steps are 7 of them, but 0.07 * 100 is a little more
         return self.max_steps if self.max_steps > 0 else math.ceil(Fraction(str(self.epochs)) * steps_per_epoch)
 
@@ -79,7 +79,6 @@ class TwoStageTrainingArguments(LossSettings, OptimizationSettings, RunSettings,
         self._check_choices()
 
     def _check_choices(self) -> None:
-        """Raise a ValueError naming the first setting that contradicts another or cannot be."""
         for name in ("stage_one_max_steps", "stage_two_max_steps"):
             if getattr(self, name) == 0:
                 raise ValueError(f"{name} is 0; give at least 1 step, or -1 to count epochs")
@@ -107,7 +106,6 @@ class TwoStageTrainingArguments(LossSettings, OptimizationSettings, RunSettings,
         self._check_stages()
 
     def _check_stages(self) -> None:
-        """Raise a ValueError where stages, prompts and adapter contradict each other."""
         if self.direct:
             if self.adapter:
                 raise ValueError(

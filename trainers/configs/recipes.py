@@ -1,4 +1,4 @@
-"""`--config NAME_OR_FILE [--any_field VALUE]`: a YAML recipe gives defaults, the command line overrides them."""
+"""Recipes and the command line of training, which overrides them."""
 
 import argparse
 import logging
@@ -45,7 +45,7 @@ RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, leaves the examples unchanged, and names each option once, without its twin in hyphens."""
+    """Help with defaults and examples, and one spelling of each option."""
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         shown = copy(action)
@@ -54,7 +54,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 
 
 class RecipeParser(HfArgumentParser):
-    """transformers' parser of dataclass fields; an unknown option is answered with the nearest known one."""
+    """transformers' parser of dataclass fields, with suggestions for unknown options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, formatter_class=HelpFormatter, **kwargs)
@@ -66,7 +66,7 @@ class RecipeParser(HfArgumentParser):
 
     @staticmethod
     def _parse_dataclass_field(parser: argparse.ArgumentParser, field: Field) -> None:
-        """Add the options of a setting: its own, and those of its aliases, which the help names beside it."""
+        """Add the option of a setting, and hidden ones for its aliases."""
         aliases = field.metadata["rule"].aliases
         names = ", ".join(f"--{alias.name}" for alias in aliases)
         condition = ", if only this stage runs" if field.name.startswith("stage_") else ""
@@ -105,7 +105,7 @@ def field_names() -> list[str]:
 
 
 def suggestion(name: str, known: Sequence[str], prefix: str = "") -> str:
-    """`"; did you mean X?"`, or an empty string where nothing is near."""
+    """Suggest the nearest name, or return an empty string."""
     near = nearest_name(name, known, cutoff=0.5)
     return f"; did you mean {prefix}{near}?" if near else ""
 
@@ -117,11 +117,11 @@ def recipe_names() -> list[str]:
 
 
 def read_recipe(name_or_file: str) -> dict[str, Any]:
-    """The settings of a recipe, by its name or as a YAML file.
+    """Read the settings of a recipe, by its name or YAML file.
 
     Raises:
         OSError: no such recipe and no such file.
-        ValueError: not YAML, not a mapping, or a key that is no setting.
+        ValueError: not YAML, not a mapping, or an unknown key.
     """
     if name_or_file in recipe_names():
         text = (resources.files("trainers") / "configs" / f"{name_or_file}.yaml").read_text(encoding="utf-8")
@@ -147,7 +147,7 @@ def read_recipe(name_or_file: str) -> dict[str, Any]:
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> TwoStageTrainingArguments:
-    """Settings from a recipe and the command line; the latter wins.
+    """Make settings from a recipe and the command line, which wins.
 
     Raises:
         OSError, ValueError: see [`read_recipe`] and [`TwoStageTrainingArguments`]. A wrong command line exits with 2.
@@ -167,7 +167,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> TwoStageTrainingArgume
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The recipe's values and the command line's over them, not yet checked, or exit with status 2.
+    """Combine recipe and command line, unchecked, or exit with status 2.
 
     Raises:
         OSError, ValueError: see [`read_recipe`].

@@ -1,4 +1,4 @@
-"""A finished run as a model repository on the Hub, that loads with this package or without it."""
+"""Publishing of runs as model repositories on the Hub."""
 
 from trainers.publishing.content import write_content
 from trainers.publishing.push import push_run

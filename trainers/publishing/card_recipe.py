@@ -1,4 +1,4 @@
-"""How a run was trained, in words: all that its settings say and that matters to its figures."""
+"""The training recipe of a run in words, for its card."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,20 +13,14 @@ from trainers.run_folder.results import StageResult
 def recipe_points(
     args: TwoStageTrainingArguments, stages: Mapping[str, StageResult], processes: int = 1
 ) -> tuple[str, ...]:
-    """The recipe as points of a list.
-
-    Args:
-        args: settings of the run.
-        stages: how each stage ended.
-        processes: that trained together.
-    """
+    """List the points of a recipe, trained in some `processes`."""
     points = [_prompts(args)] if not args.direct else []
     points += [stage_line(args, name, result) for name, result in stages.items()]
     return (*points, _losses(args, stages), _steps(args, processes), _augmentation(args), *_options(args, stages))
 
 
 def stage_line(args: TwoStageTrainingArguments, name: str, result: StageResult) -> str:
-    """What a stage trained, and for how long."""
+    """Describe what a stage trained, how, and for how long."""
     stage = args.stage(name)
     trained = {"one": "prompts only, CLIP frozen", "two": "CLIP, its prompts fixed"}[name]
     if args.direct:
@@ -47,7 +41,6 @@ def stage_line(args: TwoStageTrainingArguments, name: str, result: StageResult) 
 
 
 def _prompts(args: TwoStageTrainingArguments) -> str:
-    """How the prompts start."""
     start = {
         "normal": "start as draws from a normal distribution",
         "activations": f"start from activations (of {as_text(repr(args.prompt_init_phrase))} and of training images)",
@@ -58,7 +51,6 @@ def _prompts(args: TwoStageTrainingArguments) -> str:
 
 
 def _losses(args: TwoStageTrainingArguments, stages: Mapping[str, StageResult]) -> str:
-    """The settings of the losses that were used."""
     used = sorted({loss for name in stages for loss in args.stage(name).objectives})
     options = args.objective_options()
     settings = [
@@ -70,7 +62,6 @@ def _losses(args: TwoStageTrainingArguments, stages: Mapping[str, StageResult]) 
 
 
 def _steps(args: TwoStageTrainingArguments, processes: int) -> str:
-    """What makes a step."""
     size = f"{processes * args.batch_size} pairs"
     if processes > 1:
         size += f" ({args.batch_size} on each of {processes} processes)"
@@ -90,7 +81,6 @@ def _steps(args: TwoStageTrainingArguments, processes: int) -> str:
 
 
 def _augmentation(args: TwoStageTrainingArguments) -> str:
-    """What was done to images and captions."""
     done = [
         rule.card.format(getattr(args, name))
         for name, rule in rules(args).items()
@@ -101,13 +91,13 @@ def _augmentation(args: TwoStageTrainingArguments) -> str:
 
 
 def _options(args: TwoStageTrainingArguments, stages: Mapping[str, StageResult]) -> list[str]:
-    """What differs from the defaults; and settings of some losses, where these were used."""
+    """Describe settings off their defaults, and those of losses in use."""
     used = {loss for name in stages for loss in args.stage(name).objectives}
     defaults, points = TwoStageTrainingArguments(), []
     for name, rule in rules(args).items():
         value = getattr(args, name)
-        told = not used.isdisjoint(rule.losses) if rule.losses else value != getattr(defaults, name)
-        if rule.card and told and not name.startswith("augment_"):
+        shown = not used.isdisjoint(rule.losses) if rule.losses else value != getattr(defaults, name)
+        if rule.card and shown and not name.startswith("augment_"):
             points.append(rule.card.format(_in_words(value)))
     return points
 

@@ -1,4 +1,4 @@
-"""The figures of a run as its card shows them: one table, how they were measured, and what was not."""
+"""The results of a run for its card."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ METRICS = ("R@1", "R@5", "R@10", "mAP", "mINP")
 
 
 def results_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Rows of `results.json` as a table, figures of the test split with their intervals."""
+    """Make a table of rows of `results.json`, with intervals where known."""
     cells = [
         (row["method"], row["split"], row["direction"].replace("_", " "), *(figure(row, name) for name in METRICS))
         for row in rows
@@ -22,7 +22,7 @@ def results_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def figure(row: dict[str, Any], name: str) -> str:
-    """A figure in percent, with its interval where it has one."""
+    """Format a figure in percent, with its interval if known."""
     if row["metrics"][name] is None:  # not finite, which JSON does not have
         return "none"
     value = f"{row['metrics'][name]:.2f}"
@@ -33,7 +33,7 @@ def figure(row: dict[str, Any], name: str) -> str:
 
 
 def protocol(rows: Sequence[dict[str, Any]]) -> str:
-    """How the figures were measured, and how weights were selected."""
+    """Describe how figures were measured and weights selected."""
     selected = any(row["split"] == "validation" and row["stage"] != "base" for row in rows)
     by = "R@1 on the validation split" if selected else "nothing: the last weights of each stage were kept"
     sentences = [f"{PROTOCOL[0].upper()}{PROTOCOL[1:]}."] if rows else []
@@ -51,13 +51,12 @@ def protocol(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def not_measured(args: TwoStageTrainingArguments, rows: Sequence[dict[str, Any]]) -> str:
-    """What nobody should take from the table."""
+    """Name what the table does not show."""
     test = "" if any(row["split"] == "test" for row in rows) else "the test split, "
     return f"Not measured: {test}other seeds than {args.seed}, other data sets, other cameras."
 
 
 def _sizes(rows: Sequence[dict[str, Any]]) -> str:
-    """The unit, and what each split holds."""
     sentences = {"In percent.": None}
     for row in rows:
         metrics = row["metrics"]
@@ -66,8 +65,8 @@ def _sizes(rows: Sequence[dict[str, Any]]) -> str:
             left_out = f", and {missing:,} left out, whose person is on no image" if missing else ""
             split = as_text(row["split"].capitalize())
             facts = f", {as_text(known)}" if (known := row_text(row)) else ""
-            told = f"{split}: {metrics['queries']:,} captions{left_out}; {metrics['gallery']:,} images{facts}."
-            sentences[told] = None
+            sentence = f"{split}: {metrics['queries']:,} captions{left_out}; {metrics['gallery']:,} images{facts}."
+            sentences[sentence] = None
     return " ".join(sentences)
 
 

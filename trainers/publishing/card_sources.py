@@ -1,4 +1,4 @@
-"""What a run learned from, and on what terms, for its card: as the formats declare it, and no more than is known."""
+"""Origin and terms of a run's data and base model."""
 
 import os
 from pathlib import Path
@@ -20,31 +20,31 @@ Source = tuple[str, str | Path | None]
 
 
 def is_drawn(args: TwoStageTrainingArguments) -> bool:
-    """Whether a run has seen drawn pictures alone, in its base model too."""
+    """Tell whether a run and its base model only saw drawn pictures."""
     other = args.also_train_on or args.adapter
     return (args.base_model, args.dataset) == (STAND_IN, SYNTHETIC) and not other
 
 
 def sources_of(args: TwoStageTrainingArguments) -> list[Source]:
-    """Name and folder of each data set of a run, its own first, as [`resolve_source`] gives them."""
+    """List name and folder of each data set, the run's own first."""
     others = [source.partition("=") for source in args.also_train_on]
     joined = [resolve_source(name, folder or None) for name, _, folder in others]
     return [resolve_source(args.dataset, args.data_dir), *joined]
 
 
 def data_sources(args: TwoStageTrainingArguments) -> tuple[DataSource, ...]:
-    """The data sets of a run, its own first."""
+    """List the data sets of a run, its own first."""
     return tuple(_data_source(*source) for source in sources_of(args))
 
 
 def all_sources(args: TwoStageTrainingArguments) -> tuple[DataSource, ...]:
-    """All that a run learned from: its data sets, its base model, and the run that its prompts are from."""
+    """List data sets, base model, and the run that made its prompts."""
     sources = (*data_sources(args), base_source(args.base_model))
     return (*sources, DataSource("Prompts of an earlier run", UNKNOWN)) if args.adapter else sources
 
 
 def public_value(setting: Any) -> Any:
-    """A setting that may name models or data as others may see it: without the path to a folder."""
+    """Shorten folders in the value of a setting to their names."""
     return map_sources(setting, lambda name, folder: name or _folder_name(folder))
 
 
@@ -54,7 +54,7 @@ def _folder_name(folder: str) -> str:
 
 
 def base_source(name: str) -> DataSource:
-    """Where a base model comes from."""
+    """Describe the origin and terms of a base model."""
     label = f"Base model {public_value(name)}"
     if name == STAND_IN:
         return DataSource(label, "Ships with this package, and has seen drawn catalogue pictures alone. Apache-2.0.")
@@ -79,7 +79,7 @@ def _data_source(name: str, folder: str | Path | None) -> DataSource:
 
 
 def _known_name(name: str, folder: str | Path | None) -> str:
-    """The name of the set that a folder holds, as far as the folder tells."""
+    """Detect which set a folder holds."""
     if name not in ("auto", "parquet"):
         return name
     try:

@@ -1,4 +1,4 @@
-"""What a run gives to a repository: model or adapter, code, card, settings, figures, curves; no picture of anybody."""
+"""The files that a run publishes, without pictures of people."""
 
 import json
 import shutil
@@ -27,24 +27,21 @@ CURVES = ("loss.png", "learning_rate.png", "validation.png")  # the other plots 
 def write_content(
     folder: str | Path, target: Path, repo_id: str, *, adapter_only: bool = False, license: str | None = None
 ) -> tuple[str, ...]:
-    """Fill a new folder with what is to be uploaded; the run stays as it is.
-
-    Of the model's folder, or the adapter's, only files that a reader needs are taken, by name.
+    """Copy the files to upload into a new folder.
 
     Args:
         folder: of a finished run.
-        target: is made.
+        target: new folder.
         repo_id: `USER/NAME`, for the card.
-        adapter_only: the prompts of stage one alone, which name their base model.
+        adapter_only: only the prompts of stage one, which name their base model.
         license: see [`hub_card`].
 
     Returns:
-        Paths in the run of the files beside them that were left out.
+        Files in the folder of the weights that were left out.
 
     Raises:
-        OSError: there is no run, or it is not finished.
-        ValueError: the adapter's base model is a folder of this machine, which nobody else has; or a link leaves the
-            run.
+        OSError: no run, or an unfinished one.
+        ValueError: the adapter's base model is private, or a link leaves the run.
     """
     run = RunFolder(folder)
     source = run.adapter if adapter_only else run.model
@@ -89,16 +86,10 @@ def write_content(
 
 
 def copy_weights(source: Path, target: Path, run: Path, adapter_only: bool) -> Selection:
-    """Copy the files of a model, or of an adapter, and nothing that lies beside them.
-
-    Args:
-        source: folder of the weights.
-        target: folder that is made.
-        run: the folder that no link may leave.
-        adapter_only: whether the weights are an adapter's.
+    """Copy the known files of a model or adapter.
 
     Raises:
-        ValueError: a link leaves the run; or the index of the weights is damaged.
+        ValueError: a link leaves the folder `run`, or the index of the weights is damaged.
         OSError: a file cannot be read or written, or there are no weights.
     """
     selection = select_files(source, listed_adapter_file if adapter_only else listed_model_file(source), within=run)
@@ -111,7 +102,6 @@ def copy_weights(source: Path, target: Path, run: Path, adapter_only: bool) -> S
 
 
 def _why_absent(run: RunFolder, adapter_only: bool) -> str:
-    """Why a run has no prompts, or no model, and what to do."""
     stages = read_arguments(run.config).stages if run.config.exists() else []
     if ("one" if adapter_only else "two") in stages:
         return NOT_FINISHED
@@ -119,14 +109,14 @@ def _why_absent(run: RunFolder, adapter_only: bool) -> str:
 
 
 def name_base_model(folder: Path, base_model: str) -> None:
-    """Let a saved adapter record the base model by the name that the run's settings give it."""
+    """Record the run's name of the base model in an adapter."""
     path = folder / ADAPTER_FILE
     adapter = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": base_model}
     path.write_text(json.dumps(adapter, indent=2) + "\n", encoding="utf-8")
 
 
 def public_config(args: TwoStageTrainingArguments) -> str:
-    """The settings as published beside the card: YAML in which folders of this machine are only names."""
+    """Write settings as YAML to publish, local folders only by name."""
     settings = {
         name: public_value(getattr(args, name)) if rule.local else getattr(args, name)
         for name, rule in rules(args).items()

@@ -1,4 +1,4 @@
-"""The cards of a run as those of its repository: with the Hub's front matter, and loading by the repository's name."""
+"""The cards of a run on the Hub."""
 
 from typing import Any
 
@@ -30,17 +30,16 @@ def hub_card(
     adapter_only: bool = False,
     license: str | None = None,
 ) -> str:
-    """The text of `README.md` on the Hub.
+    """Make the text of `README.md` on the Hub.
 
     Args:
-        card: of the run folder, or of its adapter, see [`write_run_card`]; what its owner has written into it stays,
-            in the front matter too.
+        card: of the run folder or its adapter; the owner's edits stay, in the front matter too.
         args: settings of the run.
         results: its `results.json`; rows of the test split become the repository's `model-index`.
         repo_id: `USER/NAME`.
-        adapter_only: whether the repository holds the prompts alone.
-        license: its identifier on the Hub; by default Apache-2.0 for drawn data, and else "other", because the data
-            sets of this field bind what is trained on them.
+        adapter_only: the repository only holds prompts.
+        license: its identifier on the Hub; by default Apache-2.0 for drawn data, else "other", because data sets of
+            this field restrict models trained on them.
     """
     last = "direct" if args.direct else "two-stage"
     wanted = ("stage one" if adapter_only else last, "test", "text_to_image")  # the baselines beside it are others'
@@ -59,13 +58,7 @@ def hub_card(
 
 
 def card_in_progress(args: TwoStageTrainingArguments, stage: str, step: int) -> str:
-    """The card of weights that are uploaded before the run ends, front matter included.
-
-    Args:
-        args: settings of the run, with `hub_model_id` set.
-        stage: `"one"` or `"two"`: prompts alone, or the whole model.
-        step: optimizer steps taken in that stage.
-    """
+    """Make the card of weights from `step` steps of a stage."""
     adapter_only = stage == "one"
     facts = ModelCardFacts(
         name=args.hub_model_id.partition("/")[2],
@@ -74,7 +67,7 @@ def card_in_progress(args: TwoStageTrainingArguments, stage: str, step: int) -> 
         loading=_loading(args.hub_model_id, adapter_only),
         image_size=tuple(args.image_size),
         sources=all_sources(args),
-        recipe=("Every setting is in `config.yaml`. The rest is told when the run has ended.",),
+        recipe=("Every setting is in `config.yaml`. The other sections follow when the run ends.",),
         drawn=is_drawn(args),
     )
     return with_front_matter(render_model_card(facts), front_matter(args, facts.name, adapter_only))
@@ -87,14 +80,7 @@ def front_matter(
     license: str | None = None,
     results: list[EvalResult] | None = None,
 ) -> ModelCardData:
-    """What the Hub reads at the head of a card.
-
-    Args:
-        args: settings of the run.
-        name: of the model.
-        adapter_only, license: as for [`hub_card`].
-        results: figures of the test split.
-    """
+    """Make the metadata at the head of a card, see [`hub_card`]."""
     license = license or ("apache-2.0" if is_drawn(args) else "other")
     return card_data(
         name,
@@ -108,7 +94,7 @@ def front_matter(
 
 
 def eval_results(row: dict[str, Any], dataset: str) -> list[EvalResult]:
-    """A row of `results.json` in the form of the Hub's `model-index`."""
+    """Convert a row of `results.json` for the Hub's `model-index`."""
     dataset = one_line(dataset)
     return [
         EvalResult(
@@ -127,7 +113,6 @@ def eval_results(row: dict[str, Any], dataset: str) -> list[EvalResult]:
 
 
 def _loading(repo_id: str, adapter_only: bool) -> tuple[Snippet, ...]:
-    """How the repository is loaded."""
     return adapter_loading(repo_id) if adapter_only else hub_loading(repo_id)
 
 

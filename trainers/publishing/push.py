@@ -1,4 +1,4 @@
-"""Uploading a run to the Hub, private unless the user says otherwise."""
+"""Uploads of finished runs to the Hub, private by default."""
 
 import logging
 from dataclasses import replace
@@ -22,10 +22,10 @@ def push_run(
     license: str | None = None,
     token: str | None = None,
 ) -> PushedRepository:
-    """Upload a finished run as a model repository; the run folder is not changed.
+    """Upload a finished run as a model repository, without changing its folder.
 
-    Of the folder with the weights go up what a reader needs, by name: see `modeling_prompt_clip.hub.published_files`.
-    Pushing again uploads what differs, removes what no longer belongs, and goes on where an interrupted push stopped.
+    Only known files are uploaded, see `modeling_prompt_clip.hub.published_files`. Pushing again uploads changes,
+    removes old files, and resumes an interrupted push.
 
     Args:
         folder: of the run.

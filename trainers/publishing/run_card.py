@@ -1,4 +1,4 @@
-"""The cards of a run, its own and its adapter's: what was trained, on what, how well, and what it is not for."""
+"""The cards in a run folder: the run's and its adapter's."""
 
 import os
 import platform
@@ -40,16 +40,10 @@ PAPER = '"Prompt Decoupling" (arXiv 2401.02173)'
 def write_run_card(
     run: RunFolder, args: TwoStageTrainingArguments, stages: Mapping[str, StageResult], notes: Sequence[str] = ()
 ) -> Path:
-    """Write `README.md` into a run folder, and into its `adapter`, from what the run measured and nothing else.
-
-    Args:
-        run: the folder.
-        args: settings of the run.
-        stages: how each stage ended.
-        notes: sentences on the data, see [`RunSplits`].
+    """Write the cards of a run, with measured figures only.
 
     Returns:
-        The card of the run.
+        The card of the run; its adapter has one of its own.
     """
     facts = run_facts(run, args, stages, notes)
     write_atomically(run.path / CARD, render_model_card(facts).encode())
@@ -63,7 +57,7 @@ def write_run_card(
 def run_facts(
     run: RunFolder, args: TwoStageTrainingArguments, stages: Mapping[str, StageResult], notes: Sequence[str] = ()
 ) -> ModelCardFacts:
-    """What the card of a run tells; see [`write_run_card`]."""
+    """Collect the facts for the card of a run."""
     rows = [row for row in run.recorded() if "stage" in row]  # others are evaluations that were added later
     config = PromptCLIPConfig.from_pretrained(run.model) if run.model.is_dir() else None
     return ModelCardFacts(
@@ -87,14 +81,7 @@ def run_facts(
 def adapter_facts(
     facts: ModelCardFacts, run: RunFolder, args: TwoStageTrainingArguments, result: StageResult
 ) -> ModelCardFacts:
-    """What the card of stage one's prompts tells.
-
-    Args:
-        facts: of the run.
-        run: its folder.
-        args: its settings.
-        result: how stage one ended.
-    """
+    """Collect the facts for the card of stage one's prompts."""
     rows = [row for row in run.recorded() if row.get("stage") == "one"]
     return replace(
         facts,
@@ -111,14 +98,14 @@ def adapter_facts(
 
 
 def run_loading(has_model: bool) -> tuple[Snippet, ...]:
-    """How what a run leaves is loaded from within the run folder."""
+    """Show how to load a run from within its folder."""
     name = "model" if has_model else "adapter"
     code = f'from modeling_prompt_clip.loading import load_model\n\nmodel, processor = load_model("{name}")'
     return (Snippet("In the folder of the run:", code),)
 
 
 def summary(args: TwoStageTrainingArguments, stages: Collection[str]) -> str:
-    """What was made of which model, in a sentence."""
+    """Summarize what the run made, in one sentence."""
     base, data = as_code(public_value(args.base_model)), _data_label(args)
     if args.direct:
         how = f"{base}, fine-tuned on {data} without new prompts: the baseline of two-stage training after {PAPER}"
@@ -135,7 +122,7 @@ def summary(args: TwoStageTrainingArguments, stages: Collection[str]) -> str:
 
 
 def run_environment() -> str:
-    """Machine and versions of this process, in a sentence."""
+    """Describe machine and versions in one sentence."""
     on_gpu = PartialState().device.type == "cuda"
     device = torch.cuda.get_device_name() if on_gpu else f"a CPU with {os.cpu_count()} cores"
     versions = ", ".join([f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in LIBRARIES)])
@@ -143,12 +130,11 @@ def run_environment() -> str:
 
 
 def _data_label(args: TwoStageTrainingArguments) -> str:
-    """The data sets of a run, in words."""
     return " and ".join(as_text(source.name) for source in data_sources(args))
 
 
 def _model_details(config: PromptCLIPConfig, args: TwoStageTrainingArguments) -> dict[str, str]:
-    """Input, output and prompts; and how many of the prompts a base model brought that had some of its own."""
+    """Describe input, output and prompts, with those of the base model."""
     details = model_details(config)
     trained = (args.text_prompt_length, args.vision_prompt_length)
     lengths = (config.text_config.prompt_length, config.vision_config.prompt_length)
@@ -159,7 +145,7 @@ def _model_details(config: PromptCLIPConfig, args: TwoStageTrainingArguments) ->
 
 
 def _adapter_details(args: TwoStageTrainingArguments) -> dict[str, str]:
-    """Input and prompts; the rest is the base model's."""
+    """Describe input and prompts; the rest is the base model's."""
     height, width = args.image_size
     layers = "each layer" if args.prompt_layers is None else f"layers {', '.join(map(str, args.prompt_layers))}"
     return {
@@ -169,7 +155,7 @@ def _adapter_details(args: TwoStageTrainingArguments) -> dict[str, str]:
 
 
 def _repeat(args: TwoStageTrainingArguments) -> str:
-    """How to train it again; the reader fills in the folders."""
+    """Tell how to train it again; the reader fills in the folders."""
     if args.base_model == UNNAMED_MODEL or args.dataset == UNNAMED_DATA:
         return "Every setting is in the run's `config.yaml`; what was passed in Python is not."
     options = "".join(f" --{name} {value}" for name, value in _folders_to_name(args).items())
@@ -179,7 +165,7 @@ def _repeat(args: TwoStageTrainingArguments) -> str:
 
 
 def _folders_to_name(args: TwoStageTrainingArguments) -> dict[str, str]:
-    """Settings that name a folder of this machine, with DIR in its place."""
+    """Map settings that name local folders to their values with DIR instead."""
     found = {}
     for name, rule in rules(args).items():
         value = getattr(args, name)

@@ -1,4 +1,4 @@
-"""Uploads of a run while it goes on: one at a time, beside the training, which no failure of theirs stops."""
+"""Uploads during a run, which never stop the training."""
 
 import logging
 import shutil
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 
 
 class HubUploads:
-    """Sends weights of a run to its repository while it goes on: prompts in stage one, the model in stage two.
+    """Uploads of prompts in stage one, the model in stage two.
 
-    While one upload is on its way, what becomes due is left out: the finished run is pushed at its end anyway.
+    One at a time: weights that become due during an upload are skipped, as the finished run is pushed anyway.
 
     Args:
         args: settings of the run, with `hub_model_id` set.
@@ -39,13 +39,13 @@ class HubUploads:
         self._explained = False
 
     def open(self, goes_on: bool = False) -> None:
-        """Make the repository before anything is trained, so that what is wrong with it is known in time.
+        """Create the repository before training, so that its errors come early.
 
         Args:
-            goes_on: the run was under way before; then a Hub that fails just now does not stop it.
+            goes_on: the run is resumed, and a Hub that fails does not stop it.
 
         Raises:
-            ValueError: it is public and should be private; or the run ends with prompts whose base model nobody has.
+            ValueError: it is public and should be private, or the run only makes prompts of a private base model.
             OSError: the Hub refuses, fails or cannot be reached.
         """
         for left in self.run.path.glob(f"{FOLDER}*"):  # by a run that was killed
@@ -65,20 +65,20 @@ class HubUploads:
         logger.info("the run will be at %s (%s)", opened.url, "private" if opened.private else "public")
 
     def command(self) -> str:
-        """What uploads the finished run from a command line."""
+        """Return the command that uploads the finished run."""
         options = ("" if "two" in self.args.stages else " --adapter_only") + (
             "" if self.args.hub_private_repo else " --public"
         )
         return f"prompt-clip push {self.run.path} --repo {self.args.hub_model_id}{options}"
 
     def offer(self, occasion: str, stage: str, step: int, weights: Path) -> None:
-        """Start to upload weights if `hub_strategy` asks for it on this occasion.
+        """Start an upload of weights if `hub_strategy` wants one now.
 
         Args:
             occasion: `"best"` or `"every_save"`.
             stage: `"one"` or `"two"`.
             step: optimizer steps taken in that stage.
-            weights: the folder; it may change or go as soon as this returns.
+            weights: the folder, which may change or disappear as soon as this returns.
         """
         if self.args.hub_strategy != occasion or self._cannot_be_sent(stage):
             return
@@ -99,12 +99,12 @@ class HubUploads:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait until nothing is on its way."""
+        """Wait for the upload under way."""
         if self._thread is not None:
             self._thread.join()
 
     def finish(self, push: Callable[[], object]) -> None:
-        """Upload the finished run by `push`; where that fails, say that nothing is lost.
+        """Upload the finished run with `push`.
 
         Raises:
             OSError: it fails; the message says how to try again.
@@ -119,7 +119,7 @@ class HubUploads:
             ) from error
 
     def _cannot_be_sent(self, stage: str) -> bool:
-        """Whether nobody else could use the stage's weights before its end; says so once."""
+        """Tell whether a stage's weights must wait; log why once."""
         if stage == "one" and is_private_base(self.args.base_model):
             reason = f"stage one's prompts belong to {self.args.base_model}, which nobody else has"
         elif stage == "two" and self.args.stage_two_lora_rank:
@@ -132,7 +132,6 @@ class HubUploads:
         return True
 
     def _complete(self, content: Path, stage: str, step: int) -> None:
-        """Add code, card and settings to weights."""
         if stage == "two":
             add_remote_code(content)
         else:
@@ -141,7 +140,7 @@ class HubUploads:
         (content / "README.md").write_text(card_in_progress(self.args, stage, step), encoding="utf-8")
 
     def _upload(self, content: Path, message: str) -> None:
-        """Upload a folder and remove it; what goes wrong is told and costs nothing else."""
+        """Upload and remove a folder; errors only warn."""
         had_bars = not are_progress_bars_disabled()
         disable_progress_bars()  # they would be drawn across the training's own
         try:

@@ -1,1 +1,1 @@
-"""Command lines of `prompt-clip train, evaluate, demo, push`, without the imports of their work."""
+"""Command lines of the trainers' verbs, quick to import."""

@@ -9,7 +9,7 @@ from trainers.distributed.launch import launch_arguments
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse, or exit with status 2. Values are checked later, when `TwoStageTrainingArguments` are made of them.
+    """Parse without checking values, or exit with status 2.
 
     Raises:
         OSError, ValueError: no such recipe, or one that cannot be read.
