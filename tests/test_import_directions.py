@@ -1,6 +1,8 @@
 """The rooms import each other in one direction only, and importing the model package stays cheap."""
 
 import ast
+import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,6 +110,32 @@ def test_rooms_import_only_the_rooms_before_them(package: str):
                 assert outside or not is_of(name, package) or any(is_of(name, each) for each in allowed), (
                     f"{path}: {name}"
                 )
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    arrows: dict[str, set[str]] = {}
+    for module, path in files.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        hints = [
+            node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        ]
+        not_run = {id(node) for hint in hints for node in ast.walk(hint)}
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and id(node) not in not_run]
+        for node in imports:
+            name = f"modeling_prompt_clip.{node.module}" if node.level else node.module
+            names = {f"{name}.{alias.name}" for alias in node.names} & files.keys() or {name} & files.keys()
+            arrows.setdefault(module, set()).update(names)
+    assert len(arrows) > 200
+    graphlib.TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_the_table_of_rooms_is_complete_and_in_order(package: str):
+    _, _, table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition(f"| **`{package}/`** | |\n")
+    rows = re.findall(r"^\| `(\w+)", table.partition("| **")[0], re.MULTILINE)
+    assert rows == [name for name in ORDER[package] if name in rows]
+    assert {path.parent.name for path in (ROOT / package).glob("*/__init__.py")} <= set(rows)
 
 
 def entries(folder: Path) -> set[str]:
