@@ -42,6 +42,7 @@ from trainers.stages.best_weights import RunWeights
 from trainers.stages.callbacks import checked_callbacks
 from trainers.stages.evaluation import RunEvaluation
 from trainers.stages.layer_modes import check_compiler
+from trainers.stages.module import check_own_losses
 from trainers.stages.runner import StageRunner
 from trainers.stages.starting_model import chosen_processor, load_base, merged_adapter, new_prompt_config
 
@@ -103,6 +104,7 @@ class TwoStageTrainer:
         self.args = args = self.run.drawn_as_before(resolve_settings(args, model, splits))
         self.goes_on = self.run.take(args)
         check_unused(self.run.path)
+        check_own_losses(args)
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),  # without it several processes would not find each other there
             mixed_precision=args.mixed_precision,

@@ -1,9 +1,12 @@
 """The code of docs/training.md runs."""
 
 import re
+import sys
 from pathlib import Path
 
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
+from trainers import TwoStageTrainer
+from trainers.run_folder.metrics_log import read_metrics
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "training.md"
 
@@ -12,7 +15,21 @@ def blocks(heading: str, language: str = "python") -> list[str]:
     """Code under a heading of the document."""
     text = DOCUMENT.read_text(encoding="utf-8")
     section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(rf"```{language}\n(.*?)```", section, flags=re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", section, flags=re.DOTALL | re.MULTILINE)
+    return [code for name, code in found if name == language]
+
+
+def test_your_own_loss(make_args, splits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (code,) = blocks("Your own loss")
+    Path(code.splitlines()[0].removeprefix("# ")).write_text(code)
+    (command,) = blocks("Your own loss", language="")
+    args = make_args(direct=True, stage_two_objectives=command.split()[-1])
+    trainer = TwoStageTrainer(args, splits=splits)
+    trainer.train()
+    trained = [record for record in read_metrics(trainer.run.metrics) if record["split"] == "train"]
+    assert all(record["my_losses:soft_triplet"] > 0 for record in trained)
 
 
 def test_callbacks(make_args, splits, tiny_folder, tmp_path, monkeypatch, capsys):

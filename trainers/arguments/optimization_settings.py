@@ -106,7 +106,8 @@ class OptimizationSettings:
         default=0.1, help="Share of stage one that warms up.", low=0, high=1, aliases=(Alias("warmup_ratio"),)
     )
     stage_one_objectives: dict[str, float] = setting(
-        default_factory=lambda: {"sdm": 1.0}, help="Losses and weights: sdm=1,id=0.5 or JSON."
+        default_factory=lambda: {"sdm": 1.0},
+        help="Losses and weights: sdm=1,id=0.5 or JSON; MODULE:FUNCTION is a loss of your own.",
     )
 
     # stage two: task adaptation, CLIP itself
@@ -126,7 +127,8 @@ class OptimizationSettings:
         default=0.1, help="Share of stage two that warms up.", low=0, high=1, aliases=(Alias("warmup_ratio"),)
     )
     stage_two_objectives: dict[str, float] = setting(
-        default_factory=lambda: {"sdm": 1.0}, help="Losses and weights: sdm=1,id=0.5 or JSON."
+        default_factory=lambda: {"sdm": 1.0},
+        help="Losses and weights: sdm=1,id=0.5 or JSON; MODULE:FUNCTION is one of your own.",
     )
 
     stage_two_lora_rank: int = setting(

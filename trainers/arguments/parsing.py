@@ -5,16 +5,20 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+from dataset_scripts.common.own_code import names_code
+
 
 def parse_objectives(name: str, value: dict[str, float] | str) -> dict[str, float]:
     """Parse losses and their weights.
+
+    `MODULE:FUNCTION` is a loss of the user's own. It is not imported here: settings are also read from runs of others.
 
     Raises:
         ValueError: an unknown loss, a weight below 0, or no weight above 0.
     """
     from trainers.objectives import OBJECTIVES  # torch, which `train --help` does without
 
-    weights = parse_numbers(name, value, OBJECTIVES, default="1")
+    weights = parse_numbers(name, value, OBJECTIVES, default="1", code=True)
     if not any(weights.values()):
         raise ValueError(f"{name} is {value!r}; give at least one loss a weight above 0, such as sdm=1")
     return weights
@@ -27,6 +31,7 @@ def parse_numbers(
     *,
     most: float = math.inf,
     default: str = "",
+    code: bool = False,
 ) -> dict[str, float]:
     """Parse numbers by name, from a mapping, JSON, or `"sdm=1,id"`.
 
@@ -37,6 +42,14 @@ def parse_numbers(
         most: the largest number; the smallest is 0.
         default: stands for the number of a bare name.
 
+    Args:
+        name: of the setting.
+        value: its value.
+        known: names that it takes.
+        most: the greatest number.
+        default: of a bare name.
+        code: whether it takes names such as MODULE:FUNCTION, too.
+
     Raises:
         ValueError: a name that is not `known`, or a number out of range.
     """
@@ -45,8 +58,9 @@ def parse_numbers(
         value = {key: number or default for key, _, number in pairs}
     numbers = parse_json_dict(name, value)
     for key, number in numbers.items():
-        if key not in known:
-            raise ValueError(f"{name} names {key!r}; it takes {', '.join(known)}")
+        if key not in known and not (code and names_code(key)):
+            own = " and functions of your own, MODULE:FUNCTION" if code else ""
+            raise ValueError(f"{name} names {key!r}; it takes {', '.join(known)}{own}")
         try:
             numbers[key] = float(number)
         except (TypeError, ValueError) as error:

@@ -4,7 +4,7 @@ import argparse
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import Field
 from importlib import resources
@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import yaml
 from transformers import HfArgumentParser
 
+from dataset_scripts.common.own_code import code_names
 from dataset_scripts.common.suggest import nearest_name
 from trainers.arguments.aliases import known_names, own_names, running_stages
 from trainers.arguments.settings import TwoStageTrainingArguments
@@ -188,10 +189,25 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         settings = own_names(TwoStageTrainingArguments, recipe, stages)
     except ValueError as error:
         raise ValueError(f"config {name!r}: {error}") from error
+    refuse_code(f"config {name!r}", {key: value for key, value in settings.items() if key not in options})
     try:
         return argparse.Namespace(**settings | own_names(TwoStageTrainingArguments, options, stages))
     except ValueError as error:
         train.error(str(error))
+
+
+def refuse_code(place: str, settings: Mapping[str, Any]) -> None:
+    """Refuse settings of a file that name code, which is run only for who names it on the command line or in Python.
+
+    Raises:
+        ValueError: a loss or the data set has the form MODULE:FUNCTION.
+    """
+    for key in ("stage_one_objectives", "stage_two_objectives", "dataset"):
+        if code := code_names(settings.get(key)):
+            raise ValueError(
+                f"{place} names code in {key}: {', '.join(code)}. A file alone must not start code: read it, and if "
+                f"you trust it, add --{key} with the same value to the command line"
+            )
 
 
 def parser() -> RecipeParser:

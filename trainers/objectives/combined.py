@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from dataset_scripts.common.numbers import check_number
+from dataset_scripts.common.own_code import names_code
 from dataset_scripts.common.suggest import nearest_name
 from trainers.objectives.citc import citc_loss
 from trainers.objectives.identity import IdentityHead, id_loss
 from trainers.objectives.itc import itc_loss
 from trainers.objectives.mlm import MaskedWordHead
+from trainers.objectives.own import call_own_loss, own_loss
 from trainers.objectives.sdm import sdm_loss
 from trainers.objectives.tal import tal_loss
 
@@ -45,8 +47,9 @@ class CombinedObjective(nn.Module):
     FSDP2 holds no trained parameter without dimensions. Their values are then among the terms, as `NAME_temperature`.
 
     Args:
-        weights: objective name (one of `OBJECTIVES`) to weight: a finite number, 0 or more, at least one above 0.
-            An objective of weight 0 is neither computed nor given a head.
+        weights: objective name (one of `OBJECTIVES`, or MODULE:FUNCTION of your own, see [`own_loss`]) to weight: a
+            finite number, 0 or more, at least one above 0. An objective of weight 0 is neither computed nor given a
+            head, nor imported.
         options: objective name to the keyword options of its loss, or of its head for `mlm`, such as
             `{"sdm": {"temperature": 0.02}, "mlm": {"layers": 2}}`. One table may serve two stages: options of an
             objective that this one does not use change nothing.
@@ -75,6 +78,7 @@ class CombinedObjective(nn.Module):
         super().__init__()
         self.weights = _checked_weights(weights)
         self.options = _checked_options(options or {})
+        self.own = {name: own_loss("objectives", name) for name in self.weights if names_code(name)}
         self.identity_head = self.mlm_head = None
         if "id" in self.weights:
             _check_sizes("id", embedding_dim=embedding_dim, num_identities=num_identities)
@@ -130,6 +134,9 @@ class CombinedObjective(nn.Module):
                 if mlm is None:
                     raise ValueError("mlm is None: the objective 'mlm' needs the loss of masked captions.")
                 terms[name] = mlm
+            elif name in self.own:
+                pairs = image_embeds, text_embeds, person_ids
+                terms[name] = call_own_loss(self.own[name], *pairs, image_ids=image_ids, labels=labels)
             else:
                 ids = {"image_ids": image_ids} if name in ("sdm", "itc") else {}
                 options = self.options.get(name, {}) | ({"temperature": learned[name]} if name in learned else {})
@@ -148,6 +155,8 @@ class CombinedObjective(nn.Module):
     @torch.no_grad()
     def _try_out(self) -> None:
         """Run once on two pairs, so that a bad option value is refused here and not at the first step."""
+        if self.own:  # which were tried on pairs that suit them better
+            return
         width = self.identity_head.classifier.in_features if self.identity_head is not None else 2
         embeds, zeros = torch.ones(2, width), torch.zeros(2, dtype=torch.int64)
         self(embeds, embeds, person_ids=zeros, labels=zeros, image_ids=torch.arange(2), mlm=torch.zeros(()))
@@ -193,7 +202,8 @@ def _check_sizes(objective: str, **sizes: int | None) -> None:
 def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
     """The weights above 0, by name, after the checks that `CombinedObjective` documents."""
     for name, weight in weights.items():
-        _check_name("objective", name, OBJECTIVES)
+        if not names_code(name):
+            _check_name("objective", name, OBJECTIVES)
         check_number(f"The weight of objective {name!r}", weight, least=0)
     used = {name: float(weight) for name, weight in weights.items() if weight > 0}
     if not used:

@@ -30,7 +30,9 @@ def stage_line(args: TwoStageTrainingArguments, name: str, result: StageResult) 
             f", by low-rank updates (LoRA, rank {args.stage_two_lora_rank}) that are merged now, "
             f"alpha {args.stage_two_lora_alpha:g}"
         )
-    losses = " + ".join(loss if weight == 1 else f"{weight:g} x {loss}" for loss, weight in stage.objectives.items())
+    losses = " + ".join(
+        as_text(loss) if weight == 1 else f"{weight:g} x {as_text(loss)}" for loss, weight in stage.objectives.items()
+    )
     skipped = f", {result.skipped_steps} of them skipped as not finite" if result.skipped_steps else ""
     return (
         f"Stage {name}: {trained}; loss {losses}; learning rate {stage.learning_rate:g}, after a warm-up from "
@@ -55,6 +57,8 @@ def _losses(args: TwoStageTrainingArguments, stages: Mapping[str, StageResult]) 
     options = args.objective_options()
     settings = [
         f"{loss} with " + ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in options[loss].items())
+        if loss in options
+        else f"{as_text(loss)}, a function of whoever trained the model"
         for loss in used
     ]
     learned = "; temperatures are learned from these on" if args.learn_temperature else ""

@@ -6,12 +6,14 @@ import torch
 from peft import PeftModel
 from torch import nn
 
+from dataset_scripts.common.own_code import names_code
 from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.prompted_towers import end_positions
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.distributed.gather import gather_ids, gather_with_gradient
 from trainers.objectives import CombinedObjective, mlm_loss
 from trainers.objectives.mlm import IGNORED
+from trainers.objectives.own import own_loss
 
 
 class Encoded(NamedTuple):
@@ -174,4 +176,16 @@ def new_objective(
     )
 
 
-__all__ = ["Encoded", "Part", "StageModule", "after_end", "new_objective"]
+def check_own_losses(args: TwoStageTrainingArguments) -> None:
+    """Import and try the losses of the user's own before anything is trained.
+
+    Raises:
+        ValueError: see [`own_loss`].
+    """
+    for stage in args.stages:
+        for name, weight in args.stage(stage).objectives.items():
+            if weight and names_code(name):
+                own_loss(f"stage_{stage}_objectives", name)
+
+
+__all__ = ["Encoded", "Part", "StageModule", "after_end", "check_own_losses", "new_objective"]

@@ -28,6 +28,7 @@ SOFT = {"same_image_weight": 1.0, "same_person_weight": 0.3}
 # weights and options of the objective, and whether prompts are trained, as in stage one
 CASES = {
     **{name: ({name: 1.0}, {}, False) for name in OBJECTIVES},
+    "a loss of one's own": ({"own_losses:soft_triplet": 1.0, "sdm": 0.5}, {}, False),
     "soft sdm": ({"sdm": 1.0}, {"sdm": SOFT}, False),
     "soft itc": ({"itc": 1.0}, {"itc": SOFT}, False),
     "mlm without masked words": ({"mlm": 1.0}, {}, False),
