@@ -39,7 +39,7 @@ def resolve_settings(
     resolved: dict[str, Any] = {
         name: map_sources(getattr(args, name), _absolute)
         for name, rule in rules(args).items()
-        if rule.local in ("model", "data") and name != "dataset_options"
+        if rule.local in ("model", "data") and not isinstance(getattr(args, name), dict)  # whose files lie in data_dir
     }
     if args.base_model is None:
         if model is None:
