@@ -17,7 +17,7 @@ class DataSettings:
 
     dataset: str = setting(
         default="synthetic_pedes",
-        help="The data set: a name (with data_dir), a folder, or USER/NAME on the Hub.",
+        help="The data set: a name (with data_dir), a folder, USER/NAME on the Hub, or MODULE:FUNCTION.",
         local="data",
     )
     data_dir: str | None = setting(

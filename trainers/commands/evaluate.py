@@ -13,6 +13,7 @@ from datasets.utils import tqdm
 from dataset_scripts import load_person_search
 from dataset_scripts.builders.image_features import check_images_inside
 from dataset_scripts.common.files import write_json
+from dataset_scripts.common.own_code import names_code
 from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.loading import STAND_IN, load_model
 from modeling_prompt_clip.retrieval import (
@@ -31,8 +32,9 @@ from trainers.arguments.parsing import parse_json_dict
 from trainers.commands.evaluation_pages import draw_pages
 from trainers.commands.evaluation_report import TEXT_TO_IMAGE, Evaluation, Reranked, grouped_metrics
 from trainers.commands.parsers.evaluate import parse, parser
+from trainers.data.own import own_split
 from trainers.data.split_facts import SplitFacts, size_text, split_facts
-from trainers.data.splits import source_label
+from trainers.data.splits import read_by_our_rule, source_label
 from trainers.run_folder.evaluated_data import EvaluatedData, evaluated_data
 from trainers.run_folder.files import read_results
 from trainers.run_folder.folder import check_folder
@@ -104,7 +106,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _load_split(data: EvaluatedData, split: str) -> datasets.Dataset:
-    rows = load_person_search(data.name, data_dir=data.data_dir, split=split, **data.options)
+    if names_code(data.name):  # typed by the user: that of a run's settings is refused
+        own = own_split(data.name, split, data.data_dir, data.options)
+        if own is None:
+            raise ValueError(f"--data {data.name} has no split {split!r}; name another --split")
+        rows = read_by_our_rule(own)
+    else:
+        rows = load_person_search(data.name, data_dir=data.data_dir, split=split, **data.options)
     check_images_inside(rows)
     return rows
 

@@ -16,6 +16,7 @@ from dataset_scripts.builders.concatenate import concatenate_training_sets
 from dataset_scripts.builders.image_features import PersonImage, check_images_inside
 from dataset_scripts.common.files import write_json
 from dataset_scripts.common.markdown import as_code, as_text
+from dataset_scripts.common.own_code import names_code
 from dataset_scripts.formats import FORMATS
 from dataset_scripts.leaks.guard import LeakReport, drop_leaks, find_leaks
 from dataset_scripts.parquet import is_parquet_folder
@@ -23,6 +24,7 @@ from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from modeling_prompt_clip.retrieval.pictures import dataset_sheet
 from trainers.arguments.settings import TwoStageTrainingArguments
+from trainers.data.own import own_splits
 from trainers.data.streaming import first_rows
 
 logger = logging.getLogger(__name__)
@@ -152,6 +154,10 @@ def load_splits(args: TwoStageTrainingArguments) -> dict[str, Rows]:
     """All splits of the run's own data set; with `args.streaming`, the train split as a stream."""
     name, folder = resolve_source(args.dataset, args.data_dir)
     options = source_options(args, name, folder)
+    if names_code(name):
+        if args.streaming:
+            raise ValueError(f"streaming is set and dataset is {name!r}, whose rows are read at once; leave it out")
+        return dict(own_splits(name, folder, options))
     if not args.streaming:
         return dict(load_person_search(name, folder, None, **options))
     streams = load_person_search(name, folder, None, streaming=True, **options)

@@ -8,6 +8,7 @@ from typing import Any
 
 from dataset_scripts import PERSON_SEARCH_DATASETS
 from dataset_scripts.builders.synthetic_pedes import SyntheticPedesConfig
+from dataset_scripts.common.own_code import names_code
 from dataset_scripts.formats import FORMATS, detect_format, get_format
 from dataset_scripts.parquet import is_parquet_folder
 from modeling_prompt_clip.loading import STAND_IN
@@ -86,6 +87,8 @@ class _Trained:
     def relation(self, other: EvaluatedData) -> str:
         """Whether it is the "same" set as another, "maybe" (the folder may have moved), or "no"."""
         mine, theirs = self.data.format, other.format
+        if names_code(mine):
+            return "same" if mine == theirs else "no"
         if mine == SYNTHETIC == theirs:
             seed = self.data.options.get("seed", 0)
             return "same" if other.options.get("seed", seed) == seed else "no"  # another seed gives other persons
@@ -122,6 +125,11 @@ def evaluated_data(
             why = "was trained on data given in Python" if own else "has no config.yaml of a run beside it"
             raise ValueError(f"data is not named, and {models[0]} {why}; name it: --data DIR_OR_NAME")
         name, folder = resolve_source(own[1].dataset, own[1].data_dir)
+        if names_code(name):
+            raise ValueError(
+                f"data is not named, and {models[0]} was trained on {name}, code that only you can start: if you "
+                f"trust it, add --data {name}"
+            )
     else:
         name, folder = resolve_source(data, data_dir)
     trained = [each for place, args in runs for each in _trained_on(place, args)]
