@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel, PromptCLIPOutput
-from modeling_prompt_clip.private_uploads import keep_pipelines_private
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.prompt_tuning import ClipPromptConfig, ClipPromptModel, DeepPromptConfig, DeepPromptModel
 from modeling_prompt_clip.prompt_tuning import config as configuration_clip_prompt
+from modeling_prompt_clip.uploads import route_uploads
 
 if TYPE_CHECKING:
     from modeling_prompt_clip.loading import load_model
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-keep_pipelines_private()
+route_uploads()
 sys.modules[f"{__name__}.configuration_clip_prompt"] = configuration_clip_prompt  # its earlier name
 
 _IMPORTED_ON_USE = {

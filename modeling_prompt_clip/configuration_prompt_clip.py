@@ -1,6 +1,6 @@
 """Configuration of the model: CLIP's, with fixed deep prompts and rectangular images."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
@@ -144,8 +144,12 @@ class PromptCLIPConfig(PrivateUploads, CLIPConfig):
     model_type = "prompt_clip"
     sub_configs_defaults = {"vision_config": PromptCLIPVisionConfig, "text_config": PromptCLIPTextConfig}
 
-    text_config: dict | PromptCLIPTextConfig | None = None
-    vision_config: dict | PromptCLIPVisionConfig | None = None
+    if TYPE_CHECKING:  # a dict or None only until the configuration is made
+        text_config: PromptCLIPTextConfig
+        vision_config: PromptCLIPVisionConfig
+    else:
+        text_config: dict | PromptCLIPTextConfig | None = None
+        vision_config: dict | PromptCLIPVisionConfig | None = None
 
     @classmethod
     def get_config_dict(

@@ -1,7 +1,6 @@
 """PromptCLIP: transformers' CLIP with fixed deep prompts in both towers and rectangular images."""
 
 import copy
-import importlib
 import json
 import os
 import pickle
@@ -25,7 +24,6 @@ from .configuration_prompt_clip import (
     as_image_size,
     prompt_settings,
 )
-from .private_uploads import in_package
 from .prompted_towers import (
     PromptCLIPPreTrainedModel,
     PromptCLIPTextModel,
@@ -195,27 +193,6 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
             text_model_output=text,
             vision_model_output=vision,
         )
-
-    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
-        """Upload the model with processor, code and card; a new repository is private by default.
-
-        Args:
-            repo_id: `USER/NAME`.
-            **kwargs: see `modeling_prompt_clip.hub.push_model`; if this code came from the Hub, see transformers.
-
-        Raises:
-            ValueError, OSError: see `push_model`.
-        """
-        if not in_package():  # transformers sends remote code along by itself
-            return super().push_to_hub(repo_id, **kwargs)
-        # not an import statement: code on the Hub is searched for those, and would be said to need the package
-        return importlib.import_module("modeling_prompt_clip.hub").push_model(self, repo_id, **kwargs)
-
-    def _push_saved(
-        self, save_directory: str | os.PathLike, repo_id: str, upload_options: dict[str, Any], options: dict[str, Any]
-    ) -> None:
-        beside = {"saved_in": save_directory} if in_package() else {}
-        self.push_to_hub(repo_id, **upload_options, **options, **beside)
 
     def update_prompt_config(self) -> None:
         """Write the slots' prompt counts into the configuration, before saving.

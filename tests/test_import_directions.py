@@ -29,6 +29,10 @@ FLAT = [
 ]
 # a room imports itself and the rooms before it; top-level names of a package are for those outside, and for commands
 ORDER = {
+    "modeling_prompt_clip": [
+        *FLAT,
+        *"assets prompt_tuning loading retrieval conversion export hub uploads commands cli".split(),
+    ],
     "dataset_scripts": "common synthetic annotations formats builders leaks parquet integrity commands".split(),
     "trainers": (
         "transforms objectives arguments data distributed run_folder configs publishing stages two_stage commands"
@@ -55,8 +59,8 @@ def is_of(name: str, package: str) -> bool:
 
 
 def is_common(room: str, path: Path, name: str) -> bool:
-    """Whether the model package imports what it may, from its rooms and the command's old name: the common room."""
-    in_a_room = path.parent != ROOT / "modeling_prompt_clip" or path.name == "cli.py"
+    """Whether the model package imports what it may, from its rooms and what stands above them: the common room."""
+    in_a_room = path.parent != ROOT / "modeling_prompt_clip" or path.name in ("cli.py", "uploads.py")
     return room == "modeling_prompt_clip" and in_a_room and is_of(name, "dataset_scripts.common")
 
 

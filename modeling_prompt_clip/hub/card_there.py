@@ -4,7 +4,6 @@ from pathlib import Path
 
 import yaml
 from huggingface_hub import HfApi, ModelCard
-from huggingface_hub.errors import LocalEntryNotFoundError
 
 from dataset_scripts.common.hub_errors import hub_errors_in_words
 
@@ -14,34 +13,29 @@ CARD = "README.md"
 
 
 def card_there(repo_id: str, revision: str | None = None, token: bool | str | None = None) -> str | None:
-    """The text of a repository's card; None where the repository has none.
+    """Read a repository's card; None where the repository has none.
 
     Args:
         repo_id: `USER/NAME`.
         revision: branch; by default the main one.
-        token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
+        token: of the Hub.
 
-    Raises OSError: the Hub refuses or fails, or there is no such branch.
+    Raises:
+        OSError: there is no such branch, or there may be a card that cannot be read.
     """
     api = HfApi(token=token)
-    with hub_errors_in_words(repo_id, "read"):
-        info = api.repo_info(repo_id, revision=revision)
-    if CARD not in [file.rfilename for file in info.siblings or ()]:
-        return None
-    try:
+    with hub_errors_in_words(repo_id, "pushed without its card being read"):
+        info = api.model_info(repo_id, revision=revision)
+        if CARD not in [file.rfilename for file in info.siblings or ()]:
+            return None
         # by the commit: of a branch, the cache would give an older state where the Hub does not answer
         path = api.hf_hub_download(repo_id, CARD, revision=info.sha)
-    except LocalEntryNotFoundError as error:  # also an EntryNotFoundError, though there is an entry
-        raise OSError(
-            f"{repo_id} has a card that could not be read, because the Hub failed or was not reached. Nothing was "
-            "uploaded, so that the card is not overwritten. Try again later."
-        ) from error
     return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
 def has_figures(card: str | None) -> bool:
     """Whether a card's front matter has evaluation results; an unreadable one counts as written by hand."""
     try:
-        return card is not None and bool(ModelCard(card).data.eval_results)
+        return card is not None and bool(ModelCard(card).data.get("eval_results"))
     except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
         return False

@@ -1,19 +1,21 @@
 """Push the adapters of a PEFT model to the Hub, with a card."""
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from huggingface_hub import ModelCard
 from peft import PeftModel
 
-from dataset_scripts.common.files import scratch_folder
-from dataset_scripts.common.hub import open_repository, upload_folder
 from dataset_scripts.common.markdown import as_code
 from modeling_prompt_clip.hub.card_facts import ModelCardFacts
-from modeling_prompt_clip.hub.card_there import CARD, card_there, has_figures
-from modeling_prompt_clip.hub.model_card import adapter_loading, card_data, hub_name, render_model_card
-from modeling_prompt_clip.hub.model_card import with_front_matter as with_head
-from modeling_prompt_clip.hub.remote_code import complete_upload, told_base
+from modeling_prompt_clip.hub.model_card import (
+    adapter_loading,
+    card_data,
+    hub_name,
+    render_model_card,
+    with_front_matter,
+)
+from modeling_prompt_clip.hub.push_saved import push_saved, split_options
+from modeling_prompt_clip.hub.remote_code import told_base
 
 __all__ = ["push_adapter"]
 
@@ -24,60 +26,37 @@ def push_adapter(
     model: PeftModel,
     repo_id: str,
     *,
-    private: bool | None = True,
     license: str | None = None,
     tags: list[str] | None = None,
-    token: bool | str | None = None,
-    revision: str | None = None,
-    create_pr: bool = False,
-    commit_message: str | None = None,
-    commit_description: str | None = None,
     max_shard_size: int | str | None = None,
-    **save_options: Any,
+    **options: Any,
 ) -> str:
     """Push the adapters of a PEFT model; an existing card is kept unless it reports a run's figures.
 
     Args:
         model: with at least one CLIP_PROMPT adapter.
         repo_id: `USER/NAME`; created if missing.
-        private: only False makes a new repository public, or fills a public one.
         license: identifier on the Hub; by default "other".
         tags: for a new card, added to its own.
-        commit_message, commit_description, create_pr, token: as for `HfApi.upload_folder`.
-        revision: an existing branch; by default the main one.
         max_shard_size: not used: an adapter is one file.
-        **save_options: for the model's `save_pretrained`.
+        **options: fields of [`Push`]; others for the model's `save_pretrained`.
 
     Returns:
         URL of the commit or pull request.
 
     Raises:
-        ValueError: a public repository without `private=False`.
-        OSError: the Hub refuses, fails or cannot be reached; the same call can be repeated.
+        ValueError, OSError: see [`push_saved`]; the same call can be repeated.
     """
-    repo_id = open_repository(repo_id, "model", private=private is not False, token=token, write=not create_pr).repo_id
-    there = card_there(repo_id, revision, token)
-    with scratch_folder("prompt_clip_push") as folder:
-        model.save_pretrained(str(folder), **save_options)
-        for card in folder.rglob(CARD):  # PEFT's own, which says nothing and names folders of this machine
-            card.unlink()
-        complete_upload(folder)
-        if there is None or has_figures(there):
-            card = ModelCard(_card(model, repo_id, license))
-            card.data.tags = [*card.data.tags, *(tags or ())]
-            Path(folder, CARD).write_text(str(card), encoding="utf-8")
-        commit = upload_folder(
-            folder,
-            repo_id,
-            "model",
-            message=commit_message or "Upload adapter",
-            replaced=REPLACED,
-            description=commit_description,
-            revision=revision,
-            create_pr=create_pr,
-            token=token,
-        )
-    return commit.pr_url or commit.commit_url
+    push, save_options = split_options(options)
+    return push_saved(
+        lambda folder: model.save_pretrained(str(folder), **save_options),
+        repo_id,
+        push,
+        message="Upload adapter",
+        new_card=partial(_card, model, license=license),
+        tags=tags or (),
+        replaced=REPLACED,
+    )
 
 
 def _card(model: PeftModel, repo_id: str, license: str | None) -> str:
@@ -98,4 +77,4 @@ def _card(model: PeftModel, repo_id: str, license: str | None) -> str:
     )
     on_hub = hub_name(base) if base else None
     data = card_data(facts.name, library_name="peft", license=license or "other", base_model=on_hub)
-    return with_head(render_model_card(facts), data)
+    return with_front_matter(render_model_card(facts), data)

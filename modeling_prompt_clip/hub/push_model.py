@@ -1,26 +1,23 @@
-"""Push a model with its processor, code and a card to the Hub."""
+"""Push a model with its processor, code and a card to the Hub, or a part of it."""
 
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from dataset_scripts.common.files import scratch_folder
-from dataset_scripts.common.hub import open_repository, upload_folder
-from modeling_prompt_clip.hub.card_there import CARD, card_there, has_figures
 from modeling_prompt_clip.hub.model_card import card_of_model
-from modeling_prompt_clip.hub.remote_code import complete_upload
+from modeling_prompt_clip.hub.push_saved import push_saved, split_options
 from modeling_prompt_clip.loading import processor_path
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
+from modeling_prompt_clip.private_uploads import PrivateUploads
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 
-__all__ = ["push_model"]
+__all__ = ["push_model", "push_part"]
 
 REPLACED = ["*.safetensors", "adapter_config.json"]  # what an earlier push may have left, and would be loaded
-RECORDS = ["results.json", "config.yaml", "plots/*"]  # of the run that other weights were from
 
 logger = logging.getLogger(__name__)
 
@@ -30,16 +27,10 @@ def push_model(
     repo_id: str,
     *,
     processor: PromptCLIPProcessor | None = None,
-    private: bool | None = True,
     license: str | None = None,
     tags: list[str] | None = None,
-    commit_message: str | None = None,
-    commit_description: str | None = None,
-    revision: str | None = None,
-    create_pr: bool = False,
-    token: bool | str | None = None,
     saved_in: str | os.PathLike | None = None,
-    **save_options: Any,
+    **options: Any,
 ) -> str:
     """Push a model to the Hub, loadable there by `AutoModel.from_pretrained(repo_id, trust_remote_code=True)`.
 
@@ -50,14 +41,11 @@ def push_model(
         model: with merged prompts.
         repo_id: `USER/NAME`; created if missing.
         processor: by default the one beside the weights that the model was loaded from.
-        private: only False makes a new repository public, or fills a public one: a model of this kind finds people.
         license: identifier on the Hub; by default "other".
         tags: for a new card, added to its own.
-        commit_message, commit_description, create_pr, token: as for `HfApi.upload_folder`.
-        revision: an existing branch; by default the main one.
         saved_in: folder that the model has just been saved to; its processor is used, and a missing one only warned
             of.
-        **save_options: for the model's `save_pretrained`, such as `max_shard_size`.
+        **options: fields of [`Push`]; others for the model's `save_pretrained`, such as `max_shard_size`.
 
     Returns:
         URL of the commit or pull request.
@@ -72,32 +60,43 @@ def push_model(
             "alone by the PEFT model's own push_to_hub"
         )
     processor = processor or _known_processor(model, saved_in)
-    repo_id = open_repository(repo_id, "model", private=private is not False, token=token, write=not create_pr).repo_id
-    there = card_there(repo_id, revision, token)
-    of_a_run = has_figures(there)
-    with scratch_folder("prompt_clip_push") as folder:
+    push, save_options = split_options(options)
+
+    def save(folder: Path) -> None:
         model.save_pretrained(folder, **save_options)
         if processor is not None:
             processor.save_pretrained(folder)
-        complete_upload(folder)
-        if of_a_run:
-            logger.warning("%s has the card and the figures of other weights, which go", repo_id)
-        if there is None or of_a_run:
-            card = ModelCard(card_of_model(model, repo_id, license))
-            card.data.tags = [*card.data.tags, *(tags or ())]
-            Path(folder, CARD).write_text(str(card), encoding="utf-8")
-        commit = upload_folder(
-            folder,
-            repo_id,
-            "model",
-            message=commit_message or "Upload model",
-            replaced=REPLACED + RECORDS if of_a_run else REPLACED,
-            description=commit_description,
-            revision=revision,
-            create_pr=create_pr,
-            token=token,
-        )
-    return commit.pr_url or commit.commit_url
+
+    card = partial(card_of_model, model, license=license)
+    return push_saved(save, repo_id, push, message="Upload model", new_card=card, tags=tags or (), replaced=REPLACED)
+
+
+def push_part(
+    saved: PrivateUploads,
+    repo_id: str,
+    *,
+    tags: list[str] | None = None,
+    saved_in: str | os.PathLike | None = None,
+    **options: Any,
+) -> str:
+    """Push a processor, configuration or tower with its code; a card comes with the model.
+
+    Args:
+        saved: what has a `save_pretrained`.
+        repo_id: `USER/NAME`; created if missing.
+        tags, saved_in: not used.
+        **options: see [`push_model`].
+
+    Raises:
+        ValueError, OSError: see [`push_saved`].
+    """
+    push, save_options = split_options(options)
+    return push_saved(
+        lambda folder: saved.save_pretrained(folder, **save_options),
+        repo_id,
+        push,
+        message=f"Upload {type(saved).__name__}",
+    )
 
 
 def _known_processor(model: PromptCLIPModel, saved_in: str | os.PathLike | None) -> PromptCLIPProcessor | None:

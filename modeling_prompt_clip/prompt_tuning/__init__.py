@@ -2,7 +2,7 @@
 
 from modeling_prompt_clip.prompt_tuning.config import ClipPromptConfig, DeepPromptConfig
 from modeling_prompt_clip.prompt_tuning.model import ClipPromptModel, DeepPromptModel
-from modeling_prompt_clip.prompt_tuning.registration import keep_adapters_private, register_clip_prompt_method
+from modeling_prompt_clip.prompt_tuning.registration import register_clip_prompt_method
 
 __all__ = [
     "ClipPromptConfig",
@@ -13,4 +13,3 @@ __all__ = [
 ]
 
 register_clip_prompt_method()
-keep_adapters_private()

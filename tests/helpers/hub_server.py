@@ -73,6 +73,11 @@ def _owned(hub: Hub, request: Request, kind: str, repo_id: str) -> Repository:
     return repository
 
 
+def _proposable(hub: Hub, request: Request, kind: str, repo_id: str) -> Repository:
+    """A repository that the request may change, or may propose a change to."""
+    return (_visible if _PROPOSAL in request.query else _owned)(hub, request, kind, repo_id)
+
+
 def _check_owner(hub: Hub, request: Request, repo_id: str) -> None:
     user = _user(hub, request)
     if user is None:
@@ -197,7 +202,7 @@ def _refs(hub: Hub, request: Request, kind: str, repo_id: str) -> Reply:
 
 
 def _preupload(hub: Hub, request: Request, kind: str, repo_id: str, revision: str) -> Reply:
-    commit = _owned(hub, request, kind, repo_id).commit(revision)
+    commit = _proposable(hub, request, kind, repo_id).commit(revision)
     modes = []
     for asked in json.loads(request.body)["files"]:
         path, known = asked["path"], commit.files.get(asked["path"])
@@ -223,7 +228,12 @@ def _lfs_upload(hub: Hub, request: Request, oid: str) -> Reply:
 
 
 def _commit(hub: Hub, request: Request, kind: str, repo_id: str, revision: str) -> Reply:
-    repository = _owned(hub, request, kind, repo_id)
+    page = f"{hub.url}/{'' if kind == 'model' else kind + 's/'}{repo_id}"
+    repository = _proposable(hub, request, kind, repo_id)
+    if _PROPOSAL in request.query:  # which nothing here keeps
+        commit = repository.commit(revision)
+        answer = {"commitOid": commit.sha, "commitUrl": f"{page}/commit/{commit.sha}", "hookOutput": ""}
+        return _json({"success": True, "pullRequestUrl": f"{page}/discussions/1", **answer})
     files, message = dict(repository.commit(revision).files), ""
     for line in request.body.splitlines():
         operation = json.loads(line)
@@ -247,7 +257,7 @@ def _commit(hub: Hub, request: Request, kind: str, repo_id: str, revision: str) 
             case unknown:
                 raise HubError(400, f"unknown operation {unknown}")
     commit = repository.add_commit(files, message)
-    url = f"{hub.url}/{'' if kind == 'model' else kind + 's/'}{repo_id}/commit/{commit.sha}"
+    url = f"{page}/commit/{commit.sha}"
     return _json({"success": True, "commitOid": commit.sha, "commitUrl": url, "hookOutput": ""})
 
 
@@ -268,6 +278,7 @@ def _resolve(hub: Hub, request: Request, kind: str | None, repo_id: str, revisio
     return Reply(file.content[first : last + 1], 206, {**headers, "Content-Range": f"bytes {first}-{last}/{size}"})
 
 
+_PROPOSAL = "create_pr=1"
 _REPO = r"(?P<kind>model|dataset|space)s/(?P<repo_id>[^/]+/[^/]+)"
 _PAGE = r"(?:(?P<kind>dataset|space)s/)?(?P<repo_id>[^/]+/[^/]+)"
 _ROUTES: tuple[tuple[str, str, Callable[..., Reply]], ...] = (

@@ -57,7 +57,7 @@ def test_a_card_that_is_there_stays_and_a_new_one_is_whole(hub, parts):
 def test_a_branch_that_is_not_there(hub, parts):
     model, processor = parts
     hub.add_repository("model", REPO, private=True)
-    with pytest.raises(OSError, match=f"{REPO} cannot be read: HTTP status 404.*Check its name"):
+    with pytest.raises(OSError, match=f"{REPO} cannot be pushed.*HTTP status 404"):
         model.push_to_hub(REPO, processor=processor, revision="elsewhere")
     assert "model.safetensors" not in hub.files("model", REPO)
 
@@ -129,3 +129,18 @@ def test_a_hub_that_refuses(hub, parts, status):
     hub.heal()
     parts[0].push_to_hub(REPO, processor=parts[1])
     assert "model.safetensors" in hub.files("model", REPO)
+
+
+def test_what_passes_is_tried_again(hub, parts):
+    hub.fail("/commit/", status=503, times=1)
+    parts[0].push_to_hub(REPO, processor=parts[1])
+    assert "model.safetensors" in hub.files("model", REPO)
+
+
+def test_a_pull_request_needs_no_right_to_write(hub, parts):
+    hub.add_repository("model", "bob/clip")
+    address = parts[0].config.push_to_hub("bob/clip", create_pr=True, private=False)
+    assert address == f"{hub.url}/bob/clip/discussions/1"
+    with pytest.raises(OSError, match="bob/clip cannot be pushed: HTTP status 403"):
+        parts[0].config.push_to_hub("bob/clip", private=False)
+    assert "config.json" not in hub.files("model", "bob/clip")
