@@ -3,14 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from trainers import TwoStageTrainer
 from trainers.run_folder.metrics_log import read_metrics
-from trainers.stages.loop import StageLoop
 
 TINY = {
     "image_size": [96, 32],
@@ -52,21 +53,25 @@ def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
     assert one["metrics"] == other["metrics"]
 
 
-def die_at(step: int, stage: str | None = None) -> Callable[[StageLoop, int], None]:
-    """In place of `StageLoop._save_or_stop`: the process ends after that of a step."""
-    save_or_stop = StageLoop._save_or_stop
+class DieAfter(TrainerCallback):
+    """The process ends after a step of a stage, or of the first one, and its checkpoint if that is due."""
 
-    def save_and_die(loop: StageLoop, at: int) -> None:
-        save_or_stop(loop, at)
-        if at == step and stage in (None, loop.stage.name):
+    def __init__(self, step: int, stage: str | None = None) -> None:
+        self.step, self.stage = step, stage
+
+    def on_step_begin(self, args: SimpleNamespace, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        if state.global_step == self.step and self.stage in (None, args.current_stage):
             raise Killed
 
-    return save_and_die
+
+class NoStep(TrainerCallback):
+    """Fails where a step is taken."""
+
+    def on_step_begin(self, *_: object, **also: object) -> None:
+        pytest.fail("a step was taken")
 
 
-def interrupted(train: Callable[..., TwoStageTrainer], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted(train: Callable[..., TwoStageTrainer], folder: Path) -> None:
     """Leaves a run that was killed in stage two after its checkpoint of step 4."""
-    with monkeypatch.context() as patch:
-        patch.setattr(StageLoop, "_save_or_stop", die_at(4, "two"))
-        with pytest.raises(Killed):
-            train(folder)
+    with pytest.raises(Killed):
+        train(folder, callbacks=[DieAfter(4, "two")])

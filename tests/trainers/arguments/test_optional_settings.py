@@ -1,17 +1,19 @@
 """Settings that are off by default, all at once: a run with them goes on after a kill as any other."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
+from transformers import TrainerCallback
 
 from modeling_prompt_clip import PromptCLIPModel
+from resuming import DieAfter, Killed
 from trainers import TwoStageTrainer
 from trainers.run_folder.metrics_log import read_metrics
-from trainers.stages.loop import StageLoop
 
 SETTINGS = {
     "coupled_prompts": True,
@@ -28,10 +30,6 @@ SETTINGS = {
 }
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 @pytest.fixture(scope="module")
 def both_runs(tiny_clip_folder, splits, tmp_path_factory):
     """Folders of a run that was left in peace, and of one that was killed in both stages."""
@@ -39,30 +37,21 @@ def both_runs(tiny_clip_folder, splits, tmp_path_factory):
 
     tiny = {"base_model": str(tiny_clip_folder), "image_size": [96, 32], "batch_size": 4, "num_workers": 0}
     tiny |= {"stage_two_learning_rate": 1e-3, "eval_steps": 3, "log_steps": 1, "report_to": "none"}
-    save_or_stop = StageLoop._save_or_stop
 
-    def run(folder: Path, stage: str | None = None) -> None:
-        def save_and_die(loop: StageLoop, step: int) -> None:
-            save_or_stop(loop, step)
-            if (loop.stage.name, step) == (stage, 2):
-                state = folder / "checkpoints" / f"stage_{stage}-step_2" / "state.pt"
-                shutil.copy(state, folder.parent / f"state_{stage}.pt")
-                raise Killed
-
+    def run(folder: Path, callbacks: Sequence[TrainerCallback] = ()) -> None:
         args = TwoStageTrainingArguments(output_dir=str(folder), **tiny, **SETTINGS)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(StageLoop, "_save_or_stop", save_and_die)
-            try:
-                TwoStageTrainer(args, splits=splits).train()
-            finally:
-                AcceleratorState._reset_state(reset_partial_state=True)
+        try:
+            TwoStageTrainer(args, splits=splits, callbacks=callbacks).train()
+        finally:
+            AcceleratorState._reset_state(reset_partial_state=True)
 
     runs = tmp_path_factory.mktemp("runs")
     whole, killed = runs / "whole", runs / "killed"
     run(whole)
     for stage in ("one", "two"):
         with pytest.raises(Killed):
-            run(killed, stage)
+            run(killed, [DieAfter(2, stage)])
+        shutil.copy(killed / "checkpoints" / f"stage_{stage}-step_2" / "state.pt", runs / f"state_{stage}.pt")
     run(killed)
     return whole, killed
 

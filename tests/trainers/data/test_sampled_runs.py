@@ -4,11 +4,11 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
+from transformers import TrainerCallback
 
+from resuming import DieAfter, Killed
 from trainers import TwoStageTrainer
-from trainers.distributed.preemption import Preempted
 from trainers.run_folder.metrics_log import read_metrics
-from trainers.stages.loop import StageLoop
 
 SETTINGS = {
     "batch_size": 8,
@@ -24,8 +24,9 @@ SETTINGS = {
 
 @pytest.fixture
 def train(make_args, splits, tmp_path):
-    def run(name, data=splits, **settings):
-        TwoStageTrainer(make_args(output_dir=str(tmp_path / name), **(SETTINGS | settings)), splits=data).train()
+    def run(name, data=splits, callbacks=(), **settings):
+        args = make_args(output_dir=str(tmp_path / name), **(SETTINGS | settings))
+        TwoStageTrainer(args, splits=data, callbacks=callbacks).train()
         AcceleratorState._reset_state(reset_partial_state=True)
         weights = load_file(tmp_path / name / "adapter" / "adapter_model.safetensors")
         return weights, read_metrics(tmp_path / name / "metrics.jsonl")
@@ -43,20 +44,17 @@ def train(make_args, splits, tmp_path):
         ({"sampling": "length", "batch_size": 10}, [0, 3, 5]),
     ],
 )
-def test_a_run_sees_its_epochs_and_goes_on_in_their_midst(train, tmp_path, monkeypatch, settings, evaluated):
+def test_a_run_sees_its_epochs_and_goes_on_in_their_midst(train, settings, evaluated):
     weights, records = train("whole", **settings)
     assert [record["step"] for record in records if record["split"] == "validation"] == evaluated
     assert [record["step"] for record in records if record["split"] == "train"] == list(range(1, evaluated[-1] + 1))
 
-    def stop(loop, step):
-        if step == 2:
-            loop.save(step, loop.result.best_step, loop.state())
-            raise Preempted("now")
+    class SaveAtTwo(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            control.should_save = state.global_step == 2
 
-    with monkeypatch.context() as patch:
-        patch.setattr(StageLoop, "_save_or_stop", stop)
-        with pytest.raises(Preempted):
-            train("stopped", **settings)
+    with pytest.raises(Killed):
+        train("stopped", callbacks=[SaveAtTwo(), DieAfter(2)], **settings)
     AcceleratorState._reset_state(reset_partial_state=True)
     found, records_found = train("stopped", **settings)
     assert all(torch.equal(found[name], value) for name, value in weights.items())

@@ -24,6 +24,7 @@ from peft import get_peft_model
 from safetensors.torch import load_file
 
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPConfig, PromptCLIPModel
+from resuming import DieAfter, Killed
 from trainers import TwoStageTrainer, two_stage
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.distributed.launch import launch_file
@@ -161,32 +162,20 @@ def test_two_processes_with_parts_of_a_model_train_as_one_whole(launch, stage, p
         assert torch.equal(first["weights"][name], weight) != weight.requires_grad, name
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 def run(args, data, killed_at=None):
-    """A whole run; it ends after the `_save_or_stop` of a step of a stage, if that is given.
+    """A whole run; it ends after a step of a stage, if that is given.
 
     Returns:
         The trainer, and whether its launch cuts something.
     """
-    save_or_stop = StageLoop._save_or_stop
-
-    def save_and_die(loop, step):
-        save_or_stop(loop, step)
-        if (loop.stage.name, step) == killed_at:
-            raise Killed
-
-    StageLoop._save_or_stop = save_and_die
-    trainer = TwoStageTrainer(args, splits=dict(datasets.load_from_disk(data)))
+    callbacks = [DieAfter(*killed_at)] if killed_at else []
+    trainer = TwoStageTrainer(args, splits=dict(datasets.load_from_disk(data)), callbacks=callbacks)
     cut = is_cut(trainer.accelerator)
     try:
         trainer.train()
     except Killed:
         trainer.accelerator.wait_for_everyone()
     finally:
-        StageLoop._save_or_stop = save_or_stop
         AcceleratorState._reset_state(reset_partial_state=True)
     return trainer, cut
 
@@ -234,7 +223,7 @@ def test_a_whole_run_and_one_that_was_killed_in_both_stages(launch, make_args, d
     whole, killed = (
         make_args(**settings, batch_size=4, output_dir=str(tmp_path / name)) for name in ("two", "killed")
     )
-    ends = (("one", 3), ("two", 3), None)
+    ends = ((3, "one"), (3, "two"), None)
     on_two(runs, launch, [(whole, data, None)])
     on_two(runs, launch, [(killed, data, end) for end in ends])
     weights, losses, results = outcome(tmp_path / "one")

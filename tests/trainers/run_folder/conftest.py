@@ -1,10 +1,11 @@
 """A run to be killed, and one that was left in peace."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from accelerate.state import AcceleratorState
+from transformers import TrainerCallback
 
 from resuming import SETTINGS, TINY, ending
 from trainers import TwoStageTrainer, TwoStageTrainingArguments
@@ -14,8 +15,9 @@ from trainers import TwoStageTrainer, TwoStageTrainingArguments
 def train(make_args, splits) -> Callable[..., TwoStageTrainer]:
     """Runs to the end, or raises; returns the trainer."""
 
-    def run(folder: Path, **settings: object) -> TwoStageTrainer:
-        trainer = TwoStageTrainer(make_args(output_dir=str(folder), **(SETTINGS | settings)), splits=splits)
+    def run(folder: Path, callbacks: Sequence[TrainerCallback] = (), **settings: object) -> TwoStageTrainer:
+        args = make_args(output_dir=str(folder), **(SETTINGS | settings))
+        trainer = TwoStageTrainer(args, splits=splits, callbacks=callbacks)
         try:
             trainer.train()
         finally:

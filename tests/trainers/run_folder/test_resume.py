@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback
 
-from resuming import Killed, assert_same, die_at, ending, interrupted
+from resuming import DieAfter, Killed, NoStep, assert_same, ending, interrupted
 from trainers import TwoStageTrainer
 from trainers.commands import train as train_command
 from trainers.distributed.preemption import Preempted
 from trainers.stages.best_weights import RunWeights
-from trainers.stages.loop import StageLoop
 
 
 def killed_after(seconds: float, work: Callable[[], object]) -> int:
@@ -69,10 +69,11 @@ def test_killed_at_twenty_instants(train, undisturbed, tmp_path):
     [
         "trainers.data.splits.RunSplits.draw_training_set",
         "trainers.run_folder.folder.RunFolder.finish_stage",
-        "trainers.stages.best_weights.RunWeights._place",
+        "trainers.stages.best_weights.RunWeights.place_adapter",
+        "trainers.stages.best_weights.RunWeights.place_model",
         "trainers.stages.runner.merged_adapter",
         "trainers.stages.evaluation.ranked_strips",
-        "trainers.run_folder.checkpoint_store.CheckpointStore._prune",
+        "shutil.rmtree",
         "trainers.run_folder.checkpoint_store.write_json",
     ],
 )
@@ -96,7 +97,7 @@ def test_killed_at_the_seams(train, undisturbed, tmp_path, monkeypatch, place, c
         try:
             train(tmp_path / "run")
         except Killed:
-            assert len(calls) == call
+            assert len(calls) >= call  # folders are also removed on the way out
     train(tmp_path / "run")
     assert_same(ending(tmp_path / "run"), undisturbed)
 
@@ -108,12 +109,10 @@ def test_a_finished_run_goes_on_to_the_same_end(train, undisturbed, tmp_path):
 
 
 @pytest.mark.parametrize("settings", [{"direct": True}, {"stages": ["one"]}], ids=["direct", "stage one alone"])
-def test_one_stage_goes_on_too(train, tmp_path, settings, monkeypatch):
+def test_one_stage_goes_on_too(train, tmp_path, settings):
     train(tmp_path / "whole", **settings)
-    with monkeypatch.context() as patch:
-        patch.setattr(StageLoop, "_save_or_stop", die_at(4))
-        with pytest.raises(Killed):
-            train(tmp_path / "run", **settings)
+    with pytest.raises(Killed):
+        train(tmp_path / "run", [DieAfter(4)], **settings)
     train(tmp_path / "run", **settings)
     name = "model" if "direct" in settings else "adapter"
     (one,) = (tmp_path / "whole" / name).glob("*.safetensors")
@@ -123,33 +122,27 @@ def test_one_stage_goes_on_too(train, tmp_path, settings, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_cluster_that_asks_is_answered(train, undisturbed, tmp_path, monkeypatch, number):
-    step = StageLoop._step
+def test_a_cluster_that_asks_is_answered(train, undisturbed, tmp_path, number):
+    class Asked(TrainerCallback):
+        def on_step_begin(self, args, state, control, **_):
+            if (args.current_stage, state.global_step) == ("two", 2):
+                os.kill(os.getpid(), number)
 
-    def ask(loop, at):
-        if (loop.stage.name, at) == ("two", 3):
-            os.kill(os.getpid(), number)
-        return step(loop, at)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StageLoop, "_step", ask)
-        with pytest.raises(
-            Preempted, match="stage two is saved at step 3; the same command with --resume auto goes on"
-        ):
-            train(tmp_path / "run")
+    with pytest.raises(Preempted, match="stage two is saved at step 3; the same command with --resume auto goes on"):
+        train(tmp_path / "run", [Asked()])
     train(tmp_path / "run")
     assert_same(ending(tmp_path / "run"), undisturbed)
 
 
 def test_a_request_between_the_stages(train, undisturbed, tmp_path, monkeypatch):
-    place = RunWeights._place
+    place = RunWeights.place_adapter
 
-    def ask(weights, stage, best_step, target):
+    def ask(weights, best_step):
         os.kill(os.getpid(), signal.SIGTERM)
-        return place(weights, stage, best_step, target)
+        return place(weights, best_step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunWeights, "_place", ask)
+        patch.setattr(RunWeights, "place_adapter", ask)
         with pytest.raises(Preempted, match="stage one is done"):
             train(tmp_path / "run")
         with pytest.raises(Preempted, match="stage one is done"):
@@ -174,14 +167,14 @@ def test_the_command_says_how_to_go_on_and_succeeds(monkeypatch, caplog, make_ar
     assert message in caplog.text
 
 
-def test_other_settings_are_named(train, tmp_path, monkeypatch):
-    interrupted(train, tmp_path / "run", monkeypatch)
+def test_other_settings_are_named(train, tmp_path):
+    interrupted(train, tmp_path / "run")
     with pytest.raises(ValueError, match=r"seed 0 there and 1 here; batch_size 4 there and 6 here\. Take those of"):
         train(tmp_path / "run", seed=1, batch_size=6, num_workers=1)
 
 
 def test_another_training_set_is_noticed(train, tmp_path, monkeypatch, splits):
-    interrupted(train, tmp_path / "run", monkeypatch)
+    interrupted(train, tmp_path / "run")
     monkeypatch.setitem(splits, "train", splits["train"].select(range(8)))
     with pytest.raises(ValueError, match=r"other data .* annotations of the train split \(rows, image_id"):
         train(tmp_path / "run")
@@ -189,11 +182,10 @@ def test_another_training_set_is_noticed(train, tmp_path, monkeypatch, splits):
 
 @pytest.mark.parametrize("change", ["weights", "image settings", "vocabulary"])
 @pytest.mark.parametrize("stage", ["one", "two"])
-def test_another_base_model_in_its_place_is_noticed(train, tmp_path, tiny_clip_folder, monkeypatch, stage, change):
+def test_another_base_model_in_its_place_is_noticed(train, tmp_path, tiny_clip_folder, stage, change):
     base = shutil.copytree(tiny_clip_folder, tmp_path / "base")
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(StageLoop, "_save_or_stop", die_at(4, stage))
-        train(tmp_path / "run", base_model=str(base))
+    with pytest.raises(Killed):
+        train(tmp_path / "run", [DieAfter(4, stage)], base_model=str(base))
     if change == "weights":
         weights = load_file(base / "model.safetensors")
         weights["visual_projection.weight"] += 0.01
@@ -205,6 +197,5 @@ def test_another_base_model_in_its_place_is_noticed(train, tmp_path, tiny_clip_f
     else:
         settings = json.loads((base / "preprocessor_config.json").read_text())
         (base / "preprocessor_config.json").write_text(json.dumps(settings | {"image_mean": [0.5, 0.5, 0.5]}))
-    monkeypatch.setattr(StageLoop, "_step", lambda *args: pytest.fail("a step was taken"))
     with pytest.raises(ValueError, match=f"from another base model or adapter than .*; different: {change}. Put"):
-        train(tmp_path / "run", base_model=str(base))
+        train(tmp_path / "run", [NoStep()], base_model=str(base))

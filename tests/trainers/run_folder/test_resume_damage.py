@@ -6,35 +6,33 @@ import os
 import resource
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback
 
 from modeling_prompt_clip.cli import main as prompt_clip
-from resuming import SETTINGS, assert_same, ending, interrupted
+from resuming import SETTINGS, NoStep, assert_same, ending, interrupted
+from trainers import TwoStageTrainer
 from trainers.commands import train as train_command
 from trainers.run_folder.hashes import file_hashes
-from trainers.stages.loop import StageLoop
 
 
 @contextlib.contextmanager
-def full_disk_from(step: int, stage: str) -> Iterator[None]:
-    """No file grows beyond 100 kB once that step is taken: writers fail as on a full disk, each in its own way."""
+def full_disk_from(step: int, stage: str) -> Iterator[TrainerCallback]:
+    """A callback from whose step on no file grows beyond 100 kB, so that writers fail as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    take = StageLoop._step
 
-    def fill(loop: StageLoop, at: int) -> dict[str, torch.Tensor]:
-        if (loop.stage.name, at) == (stage, step):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-        return take(loop, at)
+    class Fill(TrainerCallback):
+        def on_step_begin(self, args, state, control, **_):
+            if (args.current_stage, state.global_step + 1) == (stage, step):
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
 
-    StageLoop._step = fill
     try:
-        yield
+        yield Fill()
     finally:
-        StageLoop._step = take
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
@@ -42,8 +40,8 @@ def full_disk_from(step: int, stage: str) -> Iterator[None]:
 def test_a_disk_that_is_full_in_the_middle(train, undisturbed, tmp_path, step, failing):
     whole = tmp_path / "run" / "checkpoints" / "stage_two-step_2"
     message = f"{failing} cannot be written .*{whole} is whole: mend this, then go on from it with --resume auto"
-    with full_disk_from(step, "two"), pytest.raises(OSError, match=message):
-        train(tmp_path / "run")
+    with full_disk_from(step, "two") as fill, pytest.raises(OSError, match=message):
+        train(tmp_path / "run", [fill])
     assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
     train(tmp_path / "run")
     assert_same(ending(tmp_path / "run"), undisturbed)
@@ -53,7 +51,8 @@ def test_the_command_ends_with_status_1_where_the_disk_is_full(make_args, monkey
     persons = {"train_identities": 4, "validation_identities": 1, "test_identities": 1}
     options = {"dataset": "synthetic_pedes", "dataset_options": persons, "data_dir": str(tmp_path / "data")}
     monkeypatch.setattr(train_command, "parse_arguments", lambda argv: make_args(**options, **SETTINGS))
-    with full_disk_from(2, "two"):
+    with full_disk_from(2, "two") as fill:
+        monkeypatch.setattr(train_command, "TwoStageTrainer", partial(TwoStageTrainer, callbacks=[fill]))
         assert prompt_clip(["train"]) == 1
     said = capsys.readouterr().err
     assert "prompt-clip train: error: checkpoint" in said and "--resume auto" in said and "Traceback" not in said
@@ -66,10 +65,8 @@ def flip_a_bit(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["flipped bit", "missing"])
-def test_damaged_best_weights_are_made_again_from_an_earlier_state(
-    train, undisturbed, tmp_path, monkeypatch, caplog, damage
-):
-    interrupted(train, tmp_path / "run", monkeypatch)
+def test_damaged_best_weights_are_made_again_from_an_earlier_state(train, undisturbed, tmp_path, caplog, damage):
+    interrupted(train, tmp_path / "run")
     best = tmp_path / "run" / "checkpoints" / "stage_two-step_3-best" / "model.safetensors"
     flip_a_bit(best) if damage == "flipped bit" else shutil.rmtree(best.parent)
     train(tmp_path / "run")
@@ -78,9 +75,7 @@ def test_damaged_best_weights_are_made_again_from_an_earlier_state(
 
 
 @pytest.mark.parametrize("place", ["adapter/adapter_model.safetensors", "model/model.safetensors"])
-def test_damaged_weights_of_a_finished_stage_are_refused_before_anything_runs(
-    train, undisturbed, tmp_path, monkeypatch, place
-):
+def test_damaged_weights_of_a_finished_stage_are_refused_before_anything_runs(train, undisturbed, tmp_path, place):
     train(tmp_path / "run")
     flip_a_bit(tmp_path / "run" / place)
     with pytest.raises(ValueError, match=f"{place} is not what was written: put it back .* overwrite_output_dir"):
@@ -90,8 +85,8 @@ def test_damaged_weights_of_a_finished_stage_are_refused_before_anything_runs(
         train(tmp_path / "run")
 
 
-def test_a_run_of_an_earlier_version_goes_on_with_warnings(train, undisturbed, tmp_path, monkeypatch, caplog):
-    interrupted(train, tmp_path / "run", monkeypatch)
+def test_a_run_of_an_earlier_version_goes_on_with_warnings(train, undisturbed, tmp_path, caplog):
+    interrupted(train, tmp_path / "run")
     for path in (tmp_path / "run" / "checkpoints").glob("*/checkpoint.json"):
         content = json.loads(path.read_text())
         content.pop("best", None)
@@ -108,8 +103,8 @@ def test_a_run_of_an_earlier_version_goes_on_with_warnings(train, undisturbed, t
 
 
 @pytest.mark.parametrize("lost", ["progress.json", "plots", "results.json", "metrics.jsonl"])
-def test_what_was_removed_is_made_again_or_said_to_be_lost(train, tmp_path, monkeypatch, caplog, lost):
-    interrupted(train, tmp_path / "run", monkeypatch)
+def test_what_was_removed_is_made_again_or_said_to_be_lost(train, tmp_path, caplog, lost):
+    interrupted(train, tmp_path / "run")
     path = tmp_path / "run" / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     train(tmp_path / "run")
@@ -125,8 +120,8 @@ def test_missing_settings_are_named_and_not_taken_for_no_run(train, tmp_path, ti
         train(tmp_path / "run")
 
 
-def test_rows_that_evaluate_added_stay_and_do_no_harm(train, tmp_path, monkeypatch):
-    interrupted(train, tmp_path / "run", monkeypatch)
+def test_rows_that_evaluate_added_stay_and_do_no_harm(train, tmp_path):
+    interrupted(train, tmp_path / "run")
     results = tmp_path / "run" / "results.json"
     added = {"method": "runs/x", "split": "test", "direction": "text_to_image", "metrics": {"R@1": 1.0}}
     results.write_text(json.dumps([*json.loads(results.read_text()), added]))
@@ -138,8 +133,8 @@ def test_rows_that_evaluate_added_stay_and_do_no_harm(train, tmp_path, monkeypat
     )
 
 
-def test_a_checkpoint_that_lacks_a_tensor_is_refused_by_its_name(train, tmp_path, monkeypatch):
-    interrupted(train, tmp_path / "run", monkeypatch)
+def test_a_checkpoint_that_lacks_a_tensor_is_refused_by_its_name(train, tmp_path):
+    interrupted(train, tmp_path / "run")
     for state in (tmp_path / "run" / "checkpoints").glob("stage_two-step_[0-9]"):
         weights = load_file(state / "weights" / "model.safetensors")
         del weights["visual_projection.weight"]
@@ -148,13 +143,12 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused_by_its_name(train, tmp_path
         content["files"] = file_hashes(state)
         del content["files"]["checkpoint.json"]
         (state / "checkpoint.json").write_text(json.dumps(content))
-    monkeypatch.setattr(StageLoop, "_step", lambda *args: pytest.fail("a step was taken"))
     with pytest.raises(ValueError, match=r"weights lacks tensor visual_projection\.weight"):
-        train(tmp_path / "run")
+        train(tmp_path / "run", callbacks=[NoStep()])
 
 
-def test_a_damaged_checkpoint_is_passed_over(train, undisturbed, tmp_path, monkeypatch, caplog):
-    interrupted(train, tmp_path / "run", monkeypatch)
+def test_a_damaged_checkpoint_is_passed_over(train, undisturbed, tmp_path, caplog):
+    interrupted(train, tmp_path / "run")
     newest = tmp_path / "run" / "checkpoints" / "stage_two-step_4"
     os.truncate(newest / "state.pt", 100)
     train(tmp_path / "run")

@@ -5,7 +5,7 @@ import pytest
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
-from resuming import Killed
+from resuming import DieAfter, Killed
 from trainers import TwoStageTrainer
 from trainers.run_folder.metrics_log import read_metrics
 from trainers.stages.callbacks import checked_callbacks, completes
@@ -153,16 +153,8 @@ def test_a_run_that_goes_on_remembers_the_patience_of_its_callbacks(make_args, s
     counts = Counts()
     with monkeypatch.context() as patch:
         validated_by(scores, patch)
-        save_or_stop = StageLoop._save_or_stop
-
-        def save_and_die(loop, step):
-            save_or_stop(loop, step)
-            if step == 3:
-                raise Killed
-
-        patch.setattr(StageLoop, "_save_or_stop", save_and_die)
         with pytest.raises(Killed):
-            TwoStageTrainer(args, splits=splits, callbacks=[EarlyStoppingCallback(2)]).train()
+            TwoStageTrainer(args, splits=splits, callbacks=[EarlyStoppingCallback(2), DieAfter(3)]).train()
     with monkeypatch.context() as patch:
         validated_by(scores[3:], patch)
         trainer = TwoStageTrainer(args, splits=splits, callbacks=[counts, EarlyStoppingCallback(2)])

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
+from transformers import TrainerCallback
 
 from trainers import TwoStageTrainer
 from trainers.run_folder.metrics_log import read_metrics
 from trainers.stages.ema import WeightAverage
-from trainers.stages.loop import StageLoop
 
 YES = torch.tensor(True)
 
@@ -89,25 +89,20 @@ def watched_run(make_args, splits, tmp_path, monkeypatch):
     """Runs stage one; returns the raw prompts before it and after each step, those evaluated, those kept, the log."""
 
     def run(name, **settings):
-        step, seen = StageLoop._step, []
+        seen = []
 
-        def note(loop):
-            prompts = {name.removeprefix("model."): value for name, value in loop.module.named_parameters()}
-            seen.append({name: prompts[name].detach().clone() for name in prompts if "clip_prompt" in name})
+        class Watch(TrainerCallback):
+            def on_step_end(self, args, state, control, model, **_):
+                prompts = dict(model.named_parameters())
+                seen.append({name: prompts[name].detach().clone() for name in prompts if "clip_prompt" in name})
 
-        def watched(loop, number):
-            if not seen:
-                note(loop)
-            losses = step(loop, number)
-            note(loop)
-            return losses
+            on_train_begin = on_step_end
 
         args = make_args(
             output_dir=str(tmp_path / name), stages=["one"], stage_one_max_steps=4, eval_steps=1, **settings
         )
         with monkeypatch.context() as patch:
-            patch.setattr(StageLoop, "_step", watched)
-            trainer = TwoStageTrainer(args, splits=splits)
+            trainer = TwoStageTrainer(args, splits=splits, callbacks=[Watch()])
             evaluator, evaluated = trainer.evaluation.validation, []
             evaluate = evaluator.by_direction
 

@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,33 +13,29 @@ import torch
 import torch.multiprocessing as multiprocessing
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
-from transformers import AutoModel
+from transformers import AutoModel, TrainerCallback
 
 from dataset_scripts.common.files import new_folder
 from modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from prompting import adapted, trainable
+from resuming import DieAfter, Killed
 from trainers import TwoStageTrainer, TwoStageTrainingArguments
-from trainers.stages.loop import StageLoop
 from trainers.stages.lora import lora_model
 
 MATRICES = {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"}
 SETTINGS = {"stage_two_lora_rank": 2, "stage_two_learning_rate": 1e-2, "save_steps": 1}
 
 
-class Killed(BaseException):
-    """Stands for the end of the process."""
-
-
 @pytest.fixture
 def train(make_args, splits):
     """Runs to the end, or raises; returns the trainer."""
 
-    def run(folder: Path, **settings: object) -> TwoStageTrainer:
+    def run(folder: Path, callbacks: Sequence[TrainerCallback] = (), **settings: object) -> TwoStageTrainer:
         args = make_args(output_dir=str(folder), resume="auto", **(SETTINGS | settings))
         try:
-            trainer = TwoStageTrainer(args, splits=splits)
+            trainer = TwoStageTrainer(args, splits=splits, callbacks=callbacks)
             trainer.train()
         finally:
             AcceleratorState._reset_state(reset_partial_state=True)
@@ -83,17 +79,9 @@ def test_the_published_model_is_whole_and_the_base_with_low_rank_updates(train, 
     assert "low-rank updates (LoRA, rank 2) that are merged now" in (trainer.run.path / "README.md").read_text()
 
 
-def test_checkpoints_hold_the_updates_alone(train, tmp_path, monkeypatch):
-    save_or_stop = StageLoop._save_or_stop
-
-    def die(loop: StageLoop, step: int) -> None:
-        save_or_stop(loop, step)
-        if (loop.stage.name, step) == ("two", 2):
-            raise Killed
-
-    monkeypatch.setattr(StageLoop, "_save_or_stop", die)
+def test_checkpoints_hold_the_updates_alone(train, tmp_path):
     with pytest.raises(Killed):
-        train(tmp_path / "run", direct=True)
+        train(tmp_path / "run", [DieAfter(2, "two")], direct=True)
     folder = tmp_path / "run" / "checkpoints"
     for weights in (folder / "stage_two-step_2" / "weights", folder / "stage_two-step_2-best"):
         assert all("lora_" in name for name in load_file(weights / "adapter_model.safetensors"))
@@ -103,11 +91,6 @@ def test_checkpoints_hold_the_updates_alone(train, tmp_path, monkeypatch):
 def test_a_killed_run_ends_as_an_undisturbed_one(train, tmp_path, monkeypatch):
     def die(*args: object) -> None:
         raise Killed
-
-    def die_in_stage_two(loop: StageLoop, step: int) -> None:
-        save_or_stop(loop, step)
-        if loop.stage.name == "two":
-            raise Killed
 
     @contextmanager
     def die_with_half_a_model(folder: Path) -> Iterator[Path]:
@@ -122,9 +105,9 @@ def test_a_killed_run_ends_as_an_undisturbed_one(train, tmp_path, monkeypatch):
         die()
 
     others = {"direct": True, "layer_lr_decay": 0.5, "ema_decay": 0.5}
-    save_or_stop = StageLoop._save_or_stop
+    with pytest.raises(Killed):
+        train(tmp_path / "run", [DieAfter(1, "two")], **others)
     for target, deadly in (
-        ("trainers.stages.loop.StageLoop._save_or_stop", die_in_stage_two),
         ("trainers.stages.best_weights.RunWeights.place_model", die),
         ("trainers.stages.best_weights.new_folder", die_with_half_a_model),
         ("trainers.stages.best_weights.new_folder", die_before_the_model_is_in_its_place),
