@@ -105,10 +105,11 @@ def load_model(
 
     Raises:
         OSError: the model cannot be read.
-        ValueError: no complete CLIP with both towers, no CLIP_PROMPT adapter, a `revision` of a folder, or a `dtype`
-            that is not floating point.
+        ValueError: no complete CLIP with both towers, no CLIP_PROMPT adapter, a `revision` of a folder, a `dtype` that
+            is not floating point, or a `device` that torch does not reach here.
     """
     path, dtype = resolve_model_path(name_or_path), _checked_dtype(dtype)
+    _check_device(device)
     if revision is not None and Path(path).is_dir():
         raise ValueError(f"revision is {revision!r}, but model {os.fspath(name_or_path)!r} is a folder; leave it out")
     model, source, hub = load_at_own_size(path, _hub_options(revision, token))
@@ -129,6 +130,16 @@ def _checked_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
     if found is not None and not (isinstance(found, torch.dtype) and found.is_floating_point):
         raise ValueError(f"dtype is {dtype!r}; give a floating point type of torch, such as 'bfloat16'")
     return found
+
+
+def _check_device(device: torch.device | str | None) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        raise ValueError(
+            f"device is {device!r}, which cannot be used here ({str(error).splitlines()[0]}); give one that torch "
+            "reaches, such as 'cpu' or 'cuda:0'"
+        ) from error
 
 
 def is_adapter(path: str, **hub: Any) -> bool:

@@ -112,3 +112,10 @@ def test_a_folder_has_no_revision(tiny_clip_folder):
 def test_device_of_model_and_adapter(tiny_clip_folder, tiny_adapter_folder):
     for folder in (tiny_clip_folder, tiny_adapter_folder):
         assert load_model(folder, device="meta")[0].device.type == "meta"
+    assert load_model(tiny_clip_folder, device=torch.device("cpu"))[0].device.type == "cpu"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cpu:one", 3.5, "cuda:99", "xla"])
+def test_a_device_that_is_not_here_is_refused(tiny_clip_folder, device):
+    with pytest.raises(ValueError, match=r"device is .*, which cannot be used here \(.*'cpu' or 'cuda:0'"):
+        load_model(tiny_clip_folder, device=device)

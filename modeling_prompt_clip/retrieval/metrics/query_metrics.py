@@ -4,7 +4,7 @@ Protocol of text-to-image person re-identification: every query ranks the whole 
 item is relevant when it has the query's `person_id`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -193,9 +193,10 @@ def retrieval_metrics(
 
 def checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
     """Sort ranks for R@k; raise ValueError unless they are distinct integers from 1."""
-    if not ks or len(set(ks)) < len(ks) or any(type(k) is not int or k < 1 for k in ks):
+    ranks = list(ks) if isinstance(ks, Iterable) else []
+    if not ranks or len(set(ranks)) < len(ranks) or any(type(k) is not int or k < 1 for k in ranks):
         raise ValueError(f"ks is {ks!r}; give each rank once, as integers from 1, such as (1, 5, 10)")
-    return tuple(sorted(ks))
+    return tuple(sorted(ranks))
 
 
 def _block_values(block: RelevantRanks, ks: tuple[int, ...], ties: Ties) -> np.ndarray:

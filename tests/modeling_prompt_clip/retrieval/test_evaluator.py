@@ -46,7 +46,7 @@ def test_called_it_keeps_the_contract_of_sentence_transformers(tiny_model, tiny_
     assert logged[evaluator.primary_metric] == logged["people_text_to_image_R@2"]
 
 
-@pytest.mark.parametrize("ks", [(), (0,), (1, 1), (1.0,), (True,), ("1",), (-5, 1)])
+@pytest.mark.parametrize("ks", [(), (0,), (1, 1), (1.0,), (True,), ("1",), (-5, 1), 5, None])
 def test_ranks_that_are_none_are_refused(people, tiny_processor, ks):
     with pytest.raises(ValueError, match=r"ks is .*; give each rank once, as integers from 1"):
         TextToImageEvaluator(people, tiny_processor, ks=ks)
