@@ -47,6 +47,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unsynced_files() -> Iterator[None]:
+    """Spare tests the wait for the disk: a killed process loses nothing by it, only a machine without power does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 def save_clip_tokenizer(folder: Path) -> int:
     """Write `vocab.json` and `merges.txt` of a byte-level CLIP tokenizer with a few merges; return its vocabulary."""
     letters = sorted(ByteLevel.alphabet())

@@ -1,6 +1,7 @@
 """The house rules that no linter knows."""
 
 import ast
+import functools
 import importlib.util
 import itertools
 import pkgutil
@@ -165,15 +166,21 @@ def test_options_that_documents_name_are_those_of_some_command():
         assert shown <= known, f"{path.name}: {sorted(shown - known)}"
 
 
+@functools.cache
+def help_of(module: str) -> subprocess.CompletedProcess:
+    """`python -m MODULE --help`; a module that imports itself twice draws a RuntimeWarning."""
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-m", module, "--help"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
 @pytest.mark.parametrize("module", ["trainers.two_stage", "trainers.launch", "modeling_prompt_clip.cli"])
 def test_modules_run_by_the_names_that_they_have_had(module):
-    done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = help_of(module)
     assert done.returncode == 0 and "usage" in done.stdout.lower(), done.stderr
 
 
 def test_the_training_module_starts_without_importing_itself_twice():
-    command = [sys.executable, "-W", "error::RuntimeWarning", "-m", "trainers.two_stage", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = help_of("trainers.two_stage")
     assert done.returncode == 0, done.stderr
     assert "RuntimeWarning" not in done.stderr
 

@@ -1,6 +1,7 @@
 """A person-search set of a few noisy pictures, and settings for runs of seconds."""
 
 from collections.abc import Callable, Iterator
+from functools import partialmethod
 from pathlib import Path
 
 import datasets
@@ -52,6 +53,12 @@ def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
         Image.new("L", (1, 1)).save(path)
 
     monkeypatch.setattr(Figure, "savefig", save)
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are saved uncompressed: Pillow's default takes a seventh of a tiny run."""
+    monkeypatch.setattr(Image.Image, "save", partialmethod(Image.Image.save, compress_level=0))
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,12 @@
 """The benchmark of training steps: the reference computes what CLIP computes, and the script runs."""
 
-import subprocess
 import sys
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.record import ROOT
-from benchmarks.speed import reference_step
+from benchmarks.speed import reference_step, speed_ups, train_step
 from benchmarks.speed import step_cases as cases
 from modeling_prompt_clip import PromptCLIPModel
 
@@ -91,24 +89,25 @@ def test_operations_are_counted_as_torch_counts_them(inputs):
     assert counter.get_total_flops() == 2 * (cases.forward_flops(config(0), LENGTH) + projections)
 
 
-def test_it_runs():
-    command = [sys.executable, "-m", "benchmarks.speed.train_step", "--tiny"]
-    options = ["--quick", "--stage", "two", "--dtype", "float32"]
-    done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    head, _, ours, reference = (line.strip("| ").split(" | ") for line in done.stdout.splitlines())
+def test_it_runs(monkeypatch, capsys):
+    command = ["train_step", "--tiny"]
+    monkeypatch.setattr(sys, "argv", [*command, "--quick", "--stage", "two", "--dtype", "float32"])
+    train_step.main()
+    head, _, ours, reference = (line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines())
     assert head[:3] == ["stage", "step", "precision"]
     assert ours[:3] == ["two", "ours", "float32"] and reference[:3] == ["two", "reference", "float32"]
     assert float(reference[5]) > 0 and int(ours[4]) > 100
-    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert refused.returncode == 2 and "add --quick" in refused.stderr
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match="2"):
+        train_step.main()
+    assert "add --quick" in capsys.readouterr().err
 
 
-def test_what_each_speed_up_brings_is_measured():
-    command = [sys.executable, "-m", "benchmarks.speed.speed_ups", "--tiny", "--rounds", "1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    table = done.stdout[done.stdout.index("| |") :].splitlines()
+def test_what_each_speed_up_brings_is_measured(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["speed_ups", "--tiny", "--rounds", "1"])
+    speed_ups.main()
+    printed = capsys.readouterr().out
+    table = printed[printed.index("| |") :].splitlines()
     assert table[0] == "| | stage one, float32 | stage one, bf16 | stage two, float32 | stage two, bf16 |"
     rows = {cells[1].strip(): cells[2:-1] for cells in (line.split("|") for line in table[2:])}
     assert [bool(cell.strip()) for cell in rows["frozen weights cast at each use"]] == [False, True, False, False]

@@ -56,10 +56,14 @@ def join(rank, port, launch):
 
 def on_two(work, launch, *arguments):
     """Have two processes of a launch do some work, which is given the rank and the arguments."""
-    multiprocessing.spawn(joined, args=(get_free_port(), launch, work, arguments), nprocs=2)
+    # a fork need not import everything again, but cannot use CUDA, nor DeepSpeed for another device than was found
+    method = "spawn" if torch.cuda.is_available() or launch == "deepspeed_zero2" else "fork"
+    arguments = (get_free_port(), launch, work, arguments)
+    multiprocessing.start_processes(joined, args=arguments, nprocs=2, start_method=method)
 
 
 def joined(rank, port, launch, work, arguments):
+    AcceleratorState._reset_state(reset_partial_state=True)  # of the process that was forked
     join(rank, port, launch)
     work(rank, *arguments)
     if torch.distributed.is_initialized():  # the end of a run does so itself
