@@ -112,7 +112,9 @@ def test_a_resnet_beside_all_other_tensors_of_clip(source, convert):
         convert({**source.state("irra"), "base_model.visual.layer1.0.conv1.weight": torch.ones(2, 2)})
 
 
-@pytest.mark.parametrize("kind", ["openai", "irra", "tbps", "transformers"])
+@pytest.mark.parametrize(
+    "kind", ["openai", "transformers", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("irra", "tbps"))]
+)
 def test_any_tensor_that_lacks_is_named(source, convert, tmp_path, kind):
     state = source.state(kind)
     layout = find_layout(state)

@@ -53,12 +53,6 @@ WAYS = {
 }
 
 
-@pytest.fixture
-def parts(tiny_adapter_folder):
-    """A model with merged prompts, and its processor."""
-    return load_model(tiny_adapter_folder)
-
-
 @pytest.fixture(params=WAYS)
 def upload(request, parts, tmp_path):
     return lambda **options: WAYS[request.param](*parts, tmp_path / "saved", **options)
@@ -174,15 +168,19 @@ AutoProcessor.from_pretrained(sys.argv[1], trust_remote_code=True).push_to_hub(s
 model = AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True)
 model.save_pretrained("saved", push_to_hub=True, repo_id=sys.argv[3])
 model.config.push_to_hub(sys.argv[4])
+model.push_to_hub(sys.argv[5])
 """
 
 
 def test_whoever_has_the_code_from_the_hub_pushes_privately_too(hub, parts, tmp_path):
     parts[0].push_to_hub(REPO, processor=parts[1])
-    names = ["alice/processor", "alice/saved", "alice/configuration"]
+    names = ["alice/processor", "alice/saved", "alice/configuration", "alice/further"]
     run_elsewhere(PUSHER, REPO, *names, folder=tmp_path, environment=hub.environment(str(tmp_path / "home")))
     assert all(hub.repository("model", name).private for name in names)
     assert "model.safetensors" in hub.files("model", "alice/saved")
+    further = hub.files("model", "alice/further")  # transformers sends the code along that came from the Hub
+    assert set(REMOTE_FILES) - {"processor_files.py", "processing_prompt_clip.py"} <= set(further)
+    assert further["model.safetensors"] == hub.files("model", REPO)["model.safetensors"]
 
 
 def test_an_adapter_names_no_folder_of_this_machine(hub, parts, tiny_clip_folder, caplog):

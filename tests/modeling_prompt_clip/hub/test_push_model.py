@@ -18,12 +18,6 @@ AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True).push_to_hub(sys.a
 """
 
 
-@pytest.fixture
-def parts(tiny_adapter_folder):
-    """A model with merged prompts, and its processor."""
-    return load_model(tiny_adapter_folder)
-
-
 def test_what_arrives_can_be_loaded(hub, parts):
     model, processor = parts
     address = model.push_to_hub(REPO, processor=processor)
@@ -62,6 +56,7 @@ def test_a_branch_that_is_not_there(hub, parts):
     assert "model.safetensors" not in hub.files("model", REPO)
 
 
+@pytest.mark.slow
 def test_whoever_has_it_from_the_hub_pushes_it_on(hub, parts, tmp_path):
     """Without the package: transformers sends the code along that came from the Hub."""
     parts[0].push_to_hub(REPO, processor=parts[1])

@@ -1,5 +1,6 @@
 """A run that is killed, at whatever instant, and goes on, ends with the weights of one that was left in peace."""
 
+import functools
 import json
 import multiprocessing
 import os
@@ -33,6 +34,17 @@ def killed_after(seconds: float, work: Callable[[], object]) -> int:
     return process.exitcode
 
 
+def killed_when(happened: Callable[[], bool], work: Callable[[], object]) -> int:
+    """The same once something has happened."""
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    while process.is_alive() and not happened():
+        process.join(0.005)
+    process.kill()
+    process.join()
+    return process.exitcode
+
+
 def kill_and_go_on(train: Callable[..., TwoStageTrainer], folder: Path, instants: list[float]) -> list[int]:
     """Kills the run in `folder` after each of the instants, then lets it finish."""
     statuses = [killed_after(instant, lambda: train(folder)) for instant in instants]
@@ -41,11 +53,11 @@ def kill_and_go_on(train: Callable[..., TwoStageTrainer], folder: Path, instants
 
 
 def test_killed_twice(train, undisturbed, tmp_path):
-    started = time.monotonic()
-    assert killed_after(600, lambda: train(tmp_path / "timed")) == 0
-    duration = time.monotonic() - started
-    statuses = kill_and_go_on(train, tmp_path / "run", [0.6 * duration, 0.4 * duration])
-    assert -signal.SIGKILL in statuses
+    folder = tmp_path / "run"
+    for stage in ("one", "two"):
+        saved = functools.partial((folder / "checkpoints").glob, f"stage_{stage}-*")
+        assert killed_when(lambda saved=saved: any(saved()), lambda: train(folder)) == -signal.SIGKILL
+    train(folder)
     assert_same(ending(tmp_path / "run"), undisturbed)
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
