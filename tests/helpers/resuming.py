@@ -1,7 +1,6 @@
 """Runs that are killed and go on: their settings, where they die, and what must be the same at the end."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +9,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
-from trainers import TwoStageTrainer
 from trainers.run_folder.metrics_log import read_metrics
 
 TINY = {
@@ -69,9 +67,3 @@ class NoStep(TrainerCallback):
 
     def on_step_begin(self, *_: object, **also: object) -> None:
         pytest.fail("a step was taken")
-
-
-def interrupted(train: Callable[..., TwoStageTrainer], folder: Path) -> None:
-    """Leaves a run that was killed in stage two after its checkpoint of step 4."""
-    with pytest.raises(Killed):
-        train(folder, callbacks=[DieAfter(4, "two")])

@@ -7,7 +7,7 @@ import pytest
 from accelerate.state import AcceleratorState
 from transformers import TrainerCallback
 
-from resuming import SETTINGS, TINY, ending
+from resuming import SETTINGS, TINY, DieAfter, Killed, ending
 from trainers import TwoStageTrainer, TwoStageTrainingArguments
 
 
@@ -28,9 +28,34 @@ def train(make_args, splits) -> Callable[..., TwoStageTrainer]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory, tiny_clip_folder, splits) -> dict[str, object]:
+def train_once(tiny_clip_folder, splits) -> Callable[..., None]:
+    def run(folder: Path, *callbacks: TrainerCallback) -> None:
+        args = TwoStageTrainingArguments(base_model=str(tiny_clip_folder), output_dir=str(folder), **(TINY | SETTINGS))
+        try:
+            TwoStageTrainer(args, splits=splits, callbacks=callbacks).train()
+        finally:
+            AcceleratorState._reset_state(reset_partial_state=True)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def undisturbed_run(tmp_path_factory, train_once) -> Path:
+    """The folder of a finished run; tests must not change it."""
     folder = tmp_path_factory.mktemp("runs") / "undisturbed"
-    args = TwoStageTrainingArguments(base_model=str(tiny_clip_folder), output_dir=str(folder), **(TINY | SETTINGS))
-    TwoStageTrainer(args, splits=splits).train()
-    AcceleratorState._reset_state(reset_partial_state=True)
-    return ending(folder)
+    train_once(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(undisturbed_run) -> dict[str, object]:
+    return ending(undisturbed_run)
+
+
+@pytest.fixture(scope="session")
+def killed_run(tmp_path_factory, train_once) -> Path:
+    """The folder of a run that was killed in stage two after its checkpoint of step 4; tests must not change it."""
+    folder = tmp_path_factory.mktemp("runs") / "killed"
+    with pytest.raises(Killed):
+        train_once(folder, DieAfter(4, "two"))
+    return folder

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
-from resuming import DieAfter, Killed, NoStep, assert_same, ending, interrupted
+from resuming import DieAfter, Killed, NoStep, assert_same, ending
 from trainers import TwoStageTrainer
 from trainers.commands import train as train_command
 from trainers.distributed.preemption import Preempted
@@ -179,14 +179,14 @@ def test_the_command_says_how_to_go_on_and_succeeds(monkeypatch, caplog, make_ar
     assert message in caplog.text
 
 
-def test_other_settings_are_named(train, tmp_path):
-    interrupted(train, tmp_path / "run")
+def test_other_settings_are_named(train, killed_run, tmp_path):
+    shutil.copytree(killed_run, tmp_path / "run")
     with pytest.raises(ValueError, match=r"seed 0 there and 1 here; batch_size 4 there and 6 here\. Take those of"):
         train(tmp_path / "run", seed=1, batch_size=6, num_workers=1)
 
 
-def test_another_training_set_is_noticed(train, tmp_path, monkeypatch, splits):
-    interrupted(train, tmp_path / "run")
+def test_another_training_set_is_noticed(train, killed_run, tmp_path, monkeypatch, splits):
+    shutil.copytree(killed_run, tmp_path / "run")
     monkeypatch.setitem(splits, "train", splits["train"].select(range(8)))
     with pytest.raises(ValueError, match=r"other data .* annotations of the train split \(rows, image_id"):
         train(tmp_path / "run")

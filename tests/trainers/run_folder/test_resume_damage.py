@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 from modeling_prompt_clip.cli import main as prompt_clip
-from resuming import SETTINGS, NoStep, assert_same, ending, interrupted
+from resuming import SETTINGS, NoStep, assert_same, ending
 from trainers import TwoStageTrainer
 from trainers.commands import train as train_command
 from trainers.run_folder.hashes import file_hashes
@@ -65,8 +65,10 @@ def flip_a_bit(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["flipped bit", "missing"])
-def test_damaged_best_weights_are_made_again_from_an_earlier_state(train, undisturbed, tmp_path, caplog, damage):
-    interrupted(train, tmp_path / "run")
+def test_damaged_best_weights_are_made_again_from_an_earlier_state(
+    train, killed_run, undisturbed, tmp_path, caplog, damage
+):
+    shutil.copytree(killed_run, tmp_path / "run")
     best = tmp_path / "run" / "checkpoints" / "stage_two-step_3-best" / "model.safetensors"
     flip_a_bit(best) if damage == "flipped bit" else shutil.rmtree(best.parent)
     train(tmp_path / "run")
@@ -75,8 +77,8 @@ def test_damaged_best_weights_are_made_again_from_an_earlier_state(train, undist
 
 
 @pytest.mark.parametrize("place", ["adapter/adapter_model.safetensors", "model/model.safetensors"])
-def test_damaged_weights_of_a_finished_stage_are_refused_before_anything_runs(train, undisturbed, tmp_path, place):
-    train(tmp_path / "run")
+def test_damaged_weights_of_a_finished_stage_are_refused_before_anything_runs(train, undisturbed_run, tmp_path, place):
+    shutil.copytree(undisturbed_run, tmp_path / "run")
     flip_a_bit(tmp_path / "run" / place)
     with pytest.raises(ValueError, match=f"{place} is not what was written: put it back .* overwrite_output_dir"):
         train(tmp_path / "run")
@@ -85,8 +87,8 @@ def test_damaged_weights_of_a_finished_stage_are_refused_before_anything_runs(tr
         train(tmp_path / "run")
 
 
-def test_a_run_of_an_earlier_version_goes_on_with_warnings(train, undisturbed, tmp_path, caplog):
-    interrupted(train, tmp_path / "run")
+def test_a_run_of_an_earlier_version_goes_on_with_warnings(train, killed_run, undisturbed, tmp_path, caplog):
+    shutil.copytree(killed_run, tmp_path / "run")
     for path in (tmp_path / "run" / "checkpoints").glob("*/checkpoint.json"):
         content = json.loads(path.read_text())
         content.pop("best", None)
@@ -103,8 +105,8 @@ def test_a_run_of_an_earlier_version_goes_on_with_warnings(train, undisturbed, t
 
 
 @pytest.mark.parametrize("lost", ["progress.json", "plots", "results.json", "metrics.jsonl"])
-def test_what_was_removed_is_made_again_or_said_to_be_lost(train, tmp_path, caplog, lost):
-    interrupted(train, tmp_path / "run")
+def test_what_was_removed_is_made_again_or_said_to_be_lost(train, killed_run, tmp_path, caplog, lost):
+    shutil.copytree(killed_run, tmp_path / "run")
     path = tmp_path / "run" / lost
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     train(tmp_path / "run")
@@ -120,8 +122,8 @@ def test_missing_settings_are_named_and_not_taken_for_no_run(train, tmp_path, ti
         train(tmp_path / "run")
 
 
-def test_rows_that_evaluate_added_stay_and_do_no_harm(train, tmp_path):
-    interrupted(train, tmp_path / "run")
+def test_rows_that_evaluate_added_stay_and_do_no_harm(train, killed_run, tmp_path):
+    shutil.copytree(killed_run, tmp_path / "run")
     results = tmp_path / "run" / "results.json"
     added = {"method": "runs/x", "split": "test", "direction": "text_to_image", "metrics": {"R@1": 1.0}}
     results.write_text(json.dumps([*json.loads(results.read_text()), added]))
@@ -133,8 +135,8 @@ def test_rows_that_evaluate_added_stay_and_do_no_harm(train, tmp_path):
     )
 
 
-def test_a_checkpoint_that_lacks_a_tensor_is_refused_by_its_name(train, tmp_path):
-    interrupted(train, tmp_path / "run")
+def test_a_checkpoint_that_lacks_a_tensor_is_refused_by_its_name(train, killed_run, tmp_path):
+    shutil.copytree(killed_run, tmp_path / "run")
     for state in (tmp_path / "run" / "checkpoints").glob("stage_two-step_[0-9]"):
         weights = load_file(state / "weights" / "model.safetensors")
         del weights["visual_projection.weight"]
@@ -147,8 +149,8 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused_by_its_name(train, tmp_path
         train(tmp_path / "run", callbacks=[NoStep()])
 
 
-def test_a_damaged_checkpoint_is_passed_over(train, undisturbed, tmp_path, caplog):
-    interrupted(train, tmp_path / "run")
+def test_a_damaged_checkpoint_is_passed_over(train, killed_run, undisturbed, tmp_path, caplog):
+    shutil.copytree(killed_run, tmp_path / "run")
     newest = tmp_path / "run" / "checkpoints" / "stage_two-step_4"
     os.truncate(newest / "state.pt", 100)
     train(tmp_path / "run")
