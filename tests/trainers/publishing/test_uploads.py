@@ -158,7 +158,9 @@ def test_a_public_repository_is_not_filled_by_accident(hub, train):
     assert not hub.repository("model", REPO).private
 
 
-@pytest.mark.parametrize("fault", [409, 412, 429, 500, None])
+@pytest.mark.parametrize(
+    "fault", [*(pytest.param(each, marks=pytest.mark.slow) for each in (409, 412)), 429, 500, None]
+)
 def test_a_hub_that_fails_midway_costs_nothing(hub, train, fault, caplog, make_args, tmp_path, splits, capsys):
     if fault is None:
         hub.drop("/commit/|/_lfs/|/batch$", times=1000)
