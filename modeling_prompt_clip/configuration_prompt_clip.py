@@ -12,16 +12,9 @@ _ATTENTION = ("attn_implementation", "_attn_implementation")  # a choice of who 
 
 
 def validate_prompt_settings(tower: str, prompt_length: int, prompt_layers: list[int] | None, num_layers: int) -> None:
-    """Check the prompts of one tower.
+    """Check the prompts of one tower, `"text"` or `"vision"`.
 
-    Args:
-        tower: `"text"` or `"vision"`, for the message.
-        prompt_length: prompts in each prompted layer; 0 means none.
-        prompt_layers: indices of the prompted layers, `None` for all of them.
-        num_layers: how many layers the tower has.
-
-    Raises:
-        ValueError: a negative length, or a layer that is repeated or does not exist.
+    Raises ValueError: a negative length, or a layer that is repeated or does not exist.
     """
     if prompt_length < 0:
         raise ValueError(f"prompt_length of the {tower} tower is {prompt_length}; it must be 0 (no prompts) or more")
@@ -38,10 +31,9 @@ def validate_prompt_settings(tower: str, prompt_length: int, prompt_layers: list
 
 
 def prompt_settings(tower: str, lengths: list[int]) -> tuple[int, list[int] | None]:
-    """`prompt_length` and `prompt_layers` of a tower whose layers hold `lengths` prompts.
+    """Return `prompt_length` and `prompt_layers` of a tower with `lengths` prompts in its layers.
 
-    Raises:
-        ValueError: the prompted layers hold different numbers of prompts, which a configuration cannot say.
+    Raises ValueError: the prompted layers hold different numbers of prompts, which a configuration cannot express.
     """
     prompted = [layer for layer, length in enumerate(lengths) if length]
     if len({lengths[layer] for layer in prompted}) > 1:
@@ -53,10 +45,9 @@ def prompt_settings(tower: str, lengths: list[int]) -> tuple[int, list[int] | No
 
 
 def as_image_size(image_size: int | list[int] | tuple[int, int] | None, patch_size: int) -> tuple[int, int]:
-    """The size of an image as `(height, width)` in pixels, checked against the patch size.
+    """Return `(height, width)` in pixels, checked against the patch size.
 
-    Raises:
-        ValueError: not one or two positive integers, or not a multiple of the patch size.
+    Raises ValueError: not one or two positive integers, or not a multiple of the patch size.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if not isinstance(size, (list, tuple)) or [type(side) for side in size] != [int, int] or min(size) < 1:
@@ -76,8 +67,8 @@ class PromptCLIPTextConfig(PrivateUploads, CLIPTextConfig):
     """[`CLIPTextConfig`] with deep prompts.
 
     Args:
-        prompt_length: fixed prompts in each prompted layer of the text tower; 0 means none.
-        prompt_layers: indices of the prompted layers, `None` for all.
+        prompt_length: fixed prompts in each prompted layer; 0 means none.
+        prompt_layers: indices of the prompted layers, None for all.
     """
 
     model_type = "prompt_clip_text_model"
@@ -96,9 +87,9 @@ class PromptCLIPTextConfig(PrivateUploads, CLIPTextConfig):
 
     @property
     def end_token_id(self) -> int | None:
-        """Id of the end token; None where captions end at their largest id, as in OpenAI's CLIP.
+        """Id of the end token; None if captions end at their largest id.
 
-        That is the case where `eos_token_id` is absent, 1, 2 or outside the vocabulary.
+        As in OpenAI's CLIP: `eos_token_id` is absent, 1, 2 or outside the vocabulary.
         """
         given = self.eos_token_id
         if isinstance(given, list):
@@ -111,8 +102,7 @@ class PromptCLIPVisionConfig(PrivateUploads, CLIPVisionConfig):
     """[`CLIPVisionConfig`] with deep prompts; `image_size` may be `[height, width]`.
 
     Args:
-        prompt_length: fixed prompts in each prompted layer of the vision tower; 0 means none.
-        prompt_layers: indices of the prompted layers, `None` for all.
+        prompt_length, prompt_layers: as in [`PromptCLIPTextConfig`].
     """
 
     model_type = "prompt_clip_vision_model"
@@ -132,14 +122,14 @@ class PromptCLIPVisionConfig(PrivateUploads, CLIPVisionConfig):
 
     @property
     def patch_grid(self) -> tuple[int, int]:
-        """`(rows, columns)` of patches, 24 x 8 for 384x128 images and 16-pixel patches."""
+        """`(rows, columns)` of patches: 24 x 8 for 384x128 pixels and 16-pixel patches."""
         height, width = self.image_height_width
         return height // self.patch_size, width // self.patch_size
 
 
 @strict
 class PromptCLIPConfig(PrivateUploads, CLIPConfig):
-    """Configuration of a [`PromptCLIPModel`]; a plain CLIP's is read as one without prompts."""
+    """Configuration of [`PromptCLIPModel`]; reads plain CLIP's as one without prompts."""
 
     model_type = "prompt_clip"
     sub_configs_defaults = {"vision_config": PromptCLIPVisionConfig, "text_config": PromptCLIPTextConfig}
@@ -155,11 +145,11 @@ class PromptCLIPConfig(PrivateUploads, CLIPConfig):
     def get_config_dict(
         cls, pretrained_model_name_or_path: str, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read a configuration; a plain CLIP's is adopted, so that its checkpoint loads unchanged.
+        """Read a configuration; adopt a plain CLIP's, so that its checkpoint loads unchanged.
 
         Raises:
             OSError: there is no such folder or Hub id, or its config.json cannot be read.
-            ValueError: the configuration is of neither a CLIP nor a PromptCLIP.
+            ValueError: neither a CLIP's nor a PromptCLIP's configuration.
         """
         name = str(pretrained_model_name_or_path)
         remedy = "give a folder that has one, or a Hub id such as openai/clip-vit-base-patch16"
@@ -180,7 +170,7 @@ class PromptCLIPConfig(PrivateUploads, CLIPConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Ignore the attention that a file names: it could be a kernel from the Hub, which is code."""
+        """Ignore a file's attention setting: it could name code on the Hub."""
         kept = {name: value for name, value in config_dict.items() if name not in _ATTENTION}
         return super().from_dict(kept, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Load a model and its processor by any name: model, adapter, run, Hub id or the stand-in."""
+"""Load a model and its processor: model, adapter, run, Hub id or stand-in."""
 
 import logging
 import os
@@ -31,14 +31,13 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 def resolve_model_path(name_or_path: str | os.PathLike) -> str:
-    """The folder or Hub id that a model's name stands for.
+    """Return the folder or Hub id that a model's name stands for.
 
     Args:
         name_or_path: `"stand-in"`; a model or adapter folder; a run folder, which means its merged `model/` or, before
             stage two, its `adapter/`. Anything that is not a folder is a Hub id.
 
-    Raises:
-        OSError: the package lacks the stand-in, or a folder holds no model.
+    Raises OSError: the package lacks the stand-in, or a folder holds no model.
     """
     name = os.fspath(name_or_path)
     if name == STAND_IN:
@@ -62,10 +61,9 @@ def resolve_model_path(name_or_path: str | os.PathLike) -> str:
 
 
 def processor_path(name_or_path: str | os.PathLike) -> str:
-    """The folder or Hub id with a model's processor; an adapter's is its base model's.
+    """Return the folder or Hub id with a model's processor; an adapter's base has it.
 
-    Raises:
-        OSError, ValueError: see [`resolve_model_path`]; an adapter that names no base model.
+    Raises OSError, ValueError: see [`resolve_model_path`]; an adapter that names no base model.
     """
     return _processor_source(resolve_model_path(name_or_path), {})[0]
 
@@ -97,8 +95,8 @@ def load_model(
     Args:
         name_or_path: as for [`resolve_model_path`]. An adapter is merged into the base model that it names, at the
             revision that it records.
-        image_size: `(height, width)` in pixels, to which the position grid is resized; None keeps the model's size.
-        revision: branch, tag or commit of the Hub repository `name_or_path`; None is its main branch.
+        image_size: `(height, width)` in pixels; the position grid is resized. None keeps the model's size.
+        revision: branch, tag or commit of a Hub repository; None is its main branch.
         dtype: such as `torch.bfloat16` or `"bfloat16"`; None keeps the checkpoint's.
         token: for private repositories on the Hub; by default that of `hf auth login` or `HF_TOKEN`.
         device: where the model goes; None leaves it on the CPU.
@@ -143,7 +141,7 @@ def _check_device(device: torch.device | str | None) -> None:
 
 
 def is_adapter(path: str, **hub: Any) -> bool:
-    """Whether a folder or Hub id holds an adapter; False where that cannot be found out: loading says why."""
+    """Whether a folder or Hub id holds an adapter; False if that is unknown."""
     if Path(path).is_dir():
         return Path(path, ADAPTER_FILE).is_file()
     try:
@@ -153,7 +151,9 @@ def is_adapter(path: str, **hub: Any) -> bool:
 
 
 def load_at_own_size(path: str, hub: HubOptions) -> tuple[PromptCLIPModel, str, HubOptions]:
-    """Load a model, or an adapter merged into its base; also return its processor's place and Hub options.
+    """Load a model, or an adapter merged into its base, with its processor's source.
+
+    Returns: the model, the processor's folder or Hub id, and its Hub options.
 
     Raises:
         OSError: the model, or the adapter's base, cannot be read.
@@ -177,11 +177,11 @@ def load_at_own_size(path: str, hub: HubOptions) -> tuple[PromptCLIPModel, str, 
 
 
 def with_adapter(model: PromptCLIPModel, path: str, **hub: Any) -> PeftModel:
-    """Wrap a model, in place, with a saved adapter that is complete.
+    """Wrap a model, in place, with a saved adapter.
 
     Raises:
         OSError: the adapter has no weights, or its files are damaged.
-        ValueError: its tensors are not the ones that its configuration asks for, or it names a library to import.
+        ValueError: its tensors do not fit its configuration, or it names a library to import.
     """
     config = _adapter_config(path, hub)
     if getattr(config, "megatron_config", None):
@@ -193,10 +193,9 @@ def with_adapter(model: PromptCLIPModel, path: str, **hub: Any) -> PeftModel:
 
 
 def read_adapter(path: str | os.PathLike, **hub: Any) -> dict[str, torch.Tensor]:
-    """The tensors of a saved adapter, on the CPU.
+    """Read the tensors of a saved adapter, on the CPU.
 
-    Raises:
-        OSError: there are none, or their file is damaged.
+    Raises OSError: there are none, or their file is damaged.
     """
     path, names = os.fspath(path), (ADAPTER_WEIGHTS, "adapter_model.bin")
     if Path(path).is_dir() and not any(Path(path, name).is_file() for name in names):
@@ -210,10 +209,9 @@ def read_adapter(path: str | os.PathLike, **hub: Any) -> dict[str, torch.Tensor]
 
 
 def put_adapter(model: PeftModel, tensors: dict[str, torch.Tensor], path: str | os.PathLike) -> None:
-    """Put an adapter's tensors into a PEFT model that has the same adapter.
+    """Copy an adapter's tensors into a PEFT model that has the same adapter.
 
-    Raises:
-        ValueError: a tensor is missing, unknown, of another shape or not finite; the message names file and tensor.
+    Raises ValueError: a tensor is missing, unknown, of another shape or not finite; names file and tensor.
     """
     file = f"{ADAPTER_WEIGHTS} of {os.fspath(path)!r}"
     for name, tensor in tensors.items():
@@ -246,7 +244,6 @@ def _adapter_config(path: str, hub: HubOptions) -> PeftConfig:
 
 
 def _base_of(path: str, hub: HubOptions) -> tuple[str, HubOptions]:
-    """The base model that an adapter records, and Hub options for it."""
     config = _adapter_config(path, hub)
     if not config.base_model_name_or_path:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""PromptCLIP: transformers' CLIP with fixed deep prompts in both towers and rectangular images."""
+"""PromptCLIP: CLIP with fixed deep prompts in both towers and rectangular images."""
 
 import copy
 import json
@@ -34,22 +34,21 @@ from .prompted_towers import (
 
 @dataclass
 class PromptCLIPOutput(CLIPOutput):
-    """What a [`PromptCLIPModel`] returns. What belongs to a missing modality is `None`.
+    """Output of [`PromptCLIPModel`]; fields of a missing modality are None.
 
     Args:
-        loss (`torch.Tensor` scalar, *optional*, with `return_loss=True`):
-            Symmetric contrastive loss of the pairs; training uses the objectives of `trainers` instead.
-        logits_per_image (`torch.Tensor` of shape `(images, captions)`): cosines times `exp(logit_scale)`.
-        logits_per_text (`torch.Tensor` of shape `(captions, images)`): its transpose.
-        text_embeds (`torch.Tensor` of shape `(captions, projection_dim)`): unit vectors, at least float32.
-        image_embeds (`torch.Tensor` of shape `(images, projection_dim)`): unit vectors, at least float32.
-        text_model_output (`BaseModelOutputWithPooling`): of the text tower; `pooler_output` is projected.
-        vision_model_output (`BaseModelOutputWithPooling`): of the vision tower; `pooler_output` is projected.
+        loss: scalar, with `return_loss=True`: CLIP's contrastive loss of the pairs.
+        logits_per_image: `(images, captions)`, cosines times `exp(logit_scale)`.
+        logits_per_text: `(captions, images)`, its transpose.
+        text_embeds: `(captions, projection_dim)`, unit vectors, at least float32.
+        image_embeds: `(images, projection_dim)`, unit vectors, at least float32.
+        text_model_output: of the text tower; `pooler_output` is projected.
+        vision_model_output: of the vision tower; `pooler_output` is projected.
     """
 
 
 def unit_vectors(features: torch.Tensor) -> torch.Tensor:
-    """`(batch, projection_dim)` -> unit vectors in at least float32: half precision would blunt the ranking."""
+    """Normalise to unit vectors in at least float32: half precision would blunt rankings."""
     features = at_least_float32(features)
     return features / features.pow(2).sum(dim=-1, keepdim=True).pow(0.5)
 
@@ -81,12 +80,12 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
 
         Args:
             name_or_path: a folder or Hub id, such as `"openai/clip-vit-base-patch16"`.
-            image_size: `(height, width)` in pixels, a multiple of the patch size, to which the grid of position
-                embeddings is resized bicubically; `None` keeps the checkpoint's own size.
+            image_size: `(height, width)` in pixels, multiples of the patch size; position embeddings are resized
+                bicubically. None keeps the checkpoint's size.
             **kwargs: as for `from_pretrained` (`dtype`, `attn_implementation`, `revision`, ...).
 
         Raises:
-            ValueError: no CLIP with both towers, tensors missing or left over, or a size that the patches do not fill.
+            ValueError: no CLIP with both towers, tensors missing or left over, or a size that patches do not fill.
             OSError: the folder or Hub id, or its weights, cannot be read.
         """
         name_or_path = str(name_or_path)  # PEFT writes it into the adapter's configuration, as JSON
@@ -125,12 +124,11 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
         return model
 
     def resized(self, image_size: tuple[int, int]) -> "PromptCLIPModel":
-        """Resize position embeddings for images of `image_size` (height, width).
+        """Resize position embeddings for images of `image_size` `(height, width)`.
 
-        Returns `self` if the size is unchanged, otherwise a new model that shares no tensor with this one.
+        Returns: `self` if the size is unchanged, otherwise a new model that shares no tensor with it.
 
-        Raises:
-            ValueError: a size that patches do not fill, or offloaded position embeddings.
+        Raises ValueError: a size that patches do not fill, or offloaded position embeddings.
         """
         if as_image_size(image_size, self.config.vision_config.patch_size) == self.vision_model.embeddings.image_size:
             return self
@@ -153,18 +151,17 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
         """Embed captions, images, or both, and compare them.
 
         Args:
-            input_ids: `(captions, tokens)`, padded on the right to the longest caption of the batch: the pooled EOS
-                sees no padding, so more padding changes nothing but the cost.
+            input_ids: `(captions, tokens)`, padded on the right, best to the longest caption of the batch: the pooled
+                token sees no padding.
             pixel_values: `(images, channels, height, width)`, normalised by the processor.
-            attention_mask: `(captions, tokens)`; not needed, see `input_ids`.
-            position_ids: `(captions, tokens)`, *optional*.
+            attention_mask: `(captions, tokens)`; not needed.
+            position_ids: `(captions, tokens)`.
             return_loss: also compute CLIP's contrastive loss of the pairs.
             interpolate_pos_encoding: accept images of another size.
-            **kwargs: `pooled_only=True` computes the pooled tokens alone in the last layers, which is faster;
-                `output_hidden_states`, `output_attentions`, `return_dict=False` for a tuple without `None`s, ...
+            **kwargs: `pooled_only=True` computes only the pooled tokens in the last layers, which is faster;
+                `output_hidden_states`, `output_attentions`, `return_dict=False` for a tuple without Nones, ...
 
-        Raises:
-            ValueError: neither captions nor images, or a loss asked for without both.
+        Raises ValueError: neither captions nor images, or a loss asked for without both.
         """
         if input_ids is None and pixel_values is None:
             raise ValueError("neither input_ids nor pixel_values was given; pass captions, images, or both")
@@ -197,8 +194,7 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
     def update_prompt_config(self) -> None:
         """Write the slots' prompt counts into the configuration, before saving.
 
-        Raises:
-            ValueError: layers of a tower with different numbers of prompts, which a configuration cannot express.
+        Raises ValueError: layers of a tower hold different numbers of prompts, which a configuration cannot express.
         """
         for tower in TOWERS:
             encoder = getattr(self, f"{tower}_model").encoder
@@ -208,7 +204,7 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
 
 
 def raise_on_incomplete_checkpoint(name: str, missing: Iterable[str], unexpected: Iterable[str]) -> None:
-    """Raise a ValueError if a checkpoint lacks tensors of the model or holds others."""
+    """Raise ValueError if a checkpoint lacks tensors or holds others."""
     for problem, keys in (("lacks", sorted(missing)), ("holds, beyond the model's own,", sorted(unexpected))):
         if keys:
             raise ValueError(

@@ -31,8 +31,7 @@ class PrivateUploads:
                 `HfApi.upload_folder`; of a model also `processor`, `license` and `tags`, see
                 `modeling_prompt_clip.hub.push_model`; others for `save_pretrained`.
 
-        Returns:
-            URL of the commit or pull request.
+        Returns: URL of the commit or pull request.
 
         Raises:
             ValueError: the repository is public and should be private.

@@ -43,12 +43,11 @@ _CLOSING = frozenset("\"')]}%.,;:!?")
 
 
 class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
-    """Turns captions into `input_ids` and images into `pixel_values`.
+    """Turn captions into `input_ids` and images into `pixel_values`.
 
     Captions are cleaned as in training (`clean_caption`), padded to the longest of the batch and truncated to the
-    model's context, end token kept; there is no attention mask, because the pooled end token never sees padding.
-    Images are put upright and on white (`to_rgb`) and resized bicubically to the model's size, aspect not kept, by
-    Pillow on every machine, so that scores do not depend on torchvision.
+    model's context, end token kept. There is no attention mask: the pooled end token never sees padding. Images go
+    through `to_rgb` and are resized bicubically, aspect not kept, by Pillow on every machine.
 
     Args:
         image_processor: resizes to `height` and `width`; another backend's is converted to Pillow's.
@@ -76,7 +75,7 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
     ) -> "PromptCLIPProcessor":
         """Load the processor that matches `PromptCLIPModel.from_clip(name_or_path, image_size)`.
 
-        Everything but the size comes from the checkpoint, or is CLIP's default if it has no preprocessor_config.json.
+        Everything but the size comes from the checkpoint, or is CLIP's default without a preprocessor_config.json.
 
         Raises:
             OSError: no tokenizer or configuration, or a damaged file.
@@ -102,7 +101,7 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
         return [load_image_processor(name, **kwargs), load_tokenizer(name, config, **kwargs)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Settings that name Pillow's image processor; transformers leaves the backend to the machine."""
+        """Name Pillow's image processor; transformers leaves the backend open."""
         settings = super().to_dict()
         if "image_processor" in settings:
             settings["image_processor"]["image_processor_type"] = CLIPImageProcessorPil.__name__
@@ -121,8 +120,7 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
             text: one or a list of captions.
             **kwargs: as for any processor; by default tensors, padded and truncated.
 
-        Returns:
-            `BatchFeature` with `input_ids` `(captions, tokens)` and `pixel_values` `(images, 3, height, width)`.
+        Returns: `BatchFeature` with `input_ids` `(captions, tokens)` and `pixel_values` `(images, 3, height, width)`.
 
         Raises:
             ValueError: an image that `to_rgb` refuses, or a file of more than 67 million pixels.
@@ -140,7 +138,7 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
         return super().__call__(images=images, text=text, **kwargs)
 
     def _fit(self, given: set[str]) -> tuple[tuple[int, int] | None, int | None]:
-        """Size and filter for resizing images one by one, so that only one is held at full size."""
+        """Size and filter for resizing images one by one."""
         settings = self.image_processor
         height, width = settings.size.get("height"), settings.size.get("width")
         if given & FIT_OPTIONS or not (settings.do_resize and height and width):
@@ -149,7 +147,6 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
 
 
 def _each(values: Any, change: Callable[[Any], Any]) -> Any:
-    """Apply `change` to each value of nested lists."""
     return [_each(value, change) for value in values] if isinstance(values, list | tuple) else change(values)
 
 

@@ -1,4 +1,4 @@
-"""Reading tokenizer and image processor files: missing, valid or damaged, never as code."""
+"""Read tokenizer and image processor files, never running code."""
 
 import json
 import logging
@@ -32,15 +32,14 @@ SENTENCES = ("a man", "the woman walks in a red coat")
 
 
 def read_json_file(name: str | os.PathLike, file: str, **kwargs: Any) -> dict[str, Any] | None:
-    """Read a JSON object from a model folder or Hub repository; None if the file is missing.
+    """Read a JSON object from a model folder or Hub repository; None if missing.
 
     Args:
         name: folder or Hub id.
         file: name of the file.
         **kwargs: `revision`, `subfolder`, `token`, ...; others are ignored.
 
-    Raises:
-        OSError: the file is damaged, or the Hub does not say whether it exists.
+    Raises OSError: the file is damaged, or the Hub does not say whether it exists.
     """
     path = _local_path(str(name), file, {key: kwargs[key] for key in HUB_OPTIONS if kwargs.get(key) is not None})
     if path is None:
@@ -55,7 +54,7 @@ def read_json_file(name: str | os.PathLike, file: str, **kwargs: Any) -> dict[st
 
 
 def _local_path(name: str, file: str, options: dict[str, Any]) -> Path | None:
-    """Path on this machine, after download from the Hub; None if the repository lacks the file."""
+    """Path after download from the Hub; None if the repository lacks the file."""
     if Path(name).is_dir():
         path = Path(name, options.get("subfolder", ""), file)
         return path if os.path.lexists(path) else None  # a link to nothing is damage
@@ -108,8 +107,7 @@ NEEDED_BY = {"image_mean": "do_normalize", "image_std": "do_normalize", "rescale
 def read_image_settings(name: str | os.PathLike, **kwargs: Any) -> dict[str, Any] | None:
     """Read an image processor's settings; None if there is no file for them.
 
-    Raises:
-        OSError: a damaged file or a wrong setting.
+    Raises OSError: a damaged file or a wrong setting.
     """
     file = PROCESSOR_FILE
     settings = (read_json_file(name, PROCESSOR_FILE, **kwargs) or {}).get("image_processor")
@@ -139,8 +137,7 @@ def load_image_processor(
         fit: settings that replace the checkpoint's; with `fit`, missing settings are CLIP's.
         **kwargs: see [`read_json_file`].
 
-    Raises:
-        OSError: a damaged file, or a missing one without `fit`.
+    Raises OSError: a damaged file, or a missing one without `fit`.
     """
     settings = read_image_settings(name, **kwargs)
     if settings is None:
@@ -153,7 +150,7 @@ def load_image_processor(
 
 
 def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig | None, **kwargs: Any) -> Any:
-    """Load a tokenizer of transformers' own classes, checked against its model and cut to its context.
+    """Load a transformers tokenizer, checked against its model and cut to its context.
 
     Args:
         name_or_path: folder or Hub id.
@@ -182,7 +179,7 @@ def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig | N
 
 
 def _fit_to_model(tokenizer: Any, name: str, config: PromptCLIPConfig) -> None:
-    """Check vocabulary and end token, and cut captions at the model's number of positions."""
+    """Check vocabulary and end token; cut captions at the model's context."""
     vocabulary = config.text_config.vocab_size
     if not vocabulary <= 2 * len(tokenizer) <= 2 * vocabulary:  # transformers makes an empty one of missing files
         raise ValueError(
@@ -212,7 +209,7 @@ def _fit_to_model(tokenizer: Any, name: str, config: PromptCLIPConfig) -> None:
 
 
 def _check_merges(tokenizer: Any, name: str) -> None:
-    """Refuse a truncated list of merges, with which words fall apart into letters."""
+    """Refuse a truncated list of merges, which splits words into letters."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     model = json.loads(backend.to_str())["model"] if backend is not None else {}
     if model.get("type") != "BPE":

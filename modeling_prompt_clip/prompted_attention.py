@@ -1,4 +1,4 @@
-"""CLIP's attention beside prompts, which are keys and values that every token sees."""
+"""CLIP's attention with prompts as extra keys and values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,22 +12,21 @@ from transformers.models.clip.modeling_clip import CLIPAttention, eager_attentio
 def prefix_attention_mask(
     mask: torch.Tensor | None, length: int, tokens: int, is_causal: bool, implementation: str, device: torch.device
 ) -> torch.Tensor | None:
-    """The attention mask with `length` columns on its left, the prompts, which every token sees.
+    """Add `length` columns on the left for prompts, which every token sees.
 
-    The mask is explicit wherever it is causal: transformers' sdpa cuts the keys back to the number of queries when it
-    gets a causal flag, more keys than queries and no mask, which would silently drop the last tokens.
+    The mask is explicit wherever it is causal: given a causal flag, more keys than queries and no mask, transformers'
+    sdpa cuts the keys back to the number of queries, silently dropping the last tokens.
 
     Args:
-        mask: `(batch or 1, 1, queries, tokens)`, boolean for sdpa, additive for eager; `None` where the implementation
-            needs none: for images, and under sdpa and flash for captions without padding.
+        mask: `(batch or 1, 1, queries, tokens)`, boolean for sdpa, additive for eager; None for images, and under sdpa
+            and flash for captions without padding.
         length: number of prompts.
         tokens: number of the layer's own tokens.
         is_causal: whether the tower is causal (text) and every token a query.
-        implementation: the name of the attention implementation.
-        device: where a mask is made.
+        implementation: name of the attention implementation.
+        device: for a new mask.
 
-    Raises:
-        ValueError: a padding mask under flash attention, which cannot express it beside prompts.
+    Raises ValueError: a padding mask under flash attention, which cannot express it with prompts.
     """
     if "flash" in implementation:
         if mask is not None:
@@ -46,7 +45,7 @@ def prefix_attention_mask(
 def pooled_attention_mask(
     mask: torch.Tensor | None, positions: torch.Tensor, tokens: int, is_causal: bool
 ) -> torch.Tensor | None:
-    """The mask rows of one token of each sequence, `(batch, 1, 1, tokens)`.
+    """Select the mask rows of one token of each sequence, `(batch, 1, 1, tokens)`.
 
     Args:
         mask: `(batch or 1, 1, tokens, tokens)`, boolean or additive; None hides only later tokens, if causal.
@@ -71,7 +70,7 @@ def plain_attention(
     is_causal: bool = False,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention written out, in the dtype of its inputs; called as transformers' `sdpa_attention_forward`.
+    """Attention written out, with the signature of transformers' `sdpa_attention_forward`.
 
     Args:
         module: not used.
@@ -83,8 +82,7 @@ def plain_attention(
         is_causal: without a mask, hide the keys that follow the query.
         **kwargs: not used.
 
-    Returns:
-        `(batch, queries, heads, head_dim)`, and no weights.
+    Returns: `(batch, queries, heads, head_dim)`, and no weights.
     """
     scores = (queries * scaling) @ keys.transpose(2, 3)
     if attention_mask is None and is_causal:
@@ -96,10 +94,9 @@ def plain_attention(
 
 
 def attention_function(implementation: str, queries: torch.Tensor, training: bool) -> Callable:
-    """The configured attention function; plain matrix products for training in half precision on a CPU.
+    """The configured attention, or plain products for half-precision training on a CPU.
 
-    There torch's sdpa has a slower backward pass than matrix products, which use AMX or AVX512-BF16:
-    docs/performance.md.
+    There torch's sdpa has a slower backward pass than products that use AMX or AVX512-BF16: docs/performance.md.
     """
     in_half = queries.dtype in (torch.bfloat16, torch.float16)
     if implementation == "sdpa" and in_half and queries.device.type == "cpu" and training:
@@ -118,17 +115,16 @@ class PromptCLIPAttention(CLIPAttention):
         key_states: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """As [`CLIPAttention`], beside layer-normed prompts.
+        """As [`CLIPAttention`], with layer-normed prompts.
 
         Args:
             hidden_states: `(batch, queries, hidden_size)`, layer-normed.
             attention_mask: as the attention implementation wants it, without the prompts' columns.
-            prompt_states: `(length, hidden_size)`, layer-normed; `None` is plain CLIP, bit for bit.
-            key_states: `(batch, tokens, hidden_size)`, layer-normed, what is attended to; by default `hidden_states`.
+            prompt_states: `(length, hidden_size)`, layer-normed; None is plain CLIP, bit for bit.
+            key_states: `(batch, tokens, hidden_size)`, layer-normed; by default `hidden_states`.
 
-        Returns:
-            `(batch, queries, hidden_size)` and, where the implementation gives them, attention weights
-            `(batch, heads, queries, length + tokens)`.
+        Returns: `(batch, queries, hidden_size)` and attention weights `(batch, heads, queries, length + tokens)` or
+        None.
         """
         key_states = hidden_states if key_states is None else key_states
         queries = self._heads(self.q_proj(hidden_states))
@@ -149,7 +145,7 @@ class PromptCLIPAttention(CLIPAttention):
         return self.out_proj(output.reshape(*hidden_states.shape[:2], -1)), weights
 
     def _after_prompts(self, prompts: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-        """Projections of the prompts, then those of the tokens, `(batch, heads, length + tokens, head_dim)`."""
+        """Project prompts, then tokens, `(batch, heads, length + tokens, head_dim)`."""
         return torch.cat([self._heads(prompts[None]).expand(own.shape[0], -1, -1, -1), own], dim=2)
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""CLIP's encoder layer with fixed deep prompts in a slot, and its activation with half the memory.
+"""CLIP's encoder layer with a slot for fixed deep prompts.
 
 A prompt of layer l acts only through the keys `W_k LN1(p)` and values `W_v LN1(p)` that the layer's tokens attend to.
-Where prompts are replaced at every prompted layer and dropped after the last one, this is exactly concatenate-and-
-replace (VPT-deep, arXiv 2203.12119; IVLP in MaPLe, arXiv 2210.03117) without the cost of carrying the prompts along.
+Where prompts are replaced at every prompted layer and dropped after the last, this equals concatenate-and-replace
+(VPT-deep, arXiv 2203.12119; IVLP in MaPLe, arXiv 2210.03117) without the cost of carrying the prompts along.
 """
 
 from typing import Any
@@ -17,8 +17,6 @@ SLOPE = 1.702
 
 
 class _QuickGELU(torch.autograd.Function):
-    """`x * sigmoid(1.702 x)` and its gradient, which is that of SiLU at `1.702 x`."""
-
     @staticmethod
     def forward(ctx: Any, states: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(states)
@@ -31,24 +29,25 @@ class _QuickGELU(torch.autograd.Function):
 
 
 class QuickGELU(nn.Module):
-    """CLIP's fast GELU (arXiv 1606.08415, section 2), equal to transformers' `quick_gelu` bit for bit.
+    """CLIP's fast GELU, equal to transformers' `quick_gelu` bit for bit, in half the memory.
 
-    It takes half the memory: autograd would keep three tensors, while the gradient needs only the input. There is no
-    second derivative. Without gradients the operations are torch's own, for export.
+    `x * sigmoid(1.702 x)` (arXiv 1606.08415, section 2). Autograd would keep three tensors; the gradient, that of SiLU
+    at `1.702 x`, needs only the input. There is no second derivative. Without gradients the operations are torch's
+    own, for export.
     """
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Any shape -> the same shape and dtype."""
+        """Keep shape and dtype."""
         if torch.is_grad_enabled() and states.requires_grad:
             return _QuickGELU.apply(states)
         return states * torch.sigmoid(SLOPE * states)
 
 
 class PromptSlot(nn.Module):
-    """The fixed prompts of one encoder layer, a buffer `weight` of shape `(length, hidden_size)`.
+    """The fixed prompts of one encoder layer, a buffer `weight` `(length, hidden_size)`.
 
-    A buffer, because fixed prompts are never trained, whatever `requires_grad_` is called on; saved only where there
-    are prompts, so that an empty slot adds no key to CLIP's state dict, yet follows the model's device and dtype.
+    A buffer is never trained, whatever `requires_grad_` is called on. An empty slot adds no key to CLIP's state dict,
+    yet follows the model's device and dtype.
     """
 
     def __init__(self, hidden_size: int, length: int = 0) -> None:
@@ -56,11 +55,11 @@ class PromptSlot(nn.Module):
         self.register_buffer("weight", torch.empty(length, hidden_size), persistent=length > 0)
 
     def set_prompts(self, weight: torch.Tensor) -> None:
-        """Replace the fixed prompts by `weight`, of shape `(length, hidden_size)`; length 0 empties the slot."""
+        """Replace the prompts by `weight` `(length, hidden_size)`; length 0 empties the slot."""
         self.register_buffer("weight", weight.detach().to(self.weight, copy=True), persistent=len(weight) > 0)
 
     def forward(self) -> torch.Tensor | None:
-        """The prompts, shape `(length, hidden_size)`, or `None` where there are none."""
+        """The prompts `(length, hidden_size)`, or None if empty."""
         return self.weight if len(self.weight) else None
 
 
@@ -81,15 +80,14 @@ class PromptCLIPEncoderLayer(CLIPEncoderLayer):
         positions: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """One layer; the prompts pass through its first norm.
+        """Run one layer; prompts pass through its first norm.
 
         Args:
             hidden_states: `(batch, tokens, hidden_size)`.
             attention_mask: as the attention implementation wants it, without the prompts' columns.
-            positions: `(batch,)`; compute one token of each sequence alone, the one at this place.
+            positions: `(batch,)`; compute only the token at this place of each sequence.
 
-        Returns:
-            `(batch, tokens, hidden_size)`, with `positions` `(batch, 1, hidden_size)`.
+        Returns: `(batch, tokens, hidden_size)`, with `positions` `(batch, 1, hidden_size)`.
         """
         prompt = self.prompt()
         if prompt is not None:
@@ -106,12 +104,12 @@ class PromptCLIPEncoderLayer(CLIPEncoderLayer):
 
 
 def tokens_at(positions: torch.Tensor, hidden_states: torch.Tensor) -> torch.Tensor:
-    """The token of each sequence at its place in `positions`, `(batch, 1, hidden_size)`."""
+    """Select the token of each sequence at `positions`, `(batch, 1, hidden_size)`."""
     return hidden_states.gather(1, positions.view(-1, 1, 1).expand(-1, 1, hidden_states.shape[2]))
 
 
 def add_prompt_slots(model: nn.Module) -> None:
-    """Give every layer of a plain CLIP an empty prompt slot, in place; no key of its state dict changes."""
+    """Add empty prompt slots to a plain CLIP in place, keeping its state-dict keys."""
     for module in model.modules():
         if type(module) is CLIPEncoderLayer:
             module.__class__ = PromptCLIPEncoderLayer

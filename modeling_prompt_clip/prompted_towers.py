@@ -1,4 +1,4 @@
-"""PromptCLIP's towers: CLIP's, on rectangular images and with prompts in each encoder layer."""
+"""CLIP's towers on rectangular images, with prompts in each encoder layer."""
 
 import os
 from typing import Any
@@ -23,20 +23,18 @@ from .prompted_layers import PromptCLIPEncoderLayer, PromptSlot
 
 
 def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor itself, or as float32 where it is in half precision."""
+    """Convert half precision to float32; return other tensors themselves."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def resize_position_grid(weight: torch.Tensor, old: tuple[int, int], new: tuple[int, int]) -> torch.Tensor:
-    """Resize the position embeddings of a grid of patches, bicubically.
+    """Resize the position embeddings of a grid of patches bicubically.
 
     Args:
         weight: `(1 + old rows * old columns, hidden_size)`, the class position first.
-        old: `(rows, columns)` of `weight`.
-        new: `(rows, columns)` wanted.
+        old, new: `(rows, columns)`.
 
-    Returns:
-        `(1 + new rows * new columns, hidden_size)` in `weight`'s dtype; `weight` itself where nothing changes.
+    Returns: `(1 + new rows * new columns, hidden_size)` in `weight`'s dtype; `weight` itself if nothing changes.
     """
     if old == new:
         return weight
@@ -69,10 +67,7 @@ class PromptCLIPVisionEmbeddings(CLIPVisionEmbeddings):
     def follow_image_size(self) -> None:
         """Resize position embeddings to the configuration's new image size, in place.
 
-        Modules are kept, with the devices that accelerate assigned to them.
-
-        Raises:
-            ValueError: the position embeddings are offloaded.
+        Raises ValueError: the position embeddings are offloaded.
         """
         positions = self.position_embedding.weight
         if positions.is_meta:
@@ -92,13 +87,11 @@ class PromptCLIPVisionEmbeddings(CLIPVisionEmbeddings):
 
         Args:
             pixel_values: `(batch, channels, height, width)`, normalised.
-            interpolate_pos_encoding: accept another size, at the cost of resizing the positions in each call.
+            interpolate_pos_encoding: accept another size, resizing the positions in each call.
 
-        Returns:
-            `(batch, 1 + patches, hidden_size)`, the class token first.
+        Returns: `(batch, 1 + patches, hidden_size)`, the class token first.
 
-        Raises:
-            ValueError: images of another size than the configured one.
+        Raises ValueError: images of another size than the configured one.
         """
         batch, _, height, width = pixel_values.shape
         positions = self.position_embedding(self.position_ids)
@@ -115,7 +108,7 @@ class PromptCLIPVisionEmbeddings(CLIPVisionEmbeddings):
 
 
 class PromptCLIPPreTrainedModel(PrivateUploads, CLIPPreTrainedModel):
-    """Weights and grammar shared by the PromptCLIP models."""
+    """Weights shared by the PromptCLIP models."""
 
     config: PromptCLIPConfig
     config_class = PromptCLIPConfig
@@ -136,7 +129,7 @@ class PromptCLIPPreTrainedModel(PrivateUploads, CLIPPreTrainedModel):
         push_to_hub: bool = False,
         **options: Any,
     ) -> None:
-        """Save as any transformers model; `push_to_hub` makes private repositories by default.
+        """Save as any transformers model; `push_to_hub` uploads privately by default.
 
         Args:
             save_directory: folder; its name is the repository's unless `repo_id` is given.
@@ -168,7 +161,10 @@ class PromptCLIPEncoder(CLIPEncoder):
         positions: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutput:
-        """As CLIP's; with `positions` `(batch,)` the last layer computes these tokens alone, `(batch, 1, hidden)`."""
+        """As CLIP's; `positions` limits the last layer to these tokens.
+
+        With `positions` `(batch,)` the result is `(batch, 1, hidden_size)`.
+        """
         if positions is None:
             return super().forward(inputs_embeds, attention_mask, **kwargs)
         states = inputs_embeds
@@ -179,7 +175,7 @@ class PromptCLIPEncoder(CLIPEncoder):
 
 
 def end_positions(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
-    """Where the captions of `(batch, tokens)` end, `(batch,)`: at the pooled token.
+    """Where captions `(batch, tokens)` end, `(batch,)`: at the pooled token.
 
     That is the first `eos_token_id`; a caption without it, and each under OpenAI's wrong 2, ends at its largest id.
     """
@@ -192,7 +188,7 @@ def end_positions(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
 
 
 def refuse_captured(kwargs: dict[str, Any]) -> None:
-    """Raise a ValueError where outputs of all tokens of all layers are asked for beside `pooled_only`."""
+    """Raise ValueError if `pooled_only` and outputs of all layers are requested."""
     for name in ("output_hidden_states", "output_attentions"):
         if kwargs.get(name):
             raise ValueError(f"{name}=True asks for every token and pooled_only=True for one; leave one of them out")
@@ -219,13 +215,12 @@ class PromptCLIPTextModel(PromptCLIPPreTrainedModel, CLIPTextModel):
         pooled_only: bool = False,
         **kwargs: Any,
     ) -> BaseModelOutputWithPooling:
-        """As [`CLIPTextModel`]; with `pooled_only` the last layer computes the pooled end token alone.
+        """As [`CLIPTextModel`]; `pooled_only` limits the last layer to the pooled token.
 
-        The pooled token is where [`end_positions`] finds it, also where the configuration has no usable end token.
-        `last_hidden_state` is `(batch, 1, hidden_size)` then; `pooler_output` stays the same, up to rounding.
+        That token is where [`end_positions`] finds it. `last_hidden_state` is then `(batch, 1, hidden_size)`;
+        `pooler_output` stays the same, up to rounding.
 
-        Raises:
-            ValueError: `pooled_only` beside outputs of every layer.
+        Raises ValueError: `pooled_only` with outputs of every layer.
         """
         if not pooled_only:
             output = super().forward(input_ids, attention_mask, position_ids, return_dict=True, **kwargs)
@@ -265,12 +260,11 @@ class PromptCLIPVisionModel(PromptCLIPPreTrainedModel, CLIPVisionModel):
         pooled_only: bool = False,
         **kwargs: Any,
     ) -> BaseModelOutputWithPooling:
-        """As [`CLIPVisionModel`]; with `pooled_only` the last layer computes the class token alone.
+        """As [`CLIPVisionModel`]; `pooled_only` limits the last layer to the class token.
 
-        `last_hidden_state` is `(batch, 1, hidden_size)` then; `pooler_output` stays the same, up to rounding.
+        `last_hidden_state` is then `(batch, 1, hidden_size)`; `pooler_output` stays the same, up to rounding.
 
-        Raises:
-            ValueError: `pooled_only` beside outputs of every layer, or what the embeddings raise.
+        Raises ValueError: `pooled_only` with outputs of every layer, or what the embeddings raise.
         """
         if not pooled_only:
             return super().forward(pixel_values, interpolate_pos_encoding, **kwargs)

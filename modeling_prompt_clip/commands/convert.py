@@ -13,8 +13,7 @@ __all__ = ["main"]
 def main(argv: list[str] | None = None) -> int:
     """Converts a checkpoint and says what it holds, what was decided and why, and what was left out.
 
-    Raises:
-        ValueError, OSError: see `convert_checkpoint`.
+    Raises ValueError, OSError: see `convert_checkpoint`.
     """
     args = parse(argv)
     converted = convert_checkpoint(

@@ -14,8 +14,7 @@ __all__ = ["main"]
 def main(argv: list[str] | None = None) -> int:
     """Exports a model and says which files there are and how far they are from torch.
 
-    Raises:
-        ValueError, TypeError, OSError: see `load_model` and `export_onnx`.
+    Raises ValueError, TypeError, OSError: see `load_model` and `export_onnx`.
     """
     args = parse(argv)
     if args.output.exists():

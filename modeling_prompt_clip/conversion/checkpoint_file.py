@@ -25,17 +25,13 @@ _VISION_TOWER = re.compile(r"(^|\.)(visual|vision_model|visual_encoder|vision_en
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """What a checkpoint file holds.
+    """What a checkpoint file holds."""
 
-    Attributes:
-        path: of the file.
-        tensors: the model's tensors by name, on the CPU. Where the file holds several state dicts with a vision tower,
-            such as a model and its moving average, names begin with the keys that lead to each: `"ema.module."`.
-        beside: text and numbers that lie beside the state dict, such as open_clip's `"name"` of the run.
-    """
-
-    path: Path
+    path: Path  # of the file
+    # the model's tensors by name, on the CPU. Where the file holds several state dicts with a vision tower, such as a
+    # model and its moving average, names begin with the keys that lead to each: `"ema.module."`
     tensors: dict[str, torch.Tensor]
+    # text and numbers that lie beside the state dict, such as open_clip's `"name"` of the run
     beside: dict[str, Any] = field(default_factory=dict)
 
 

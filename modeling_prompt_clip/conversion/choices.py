@@ -17,17 +17,11 @@ WIDEST = {"vision": 1024, "text": 1280}  # towers of known models up to these ha
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting and where it comes from.
+    """A setting and where it comes from."""
 
-    Attributes:
-        value: of the setting.
-        why: in words.
-        is_assumed: whether it may be wrong; then `why` says how to choose another.
-    """
-
-    value: Any
-    why: str
-    is_assumed: bool = False
+    value: Any  # of the setting
+    why: str  # in words
+    is_assumed: bool = False  # whether it may be wrong; then `why` says how to choose another
 
 
 def find_family(layout: OpenAILayout, file: CheckpointFile, config: OpenClipConfig | None, width: int) -> Family:
@@ -55,8 +49,7 @@ def choose_activation(
 ) -> Choice:
     """`"quick_gelu"` or `"gelu"`.
 
-    Raises:
-        ValueError: `given` is neither.
+    Raises ValueError: `given` is neither.
     """
     if given is not None:
         if given not in ACTIVATIONS:
@@ -99,8 +92,7 @@ def choose_head_width(tower: str, width: int, given: int | None, family: Family,
         family: of the checkpoint.
         known: from open_clip's configuration.
 
-    Raises:
-        ValueError: it cannot be known, or does not divide the width.
+    Raises ValueError: it cannot be known, or does not divide the width.
     """
     option = "head_width" if tower == "vision" else "text_head_width"
     for value, why in ((given, "as given"), (known, "as open_clip_config.json says")):

@@ -47,28 +47,18 @@ _SIZED_BY = {
 
 @dataclass(frozen=True)
 class ConvertedCheckpoint:
-    """Outcome of a conversion.
+    """Outcome of a conversion."""
 
-    Attributes:
-        layout: where the CLIP was in the checkpoint.
-        config: of the model.
-        dropped: tensors that are not part of CLIP.
-        normalization: `"clip"`, `"imagenet"`, or `"open_clip_config.json"` for other statistics given there.
-        family: the code that wrote the checkpoint, if it shows.
-        tokenizer: the tokenizer's source.
-        choices: settings that tensors do not hold, by name: `family`, `activation`, `head_width`, `text_head_width`,
-            `image_size`, `normalization`, `resample`, `captions`.
-        other_image_sizes: `(height, width)` that also fit the positions.
-    """
-
-    layout: OpenAILayout
-    config: PromptCLIPConfig
-    dropped: list[str]
-    normalization: str
-    family: str = ""
-    tokenizer: str = ""
+    layout: OpenAILayout  # where the CLIP was in the checkpoint
+    config: PromptCLIPConfig  # of the model
+    dropped: list[str]  # tensors that are not part of CLIP
+    normalization: str  # `"clip"`, `"imagenet"`, or `"open_clip_config.json"` for other statistics given there
+    family: str = ""  # the code that wrote the checkpoint, if it shows
+    tokenizer: str = ""  # the tokenizer's source
+    # settings that tensors do not hold, by name: `family`, `activation`, `head_width`, `text_head_width`,
+    # `image_size`, `normalization`, `resample`, `captions`
     choices: dict[str, Choice] = field(default_factory=dict)
-    other_image_sizes: tuple[tuple[int, int], ...] = ()
+    other_image_sizes: tuple[tuple[int, int], ...] = ()  # `(height, width)` that also fit the positions
 
     def dropped_parts(self) -> dict[str, int]:
         """How many tensors were dropped of each part, the first word of their names."""

@@ -20,23 +20,14 @@ NORMALIZATIONS = {
 
 @dataclass(frozen=True)
 class Family:
-    """Checkpoints of one code.
+    """Checkpoints of one code."""
 
-    Attributes:
-        name: as a sentence has it.
-        activation: of its models.
-        has_one_activation: whether all its models have that; in open_clip and transformers both occur.
-        normalization: of images, a key of `NORMALIZATIONS`.
-        resample: how images are resized, `"bilinear"` or `"bicubic"`.
-        captions: `"clip"`, or `"tbps_clip"`: without the punctuation `. ! " ( ) * # : ; ~`.
-    """
-
-    name: str
-    activation: str = "quick_gelu"
-    has_one_activation: bool = True
-    normalization: str = "clip"
-    resample: str = "bicubic"
-    captions: str = "clip"
+    name: str  # as a sentence has it
+    activation: str = "quick_gelu"  # of its models
+    has_one_activation: bool = True  # whether all its models have that; in open_clip and transformers both occur
+    normalization: str = "clip"  # of images, a key of `NORMALIZATIONS`
+    resample: str = "bicubic"  # how images are resized, `"bilinear"` or `"bicubic"`
+    captions: str = "clip"  # `"clip"`, or `"tbps_clip"`: without the punctuation `. ! " ( ) * # : ; ~`
 
 
 OPENAI = Family("OpenAI's CLIP")

@@ -14,16 +14,11 @@ _HIGHEST = 4  # times as high as wide: other sizes are not named
 
 @dataclass(frozen=True)
 class ImageSize:
-    """An image size and how it was found.
+    """An image size and how it was found."""
 
-    Attributes:
-        height_width: in pixels.
-        why: in words.
-        others: further sizes with as many patches, empty where the size was given or is known.
-    """
-
-    height_width: tuple[int, int]
-    why: str
+    height_width: tuple[int, int]  # in pixels
+    why: str  # in words
+    # further sizes with as many patches, empty where the size was given or is known
     others: tuple[tuple[int, int], ...] = ()
 
 

@@ -34,15 +34,10 @@ _OTHER_MODELS = {
 
 @dataclass(frozen=True)
 class OpenAILayout:
-    """Where the towers are in a checkpoint.
+    """Where the towers are in a checkpoint."""
 
-    Attributes:
-        vision: how the names of the vision tower begin, such as `"base_model.visual."`.
-        text: how those of the text tower begin, such as `"base_model."`.
-    """
-
-    vision: str
-    text: str
+    vision: str  # how the names of the vision tower begin, such as `"base_model.visual."`
+    text: str  # how those of the text tower begin, such as `"base_model."`
 
     @property
     def start(self) -> str:
@@ -68,8 +63,7 @@ def find_layout(names: Iterable[str], prefix: str | None = None) -> OpenAILayout
         prefix: how the names of the CLIP begin, or how that beginning ends; needed where there are several, such as a
             teacher beside a student.
 
-    Raises:
-        ValueError: no CLIP with a vision transformer, or several.
+    Raises ValueError: no CLIP with a vision transformer, or several.
     """
     names = dict.fromkeys(names)
     found = {start: layout for start in _starts(names) if (layout := _layout(names, start))}

@@ -19,17 +19,11 @@ _AS_IN_CLIP = {"pool_type": ("tok", "argmax"), "proj_type": ("linear",)}
 
 @dataclass(frozen=True)
 class OpenClipConfig:
-    """What the file says.
+    """What the file says."""
 
-    Attributes:
-        path: of the file.
-        model: its `model_cfg`.
-        preprocess: its `preprocess_cfg`, empty where there is none.
-    """
-
-    path: Path
-    model: dict[str, Any]
-    preprocess: dict[str, Any]
+    path: Path  # of the file
+    model: dict[str, Any]  # its `model_cfg`
+    preprocess: dict[str, Any]  # its `preprocess_cfg`, empty where there is none
 
     @property
     def activation(self) -> str:
@@ -54,8 +48,7 @@ class OpenClipConfig:
     def check(self, widths: Mapping[str, int]) -> None:
         """Check that the file is of the model whose towers are so wide.
 
-        Raises:
-            ValueError: it is of another model, or the model has what CLIP lacks.
+        Raises ValueError: it is of another model, or the model has what CLIP lacks.
         """
         for tower, width in widths.items():
             said = self.model[f"{tower}_cfg"].get("width")

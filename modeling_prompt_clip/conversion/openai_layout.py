@@ -171,8 +171,7 @@ def _plain(name: str, tensor: torch.Tensor) -> torch.Tensor:
 def _check_that_embeddings_do_without(name: str, layout: OpenAILayout) -> None:
     """Refuse tensors inside a tower, and others that steer one.
 
-    Raises:
-        ValueError: the embeddings hang on the tensor.
+    Raises ValueError: the embeddings hang on the tensor.
     """
     if name.endswith(_BUFFERS) or not name.startswith(layout.start):
         return

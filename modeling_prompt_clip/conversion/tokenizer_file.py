@@ -80,8 +80,7 @@ def with_caption_rule(tokenizer: Any, rule: str) -> Any:
         tokenizer: CLIP's, which puts letters into lower case itself.
         rule: of `CAPTION_RULES`. `"tbps_clip"` makes spaces of the punctuation that TBPS-CLIP's `pre_caption` drops.
 
-    Raises:
-        ValueError: the tokenizer has no backend that could take the rule along.
+    Raises ValueError: the tokenizer has no backend that could take the rule along.
     """
     if rule == "clip":
         return tokenizer

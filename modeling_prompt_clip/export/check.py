@@ -19,8 +19,7 @@ Rounding in float32 moves those of a ViT-B/16 by about 1e-6; a graph that is wro
 def check_onnx(path: Path, tower: Tower) -> float:
     """The largest distance between an embedding by onnxruntime and by torch, over all samples of the tower.
 
-    Raises:
-        ValueError: more than `TOLERANCE`, an embedding that is not finite, or an input whose sizes are not free.
+    Raises ValueError: more than `TOLERANCE`, an embedding that is not finite, or an input whose sizes are not free.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -20,19 +20,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OnnxExport:
-    """What was written.
+    """What was written."""
 
-    Attributes:
-        folder: where.
-        files: bytes of each file, by its name.
-        inputs: shape of what each graph takes, by the graph's file; a name stands for a size that is free.
-        deviations: largest distance of an embedding from torch's, by the graph's file.
-    """
-
-    folder: Path
-    files: dict[str, int]
+    folder: Path  # where
+    files: dict[str, int]  # bytes of each file, by its name
+    # shape of what each graph takes, by the graph's file; a name stands for a size that is free
     inputs: dict[str, list[str | int]]
-    deviations: dict[str, float]
+    deviations: dict[str, float]  # largest distance of an embedding from torch's, by the graph's file
 
 
 def export_onnx(model: nn.Module, processor: PromptCLIPProcessor, folder: str | Path) -> OnnxExport:

@@ -9,51 +9,31 @@ __all__ = ["DataSource", "ModelCardFacts", "Snippet", "Table"]
 
 @dataclass(frozen=True)
 class Snippet:
-    """Python lines that load the model.
+    """Python lines that load the model."""
 
-    Attributes:
-        lead: when to use them; a line that ends with a colon.
-        code: which leaves `model` and `processor`.
-    """
-
-    lead: str
-    code: str
+    lead: str  # when to use them; a line that ends with a colon
+    code: str  # which leaves `model` and `processor`
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set that the model learned from.
+    """A data set that the model learned from."""
 
-    Attributes:
-        name: as people write it.
-        terms: sentences on where it comes from and what may be done with it.
-        homepage: its page; empty where there is none.
-        citation: BibTeX; empty where there is none.
-    """
-
-    name: str
-    terms: str
-    homepage: str = ""
-    citation: str = ""
+    name: str  # as people write it
+    terms: str  # sentences on where it comes from and what may be done with it
+    homepage: str = ""  # its page; empty where there is none
+    citation: str = ""  # BibTeX; empty where there is none
 
 
 @dataclass(frozen=True)
 class Table:
-    """Figures, and what they say.
+    """Figures, and what they say."""
 
-    Attributes:
-        lead: a sentence or two that come before.
-        columns: headings; those after `labels` are set to the right.
-        rows: cells, as many as headings.
-        labels: how many columns at the left hold words.
-        remarks: paragraphs that come after.
-    """
-
-    lead: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    labels: int = 1
-    remarks: tuple[str, ...] = ()
+    lead: str  # a sentence or two that come before
+    columns: tuple[str, ...]  # headings; those after `labels` are set to the right
+    rows: tuple[tuple[str, ...], ...]  # cells, as many as headings
+    labels: int = 1  # how many columns at the left hold words
+    remarks: tuple[str, ...] = ()  # paragraphs that come after
 
 
 @dataclass(frozen=True)
@@ -61,35 +41,20 @@ class ModelCardFacts:
     """A model's facts for its card: plain names and cells, sentences in Markdown.
 
     Empty facts are left out or reported as unknown.
-
-    Attributes:
-        name: title of the card.
-        summary: paragraph: base model, method, purpose.
-        details: input, output and size, by heading.
-        loading: ways to load the model.
-        image_size: (height, width) in pixels.
-        sources: training data sets.
-        data_notes: further sentences on the data.
-        recipe: points on the training.
-        repeat: sentence on repeating the training.
-        results: tables.
-        protocol: how results were measured and weights selected.
-        not_measured: paragraph on what was not measured.
-        drawn: whether it was trained only on drawn pictures, and so knows nothing about people.
-        environment: sentence on machine and versions.
     """
 
-    name: str
-    summary: str
-    loading: tuple[Snippet, ...]
-    image_size: tuple[int, int]
+    name: str  # title of the card
+    summary: str  # paragraph: base model, method, purpose
+    loading: tuple[Snippet, ...]  # ways to load the model
+    image_size: tuple[int, int]  # (height, width) in pixels
+    # input, output and size, by heading
     details: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    sources: tuple[DataSource, ...] = ()
-    data_notes: tuple[str, ...] = ()
-    recipe: tuple[str, ...] = ()
-    repeat: str = ""
-    results: tuple[Table, ...] = ()
-    protocol: str = ""
-    not_measured: str = ""
-    drawn: bool = False
-    environment: str = ""
+    sources: tuple[DataSource, ...] = ()  # training data sets
+    data_notes: tuple[str, ...] = ()  # further sentences on the data
+    recipe: tuple[str, ...] = ()  # points on the training
+    repeat: str = ""  # sentence on repeating the training
+    results: tuple[Table, ...] = ()  # tables
+    protocol: str = ""  # how results were measured and weights selected
+    not_measured: str = ""  # paragraph on what was not measured
+    drawn: bool = False  # whether it was trained only on drawn pictures, and so knows nothing about people
+    environment: str = ""  # sentence on machine and versions

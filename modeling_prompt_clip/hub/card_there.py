@@ -20,8 +20,7 @@ def card_there(repo_id: str, revision: str | None = None, token: bool | str | No
         revision: branch; by default the main one.
         token: of the Hub.
 
-    Raises:
-        OSError: there is no such branch, or there may be a card that cannot be read.
+    Raises OSError: there is no such branch, or there may be a card that cannot be read.
     """
     api = HfApi(token=token)
     with hub_errors_in_words(repo_id, "pushed without its card being read"):

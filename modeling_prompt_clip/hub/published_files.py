@@ -29,8 +29,7 @@ def listed_model_file(folder: Path) -> Callable[[str], bool]:
     Args:
         folder: whose index, where it has one, says which shards there are.
 
-    Raises:
-        ValueError: the index is damaged, names other files than shards, or names one that is not there.
+    Raises ValueError: the index is damaged, names other files than shards, or names one that is not there.
     """
     weights = {INDEX, *_shards(folder / INDEX)} if (folder / INDEX).is_file() else {WEIGHTS}
     return (MODEL_FILES | weights).__contains__

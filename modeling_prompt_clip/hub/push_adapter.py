@@ -41,11 +41,9 @@ def push_adapter(
         max_shard_size: not used: an adapter is one file.
         **options: fields of [`Push`]; others for the model's `save_pretrained`.
 
-    Returns:
-        URL of the commit or pull request.
+    Returns: URL of the commit or pull request.
 
-    Raises:
-        ValueError, OSError: see [`push_saved`]; the same call can be repeated.
+    Raises ValueError, OSError: see [`push_saved`]; the same call can be repeated.
     """
     push, save_options = split_options(options)
     return push_saved(

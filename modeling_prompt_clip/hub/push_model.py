@@ -47,8 +47,7 @@ def push_model(
             of.
         **options: fields of [`Push`]; others for the model's `save_pretrained`, such as `max_shard_size`.
 
-    Returns:
-        URL of the commit or pull request.
+    Returns: URL of the commit or pull request.
 
     Raises:
         ValueError: an unmerged adapter, no processor, or a public repository without `private=False`.
@@ -87,8 +86,7 @@ def push_part(
         tags, saved_in: not used.
         **options: see [`push_model`].
 
-    Raises:
-        ValueError, OSError: see [`push_saved`].
+    Raises ValueError, OSError: see [`push_saved`].
     """
     push, save_options = split_options(options)
     return push_saved(

@@ -22,22 +22,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Push:
-    """Where an upload goes and what its commit says.
+    """Where an upload goes and what its commit says."""
 
-    Attributes:
-        private: only False makes a new repository public, or fills a public one: models of this kind find people.
-        token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
-        revision: an existing branch; by default the main one.
-        create_pr: open a pull request instead of changing the branch.
-        commit_message, commit_description: of the commit; a message is made up by default.
-    """
-
+    # only False makes a new repository public, or fills a public one: models of this kind find people
     private: bool | None = True
-    token: bool | str | None = None
-    revision: str | None = None
-    create_pr: bool = False
-    commit_message: str | None = None
-    commit_description: str | None = None
+    token: bool | str | None = None  # of the Hub; by default that of `hf auth login` or `HF_TOKEN`
+    revision: str | None = None  # an existing branch; by default the main one
+    create_pr: bool = False  # open a pull request instead of changing the branch
+    commit_message: str | None = None  # of the commit; a message is made up by default
+    commit_description: str | None = None  # of the commit; a message is made up by default
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Push, dict[str, Any]]:
@@ -70,8 +63,7 @@ def push_saved(
         tags: for a new card, added to its own.
         replaced: patterns of files from earlier pushes to delete unless uploaded again.
 
-    Returns:
-        URL of the commit or pull request.
+    Returns: URL of the commit or pull request.
 
     Raises:
         ValueError: the repository is public but should be private.

@@ -35,8 +35,7 @@ AUTO_MAPS = {
 def add_remote_code(folder: str | Path) -> None:
     """Make a folder with a saved model and processor loadable without this package, in place.
 
-    Raises:
-        OSError: the folder lacks one of the two, or cannot be written.
+    Raises OSError: the folder lacks one of the two, or cannot be written.
     """
     for name in AUTO_MAPS:
         if not Path(folder, name).is_file():
@@ -49,8 +48,7 @@ def complete_upload(folder: str | Path) -> None:
 
     A tower on its own gets no code: no Auto class could load it.
 
-    Raises:
-        OSError: the folder cannot be written.
+    Raises OSError: the folder cannot be written.
     """
     folder = Path(folder)
     _add_code(folder, [name for name in AUTO_MAPS if _is_whole(folder / name)])

@@ -102,8 +102,7 @@ ClipPromptConfig = DeepPromptConfig
 def check_base_model(model_config: dict[str, Any]) -> list[int]:
     """Return `[height, width]` of the images that a CLIP configuration takes.
 
-    Raises:
-        ValueError: not a CLIP with both towers.
+    Raises ValueError: not a CLIP with both towers.
     """
     missing = [f"{tower}_config" for tower in TOWERS if not model_config.get(f"{tower}_config")]
     if missing:
@@ -118,8 +117,7 @@ def check_base_model(model_config: dict[str, Any]) -> list[int]:
 def check_base_towers(adapter: DeepPromptConfig, model_config: dict[str, Any]) -> None:
     """Record the base model's depths and widths in a new adapter, or check a saved one against them.
 
-    Raises:
-        ValueError: towers of another depth or width.
+    Raises ValueError: towers of another depth or width.
     """
     names = ("num_hidden_layers", "hidden_size")
     towers = {tower: [model_config[f"{tower}_config"][name] for name in names] for tower in TOWERS}

@@ -84,8 +84,7 @@ class DeepPromptLayer(nn.Module, BaseTunerLayer):
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Append the adapters' prompts to the slot's fixed ones.
 
-        Raises:
-            ValueError: prompts that are not finite, with `safe_merge`.
+        Raises ValueError: prompts that are not finite, with `safe_merge`.
         """
         for name in self.unmerged(check_adapters_to_merge(self, adapter_names)):
             prompts = self.prompts(name)

@@ -21,8 +21,7 @@ def check_placement(model: nn.Module) -> None:
     An adapter loaded into an offloaded model stays at its random start. A plain CLIP layer whose `forward` accelerate
     has replaced ignores its prompt slot, even after the hook is removed.
 
-    Raises:
-        ValueError: offloaded weights, or a plain CLIP whose layers are, or were, spread over devices.
+    Raises ValueError: offloaded weights, or a plain CLIP whose layers are, or were, spread over devices.
     """
     for module in model.modules():
         if getattr(getattr(module, "_hf_hook", None), "offload", False):
@@ -142,8 +141,7 @@ class DeepPromptModel(BaseTuner):
             pixel_values: `(batch, channels, height, width)`, a calibration batch of the target domain.
             adapter_name: the adapter to initialise.
 
-        Raises:
-            ValueError: the adapter's vision prompts are projections of its text prompts.
+        Raises ValueError: the adapter's vision prompts are projections of its text prompts.
         """
         if self.peft_config[adapter_name].coupled_prompts:
             raise ValueError(

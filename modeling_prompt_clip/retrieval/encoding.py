@@ -100,8 +100,7 @@ def encode_captions(
         `[captions, projection_dim]` unit vectors, float32, on the CPU. Captions of equal tokens are embedded once, as
         equal images are.
 
-    Raises:
-        ValueError: no captions, a batch size below 1, or an embedding that is not finite.
+    Raises ValueError: no captions, a batch size below 1, or an embedding that is not finite.
     """
     _check_at_least("batch_size", batch_size, 1)
     captions = list(captions)

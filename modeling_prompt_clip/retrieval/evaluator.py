@@ -33,23 +33,14 @@ PROTOCOL = (
 
 @dataclass(frozen=True)
 class EncodedSplit:
-    """A split as one model sees it.
+    """A split as one model sees it."""
 
-    Attributes:
-        image_embeds: `[images, dim]` unit vectors, float32, in the order of the data set.
-        text_embeds: `[captions, dim]` likewise, the captions of the first image first.
-        image_person_ids: `[images]` int64.
-        text_person_ids: `[captions]` int64.
-        captions: the sentences, one for each row of `text_embeds`.
-        caption_image_rows: `[captions]` int64, the row of the image that each sentence describes.
-    """
-
-    image_embeds: torch.Tensor
-    text_embeds: torch.Tensor
-    image_person_ids: torch.Tensor
-    text_person_ids: torch.Tensor
-    captions: list[str]
-    caption_image_rows: torch.Tensor
+    image_embeds: torch.Tensor  # `[images, dim]` unit vectors, float32, in the order of the data set
+    text_embeds: torch.Tensor  # `[captions, dim]` likewise, the captions of the first image first
+    image_person_ids: torch.Tensor  # `[images]` int64
+    text_person_ids: torch.Tensor  # `[captions]` int64
+    captions: list[str]  # the sentences, one for each row of `text_embeds`
+    caption_image_rows: torch.Tensor  # `[captions]` int64, the row of the image that each sentence describes
 
 
 class TextToImageEvaluator:

@@ -99,8 +99,7 @@ def image_batches(
     Yields:
         what `ImagePreparation.resize` returns.
 
-    Raises:
-        OSError: an unreadable image of a sequence; the message has its row.
+    Raises OSError: an unreadable image of a sequence; the message has its row.
     """
     if not isinstance(images, Sequence):
         images = iter(images)

@@ -59,11 +59,9 @@ def contact_sheet(
         tile_height: pixels to which every picture is scaled, its aspect kept; one wider than high is scaled to this
             width instead.
 
-    Returns:
-        An RGB image.
+    Returns: An RGB image.
 
-    Raises:
-        ValueError: no rows, or no picture in any of them.
+    Raises ValueError: no rows, or no picture in any of them.
     """
     rows = [SheetRow(text, [Tile(*tile) for tile in tiles]) for text, tiles in rows]
     if not any(row.tiles for row in rows):

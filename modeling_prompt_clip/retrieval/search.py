@@ -21,17 +21,11 @@ OnBadImage = Literal["error", "skip"]
 
 @dataclass(frozen=True)
 class SearchHit:
-    """One answer to a sentence.
+    """One answer to a sentence."""
 
-    Attributes:
-        path: the image.
-        score: cosine of sentence and image, in -1..1; comparable within one query, not a probability.
-        rank: place in the answer, from 1.
-    """
-
-    path: Path
-    score: float
-    rank: int
+    path: Path  # the image
+    score: float  # cosine of sentence and image, in -1..1; comparable within one query, not a probability
+    rank: int  # place in the answer, from 1
 
 
 class FolderSearcher:
@@ -79,8 +73,7 @@ class FolderSearcher:
     def search(self, sentence: str, top: int = 10) -> list[SearchHit]:
         """The `top` best images for a sentence, best first; images of equal score in the order of their paths.
 
-        Raises:
-            ValueError: a blank sentence, or `top` below 1.
+        Raises ValueError: a blank sentence, or `top` below 1.
         """
         check_query(sentence, top)
         query = encode_captions(self.model, self.processor, [sentence], progress=False)[0]
@@ -151,8 +144,7 @@ def list_images(folder: str | Path) -> list[Path]:
 def read_image(path: Path) -> Image.Image:
     """An image file as data sets read it; see `dataset_scripts.common.images`.
 
-    Raises:
-        ValueError: it cannot be used.
+    Raises ValueError: it cannot be used.
     """
     try:
         return decode_image(open_image(read_image_file(path), path), path)

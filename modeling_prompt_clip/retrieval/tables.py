@@ -14,8 +14,7 @@ def metrics_table(results: Mapping[str, RetrievalMetrics], header: str = "") -> 
         results: metrics by a name, such as a method or a direction; at least one, all with the same `ks`.
         header: over the column of names.
 
-    Returns:
-        Lines without a newline at the end.
+    Returns: Lines without a newline at the end.
     """
     rows = [[name, *map(_cell, metrics.to_dict().values())] for name, metrics in results.items()]
     names = list(next(iter(results.values())).to_dict())

@@ -20,16 +20,11 @@ _CHUNK = 100  # resamples drawn at once: 100 x identities numbers in memory
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval.
+    """A percentile interval."""
 
-    Attributes:
-        low, high: its ends, in percent.
-        level: share of the resamples between them, such as 0.95.
-    """
-
-    low: float
-    high: float
-    level: float
+    low: float  # its ends, in percent
+    high: float  # its ends, in percent
+    level: float  # share of the resamples between them, such as 0.95
 
     def to_list(self) -> list[float]:
         """`[low, high]`."""
@@ -38,19 +33,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same queries and gallery; differences are the second's figure minus the first's.
+    """Two models on the same queries and gallery; differences are the second's figure minus the first's."""
 
-    Attributes:
-        differences: in points of percent, by metric.
-        intervals: of the differences.
-        gained: persons of whom the second model finds more queries at the lowest k (rank 1), ascending ids.
-        lost: persons of whom it finds fewer.
-    """
-
-    differences: dict[str, float]
-    intervals: dict[str, Interval]
-    gained: list[int]
-    lost: list[int]
+    differences: dict[str, float]  # in points of percent, by metric
+    intervals: dict[str, Interval]  # of the differences
+    gained: list[int]  # persons of whom the second model finds more queries at the lowest k (rank 1), ascending ids
+    lost: list[int]  # persons of whom it finds fewer
 
 
 def bootstrap_intervals(
@@ -64,11 +52,9 @@ def bootstrap_intervals(
         level: above 0 and below 1.
         seed: of the draws; the same persons and seed give the same draws for every model.
 
-    Returns:
-        By the `names` of the values.
+    Returns: By the `names` of the values.
 
-    Raises:
-        ValueError: a number out of range.
+    Raises ValueError: a number out of range.
     """
     return _intervals(values, values.values, resamples, level, seed)
 
@@ -85,8 +71,7 @@ def compare_models(
         level: above 0 and below 1.
         seed: of the draws.
 
-    Raises:
-        ValueError: other queries, another gallery or other `ks`, or a number out of range.
+    Raises ValueError: other queries, another gallery or other `ks`, or a number out of range.
     """
     if first.gallery != second.gallery or not np.array_equal(first.rows, second.rows):
         raise ValueError(

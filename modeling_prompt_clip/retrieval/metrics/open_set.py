@@ -17,30 +17,19 @@ __all__ = ["OpenSetRates", "OpenSetScores", "calibrate_threshold", "open_set_rat
 
 @dataclass(frozen=True)
 class OpenSetScores:
-    """Best scores of each query.
+    """Best scores of each query."""
 
-    Attributes:
-        right: `[queries]` best score of the query's person; -inf if not in the gallery.
-        wrong: `[queries]` best score of anybody else; -inf if there is nobody else.
-    """
-
-    right: np.ndarray
-    wrong: np.ndarray
+    right: np.ndarray  # `[queries]` best score of the query's person; -inf if not in the gallery
+    wrong: np.ndarray  # `[queries]` best score of anybody else; -inf if there is nobody else
 
 
 @dataclass(frozen=True)
 class OpenSetRates:
-    """Error rates of a threshold, in percent.
+    """Error rates of a threshold, in percent."""
 
-    Attributes:
-        threshold: lowest score that is answered.
-        false_alarm_rate: share of queries answered although their person is not in the gallery.
-        miss_rate: share of queries whose person is in the gallery but not first, or below the threshold.
-    """
-
-    threshold: float
-    false_alarm_rate: float
-    miss_rate: float
+    threshold: float  # lowest score that is answered
+    false_alarm_rate: float  # share of queries answered although their person is not in the gallery
+    miss_rate: float  # share of queries whose person is in the gallery but not first, or below the threshold
 
 
 def open_set_scores(
@@ -70,8 +59,7 @@ def calibrate_threshold(scores: OpenSetScores, false_alarm_rate: float = 1.0) ->
         scores: of the validation split.
         false_alarm_rate: in percent, from 0 to below 100.
 
-    Raises:
-        ValueError: a rate out of range.
+    Raises ValueError: a rate out of range.
     """
     if not 0 <= false_alarm_rate < 100:
         raise ValueError(f"false_alarm_rate is {false_alarm_rate}; it must be from 0 to below 100 percent")
@@ -83,8 +71,7 @@ def calibrate_threshold(scores: OpenSetScores, false_alarm_rate: float = 1.0) ->
 def open_set_rates(scores: OpenSetScores, threshold: float) -> OpenSetRates:
     """Measure a threshold on a split; ties between right and wrong count as wrong.
 
-    Raises:
-        ValueError: no query whose person is in the gallery.
+    Raises ValueError: no query whose person is in the gallery.
     """
     present = np.isfinite(scores.right)
     if not present.any():

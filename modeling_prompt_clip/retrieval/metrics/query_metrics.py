@@ -29,24 +29,15 @@ KS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class RetrievalMetrics:
-    """Means over the answerable queries, in percent (0 to 100), and sizes.
+    """Means over the answerable queries, in percent (0 to 100), and sizes."""
 
-    Attributes:
-        recalls: R@k by ascending k: share of queries with a relevant item among the first k.
-        mean_average_precision: mean of AP, the mean precision at the ranks of a query's relevant items.
-        mean_inverse_negative_penalty: mean of INP = relevant items / rank of the last one
-            (Ye et al., https://arxiv.org/abs/2001.04193, section 3.5).
-        queries: all queries, including unanswerable ones.
-        gallery: gallery items.
-        unanswerable_queries: queries whose person is not in the gallery, excluded from the means.
-    """
-
-    recalls: dict[int, float]
-    mean_average_precision: float
+    recalls: dict[int, float]  # R@k by ascending k: share of queries with a relevant item among the first k
+    mean_average_precision: float  # mean of AP, the mean precision at the ranks of a query's relevant items
+    # mean of INP = relevant items / rank of the last one (Ye et al., https://arxiv.org/abs/2001.04193, section 3.5)
     mean_inverse_negative_penalty: float
-    queries: int
-    gallery: int
-    unanswerable_queries: int
+    queries: int  # all queries, including unanswerable ones
+    gallery: int  # gallery items
+    unanswerable_queries: int  # queries whose person is not in the gallery, excluded from the means
 
     @property
     def rank_1(self) -> float:
@@ -77,24 +68,15 @@ class RetrievalMetrics:
 
 @dataclass(frozen=True)
 class QueryValues:
-    """Contribution of each answerable query to the means.
+    """Contribution of each answerable query to the means."""
 
-    Attributes:
-        values: `[answerable, len(names)]` in 0..1: a hit for each of `ks`, average precision, inverse negative
-            penalty.
-        person_ids: `[answerable]` int64.
-        rows: `[answerable]` int64, positions among all queries.
-        queries: all queries, including unanswerable ones.
-        gallery: gallery items.
-        ks: ascending.
-    """
-
+    # `[answerable, len(names)]` in 0..1: a hit for each of `ks`, average precision, inverse negative penalty
     values: np.ndarray
-    person_ids: np.ndarray
-    rows: np.ndarray
-    queries: int
-    gallery: int
-    ks: tuple[int, ...] = KS
+    person_ids: np.ndarray  # `[answerable]` int64
+    rows: np.ndarray  # `[answerable]` int64, positions among all queries
+    queries: int  # all queries, including unanswerable ones
+    gallery: int  # gallery items
+    ks: tuple[int, ...] = KS  # ascending
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -143,8 +125,7 @@ def query_values(
             `retrieval_metrics`.
         rerank: such as `KReciprocal()`; its scores replace inner products. Report such results separately.
 
-    Raises:
-        TypeError, ValueError: as `retrieval_metrics`.
+    Raises TypeError, ValueError: as `retrieval_metrics`.
     """
     if ties not in ("pessimistic", "optimistic", "expected"):
         raise ValueError(f"ties={ties!r} is unknown; use 'pessimistic', 'optimistic' or 'expected'")

@@ -13,17 +13,11 @@ RECALLS = np.linspace(0, 1, 101)
 
 @dataclass(frozen=True)
 class RankCurves:
-    """Means over the answerable queries, in percent; ties are pessimistic.
+    """Means over the answerable queries, in percent; ties are pessimistic."""
 
-    Attributes:
-        match_rates: `[top]` R@1, R@2, ..., R@top: the cumulative match characteristic.
-        recalls: `[101]` from 0 to 100.
-        precisions: `[101]` interpolated precision at these recalls: the best at that recall or a higher one.
-    """
-
-    match_rates: np.ndarray
-    recalls: np.ndarray
-    precisions: np.ndarray
+    match_rates: np.ndarray  # `[top]` R@1, R@2, ..., R@top: the cumulative match characteristic
+    recalls: np.ndarray  # `[101]` from 0 to 100
+    precisions: np.ndarray  # `[101]` interpolated precision at these recalls: the best at that recall or a higher one
 
 
 def rank_curves(

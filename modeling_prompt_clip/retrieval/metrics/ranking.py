@@ -39,22 +39,14 @@ class RelevantRanks:
 
     A row holds a query's relevant items, worst first, after padding up to the block's largest number, `most`. The last
     four arrays are `[b, most]`; padded entries are meaningless.
-
-    Attributes:
-        rows: `[b]` the queries.
-        counts: `[b]` number of relevant items, at least 1.
-        above: gallery items that score higher.
-        level: gallery items of the same score, including the item itself.
-        own_above: relevant items among `above`.
-        own_level: relevant items among `level`.
     """
 
-    rows: np.ndarray
-    counts: np.ndarray
-    above: np.ndarray
-    level: np.ndarray
-    own_above: np.ndarray
-    own_level: np.ndarray
+    rows: np.ndarray  # `[b]` the queries
+    counts: np.ndarray  # `[b]` number of relevant items, at least 1
+    above: np.ndarray  # gallery items that score higher
+    level: np.ndarray  # gallery items of the same score, including the item itself
+    own_above: np.ndarray  # relevant items among `above`
+    own_level: np.ndarray  # relevant items among `level`
 
     @property
     def places(self) -> np.ndarray:
@@ -116,8 +108,7 @@ def prepared(
 ) -> tuple[torch.Tensor, torch.Tensor, RelevantItems]:
     """Queries `[queries, dim]`, the gallery `[gallery, dim]` grouped by person, and who is where in it.
 
-    Raises:
-        TypeError, ValueError: as `relevant_ranks`; that no query can be answered is no error here.
+    Raises TypeError, ValueError: as `relevant_ranks`; that no query can be answered is no error here.
     """
     queries = _checked_embeddings(query_embeds, "query_embeds")
     gallery = _checked_embeddings(gallery_embeds, "gallery_embeds").to(queries.device)
@@ -148,8 +139,7 @@ def score_blocks(
         block_size: how many at once.
         correct: changes inner products before they are rounded to the precision of the embeddings.
 
-    Raises:
-        ValueError: a `block_size` below 1.
+    Raises ValueError: a `block_size` below 1.
     """
     if block_size < 1:
         raise ValueError(f"block_size={block_size} must be at least 1 query")

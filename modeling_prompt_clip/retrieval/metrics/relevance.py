@@ -9,17 +9,11 @@ __all__ = ["RelevantItems", "match_identities"]
 
 @dataclass(frozen=True)
 class RelevantItems:
-    """The gallery grouped by person, and each query's place in it.
+    """The gallery grouped by person, and each query's place in it."""
 
-    Attributes:
-        gallery_order: `[gallery]` rows of the gallery, grouped by person.
-        starts: `[queries]` position in `gallery_order` of the query's first relevant item.
-        counts: `[queries]` number of relevant items; 0 for a person who is not in the gallery.
-    """
-
-    gallery_order: np.ndarray
-    starts: np.ndarray
-    counts: np.ndarray
+    gallery_order: np.ndarray  # `[gallery]` rows of the gallery, grouped by person
+    starts: np.ndarray  # `[queries]` position in `gallery_order` of the query's first relevant item
+    counts: np.ndarray  # `[queries]` number of relevant items; 0 for a person who is not in the gallery
 
     def columns(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions in the grouped gallery of some queries' relevant items.

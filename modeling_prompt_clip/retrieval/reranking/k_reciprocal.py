@@ -43,18 +43,12 @@ class KReciprocal:
     scoring gallery and queries against one another four times; memory grows with the gallery times the size of the
     sets, and with a block of scores.
 
-    Attributes:
-        k1: neighbours, 1 or more.
-        k2: vectors averaged, from 1 (none but its own) to `k1`.
-        original_weight: from 0 to 1, where the ranking is the plain one; the paper's lambda.
-
-    Raises:
-        ValueError: a number out of range.
+    Raises ValueError: a number out of range.
     """
 
-    k1: int = 20
-    k2: int = 6
-    original_weight: float = 0.3
+    k1: int = 20  # neighbours, 1 or more
+    k2: int = 6  # vectors averaged, from 1 (none but its own) to `k1`
+    original_weight: float = 0.3  # from 0 to 1, where the ranking is the plain one; the paper's lambda
 
     def __post_init__(self) -> None:
         if self.k1 < 1:
@@ -71,8 +65,7 @@ class KReciprocal:
             queries: `[queries, dim]` unit vectors.
             gallery: `[gallery, dim]` likewise, on the same device.
 
-        Raises:
-            ValueError: embeddings that are not unit vectors.
+        Raises ValueError: embeddings that are not unit vectors.
         """
         for name, embeds in (("query_embeds", queries), ("gallery_embeds", gallery)):
             _check_units(embeds, name)

@@ -22,17 +22,13 @@ class KnnCorrection:
 
     It is transductive: a query's result depends on the other queries, though not on the rest of the gallery.
 
-    Attributes:
-        k: queries, 1 or more; all of them where there are fewer. LPNC takes 32 on CUHK-PEDES and RSTPReid, and 512 on
-            ICFG-PEDES, where a person has more captions.
-        weight: 0, which changes nothing, or more; the paper's alpha. 0.75 is its authors' advice.
-
-    Raises:
-        ValueError: a number out of range.
+    Raises ValueError: a number out of range.
     """
 
+    # queries, 1 or more; all of them where there are fewer. LPNC takes 32 on CUHK-PEDES and RSTPReid, and 512 on
+    # ICFG-PEDES, where a person has more captions
     k: int = 32
-    weight: float = 0.75
+    weight: float = 0.75  # 0, which changes nothing, or more; the paper's alpha. 0.75 is its authors' advice
 
     def __post_init__(self) -> None:
         if self.k < 1:

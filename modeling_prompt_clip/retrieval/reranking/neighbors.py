@@ -18,8 +18,7 @@ def nearest(queries: torch.Tensor, gallery: torch.Tensor, count: int, *, block_s
         count: rows a query; all of them, ordered, where the gallery is smaller.
         block_size: queries scored at once.
 
-    Returns:
-        `[queries, min(count, gallery)]` int64.
+    Returns: `[queries, min(count, gallery)]` int64.
     """
     columns = gallery.double().T
     blocks = [

@@ -9,19 +9,12 @@ __all__ = ["SparseRows"]
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Non-negative entries, row after row, each row's columns ascending.
+    """Non-negative entries, row after row, each row's columns ascending."""
 
-    Attributes:
-        starts: `[rows + 1]` where each row begins among the entries.
-        columns: `[entries]` int64.
-        values: `[entries]` float64.
-        width: number of columns.
-    """
-
-    starts: np.ndarray
-    columns: np.ndarray
-    values: np.ndarray
-    width: int
+    starts: np.ndarray  # `[rows + 1]` where each row begins among the entries
+    columns: np.ndarray  # `[entries]` int64
+    values: np.ndarray  # `[entries]` float64
+    width: int  # number of columns
 
     @classmethod
     def summed(cls, rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> "SparseRows":
@@ -41,8 +34,7 @@ class SparseRows:
     def entries(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The entries of some rows, one row after the other.
 
-        Returns:
-            (which of `rows` each belongs to, its place in `columns` and `values`), both `[entries]`.
+        Returns: (which of `rows` each belongs to, its place in `columns` and `values`), both `[entries]`.
         """
         counts = self.starts[rows + 1] - self.starts[rows]
         owners = np.repeat(np.arange(len(rows)), counts)
@@ -67,8 +59,7 @@ class SparseRows:
         Args:
             others: the other matrix, transposed: `[columns, others]`.
 
-        Returns:
-            `[rows, others]`, dense.
+        Returns: `[rows, others]`, dense.
         """
         rows = len(self.starts) - 1
         owners, places = self.entries(np.arange(rows))
