@@ -38,6 +38,7 @@ from trainers.run_folder.lock import check_unused, only_writer
 from trainers.run_folder.model_fingerprint import model_fingerprint
 from trainers.run_folder.results import StageResult
 from trainers.run_folder.resume_point import resume_point
+from trainers.run_folder.trackers import trackers
 from trainers.stages.best_weights import RunWeights
 from trainers.stages.callbacks import checked_callbacks
 from trainers.stages.evaluation import RunEvaluation
@@ -108,7 +109,7 @@ class TwoStageTrainer:
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),  # without it several processes would not find each other there
             mixed_precision=args.mixed_precision,
-            log_with=None if args.report_to == "none" else args.report_to,
+            log_with=trackers(args.report_to) or None,
             project_config=ProjectConfiguration(project_dir=args.output_dir, logging_dir=args.output_dir),
         )
         check_launch(self.accelerator)
@@ -187,7 +188,7 @@ class TwoStageTrainer:
         if self.uploads is not None:
             self.uploads.open(goes_on=self.goes_on)
         finished = self._open_run()
-        if self.args.report_to != "none":
+        if self.accelerator.log_with:
             self.accelerator.init_trackers("two_stage")
         self.model.to(self.accelerator.device)
         if not self.goes_on:

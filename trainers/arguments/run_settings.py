@@ -57,7 +57,11 @@ class RunSettings:
         resumable=True,
         aliases=(Alias("per_device_eval_batch_size"),),
     )
-    report_to: str = setting(default="tensorboard", help="Tracker by accelerate's name, or 'none'.", resumable=True)
+    report_to: str = setting(
+        default="tensorboard",
+        help="Trackers by accelerate's names, such as tensorboard,wandb; 'all' that are installed, or 'none'.",
+        resumable=True,
+    )
 
     # the Hub
     push_to_hub: bool = setting(
