@@ -104,7 +104,6 @@ class TwoStageTrainer:
         self.run = RunFolder(args.output_dir)
         self.args = args = self.run.drawn_as_before(resolve_settings(args, model, splits))
         self.goes_on = self.run.take(args)
-        check_unused(self.run.path)
         check_own_losses(args)
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),  # without it several processes would not find each other there
@@ -114,6 +113,7 @@ class TwoStageTrainer:
         )
         check_launch(self.accelerator)
         check_sharding(self.accelerator, args)
+        from_main_process(self.accelerator, lambda: check_unused(self.run.path))
         if args.compile:
             check_compiler(self.accelerator.device)
         self.stop = StopRequest(self.accelerator)

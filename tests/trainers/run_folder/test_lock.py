@@ -47,6 +47,12 @@ def test_a_trainer_beside_another_changes_nothing(holder, make_args, splits, tmp
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_only_the_main_process_looks_whether_the_folder_is_used(holder, make_args, splits, monkeypatch):
+    """Several processes of one launch, each taking the lock for a moment, would refuse each other."""
+    monkeypatch.setattr("trainers.two_stage.from_main_process", lambda accelerator, work: None)  # as on the others
+    TwoStageTrainer(make_args(), splits=splits)
+
+
 def test_the_same_thread_may_enter_twice_and_another_may_not(tmp_path):
     errors = []
 
