@@ -87,7 +87,7 @@ class PromptCLIPTextConfig(PrivateUploads, CLIPTextConfig):
 
     @property
     def end_token_id(self) -> int | None:
-        """Id of the end token; None if captions end at their largest id.
+        """Id of the end token; None means each caption's largest id.
 
         As in OpenAI's CLIP: `eos_token_id` is absent, 1, 2 or outside the vocabulary.
         """
@@ -122,7 +122,7 @@ class PromptCLIPVisionConfig(PrivateUploads, CLIPVisionConfig):
 
     @property
     def patch_grid(self) -> tuple[int, int]:
-        """`(rows, columns)` of patches: 24 x 8 for 384x128 pixels and 16-pixel patches."""
+        """`(rows, columns)` of patches, such as 24 x 8 for 384x128 pixels."""
         height, width = self.image_height_width
         return height // self.patch_size, width // self.patch_size
 
@@ -145,11 +145,10 @@ class PromptCLIPConfig(PrivateUploads, CLIPConfig):
     def get_config_dict(
         cls, pretrained_model_name_or_path: str, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read a configuration; adopt a plain CLIP's, so that its checkpoint loads unchanged.
+        """Read a configuration; adopt a plain CLIP's, whose checkpoint loads unchanged.
 
-        Raises:
-            OSError: there is no such folder or Hub id, or its config.json cannot be read.
-            ValueError: neither a CLIP's nor a PromptCLIP's configuration.
+        Raises OSError: no such folder or Hub id, or its config.json cannot be read; ValueError: neither a CLIP's nor a
+        PromptCLIP's configuration.
         """
         name = str(pretrained_model_name_or_path)
         remedy = "give a folder that has one, or a Hub id such as openai/clip-vit-base-patch16"

@@ -1,4 +1,4 @@
-"""Load a model and its processor: model, adapter, run, Hub id or stand-in."""
+"""Load a model and its processor from a folder, run or Hub id."""
 
 import logging
 import os
@@ -61,7 +61,7 @@ def resolve_model_path(name_or_path: str | os.PathLike) -> str:
 
 
 def processor_path(name_or_path: str | os.PathLike) -> str:
-    """Return the folder or Hub id with a model's processor; an adapter's base has it.
+    """Return the folder or Hub id with the processor of a model or adapter.
 
     Raises OSError, ValueError: see [`resolve_model_path`]; an adapter that names no base model.
     """
@@ -101,10 +101,8 @@ def load_model(
         token: for private repositories on the Hub; by default that of `hf auth login` or `HF_TOKEN`.
         device: where the model goes; None leaves it on the CPU.
 
-    Raises:
-        OSError: the model cannot be read.
-        ValueError: no complete CLIP with both towers, no CLIP_PROMPT adapter, a `revision` of a folder, a `dtype` that
-            is not floating point, or a `device` that torch does not reach here.
+    Raises OSError: the model cannot be read; ValueError: no complete CLIP with both towers, no CLIP_PROMPT adapter, a
+    `revision` of a folder, a `dtype` that is not floating point, or a `device` that torch does not reach here.
     """
     path, dtype = resolve_model_path(name_or_path), _checked_dtype(dtype)
     _check_device(device)
@@ -141,7 +139,7 @@ def _check_device(device: torch.device | str | None) -> None:
 
 
 def is_adapter(path: str, **hub: Any) -> bool:
-    """Whether a folder or Hub id holds an adapter; False if that is unknown."""
+    """Whether a folder or Hub id holds an adapter; False if unknown."""
     if Path(path).is_dir():
         return Path(path, ADAPTER_FILE).is_file()
     try:
@@ -151,13 +149,12 @@ def is_adapter(path: str, **hub: Any) -> bool:
 
 
 def load_at_own_size(path: str, hub: HubOptions) -> tuple[PromptCLIPModel, str, HubOptions]:
-    """Load a model, or an adapter merged into its base, with its processor's source.
+    """Load a model, merging an adapter, with its processor's source.
 
     Returns: the model, the processor's folder or Hub id, and its Hub options.
 
-    Raises:
-        OSError: the model, or the adapter's base, cannot be read.
-        ValueError: not a CLIP_PROMPT adapter, no base model named, or tensors missing.
+    Raises OSError: the model, or the adapter's base, cannot be read; ValueError: not a CLIP_PROMPT adapter, no base
+    model named, or tensors missing.
     """
     if not is_adapter(path, **hub):
         return PromptCLIPModel.from_clip(path, image_size=None, **hub), path, hub
@@ -179,9 +176,8 @@ def load_at_own_size(path: str, hub: HubOptions) -> tuple[PromptCLIPModel, str, 
 def with_adapter(model: PromptCLIPModel, path: str, **hub: Any) -> PeftModel:
     """Wrap a model, in place, with a saved adapter.
 
-    Raises:
-        OSError: the adapter has no weights, or its files are damaged.
-        ValueError: its tensors do not fit its configuration, or it names a library to import.
+    Raises OSError: the adapter has no weights, or its files are damaged; ValueError: its tensors do not fit its
+    configuration, or it names a library to import.
     """
     config = _adapter_config(path, hub)
     if getattr(config, "megatron_config", None):
@@ -209,7 +205,7 @@ def read_adapter(path: str | os.PathLike, **hub: Any) -> dict[str, torch.Tensor]
 
 
 def put_adapter(model: PeftModel, tensors: dict[str, torch.Tensor], path: str | os.PathLike) -> None:
-    """Copy an adapter's tensors into a PEFT model that has the same adapter.
+    """Copy an adapter's tensors into a PEFT model that has it.
 
     Raises ValueError: a tensor is missing, unknown, of another shape or not finite; names file and tensor.
     """

@@ -48,7 +48,7 @@ class PromptCLIPOutput(CLIPOutput):
 
 
 def unit_vectors(features: torch.Tensor) -> torch.Tensor:
-    """Normalise to unit vectors in at least float32: half precision would blunt rankings."""
+    """Normalise in at least float32: half precision would blunt rankings."""
     features = at_least_float32(features)
     return features / features.pow(2).sum(dim=-1, keepdim=True).pow(0.5)
 
@@ -84,9 +84,8 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
                 bicubically. None keeps the checkpoint's size.
             **kwargs: as for `from_pretrained` (`dtype`, `attn_implementation`, `revision`, ...).
 
-        Raises:
-            ValueError: no CLIP with both towers, tensors missing or left over, or a size that patches do not fill.
-            OSError: the folder or Hub id, or its weights, cannot be read.
+        Raises ValueError: no CLIP with both towers, tensors missing or left over, or a size that patches do not fill;
+        OSError: the folder or Hub id, or its weights, cannot be read.
         """
         name_or_path = str(name_or_path)  # PEFT writes it into the adapter's configuration, as JSON
         try:

@@ -1,4 +1,4 @@
-"""Uploads to the Hub that are private by default."""
+"""Uploads to the Hub, private by default."""
 
 import os
 import tempfile
@@ -21,21 +21,19 @@ class PrivateUploads:
     def push_to_hub(
         self, repo_id: str, *, private: bool | None = None, token: bool | str | None = None, **options: Any
     ) -> str:
-        """Upload what `save_pretrained` writes, with the code that loads it; an existing card is kept.
+        """Upload what `save_pretrained` writes, with its code, keeping an existing card.
 
         Args:
             repo_id: `USER/NAME`; created if missing.
             private: only False makes a new repository public, or fills a public one.
             token: of the Hub; by default that of `hf auth login` or `HF_TOKEN`.
-            **options: `revision`, `create_pr`, `commit_message` and `commit_description` as for
-                `HfApi.upload_folder`; of a model also `processor`, `license` and `tags`, see
-                `modeling_prompt_clip.hub.push_model`; others for `save_pretrained`.
+            **options: `revision`, `create_pr`, `commit_message`, `commit_description` as for `HfApi.upload_folder`; of
+                a model also `processor`, `license` and `tags`, see `hub.push_model`; others for `save_pretrained`.
 
         Returns: URL of the commit or pull request.
 
-        Raises:
-            ValueError: the repository is public and should be private.
-            OSError: the Hub refuses, fails or cannot be reached.
+        Raises ValueError: the repository is public and should be private; OSError: the Hub refuses, fails or cannot be
+        reached.
         """
         if self.package_upload is not None:
             return self.package_upload(repo_id, private=private, token=token, **options)
@@ -55,12 +53,9 @@ class PrivateUploads:
     def save_pretrained(
         self, save_directory: str | os.PathLike, push_to_hub: bool = False, **options: Any
     ) -> tuple[str, ...] | list[str] | None:
-        """Save to a folder as transformers does; with `push_to_hub`, upload it privately.
+        """Save as transformers does; with `push_to_hub`, upload privately.
 
-        Args:
-            save_directory: folder; its name is the repository's unless `repo_id` is given.
-            push_to_hub: also upload.
-            **options: for saving; with `push_to_hub` also `repo_id` and the arguments of the `push_to_hub` method.
+        The folder's name is the repository's unless `repo_id` is given; other options are also that method's.
         """
         if not push_to_hub:
             return super().save_pretrained(save_directory, **options)  # type: ignore[misc]

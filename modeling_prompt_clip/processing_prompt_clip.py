@@ -77,9 +77,8 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
 
         Everything but the size comes from the checkpoint, or is CLIP's default without a preprocessor_config.json.
 
-        Raises:
-            OSError: no tokenizer or configuration, or a damaged file.
-            ValueError: not a CLIP, or another model's tokenizer.
+        Raises OSError: no tokenizer or configuration, or a damaged file; ValueError: not a CLIP, or another model's
+        tokenizer.
         """
         config = PromptCLIPConfig.from_pretrained(name_or_path, **kwargs)
         height, width = image_size or config.vision_config.image_height_width
@@ -122,9 +121,8 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
 
         Returns: `BatchFeature` with `input_ids` `(captions, tokens)` and `pixel_values` `(images, 3, height, width)`.
 
-        Raises:
-            ValueError: an image that `to_rgb` refuses, or a file of more than 67 million pixels.
-            OSError: an unreadable image.
+        Raises ValueError: an image that `to_rgb` refuses, or a file of more than 67 million pixels; OSError: an
+        unreadable image.
         """
         given = {*kwargs, *kwargs.get("common_kwargs", {})}
         for modality, defaults in DEFAULTS.items():

@@ -32,12 +32,9 @@ SENTENCES = ("a man", "the woman walks in a red coat")
 
 
 def read_json_file(name: str | os.PathLike, file: str, **kwargs: Any) -> dict[str, Any] | None:
-    """Read a JSON object from a model folder or Hub repository; None if missing.
+    """Read a JSON object from a model folder or Hub repository.
 
-    Args:
-        name: folder or Hub id.
-        file: name of the file.
-        **kwargs: `revision`, `subfolder`, `token`, ...; others are ignored.
+    Returns: None if the file is missing.
 
     Raises OSError: the file is damaged, or the Hub does not say whether it exists.
     """
@@ -54,7 +51,7 @@ def read_json_file(name: str | os.PathLike, file: str, **kwargs: Any) -> dict[st
 
 
 def _local_path(name: str, file: str, options: dict[str, Any]) -> Path | None:
-    """Path after download from the Hub; None if the repository lacks the file."""
+    """Path after any download; None if the repository lacks the file."""
     if Path(name).is_dir():
         path = Path(name, options.get("subfolder", ""), file)
         return path if os.path.lexists(path) else None  # a link to nothing is damage
@@ -105,7 +102,7 @@ NEEDED_BY = {"image_mean": "do_normalize", "image_std": "do_normalize", "rescale
 
 
 def read_image_settings(name: str | os.PathLike, **kwargs: Any) -> dict[str, Any] | None:
-    """Read an image processor's settings; None if there is no file for them.
+    """Read an image processor's settings; None without a file.
 
     Raises OSError: a damaged file or a wrong setting.
     """
@@ -132,10 +129,7 @@ def load_image_processor(
 ) -> CLIPImageProcessorPil:
     """Load a checkpoint's settings into Pillow's image processor.
 
-    Args:
-        name: folder or Hub id.
-        fit: settings that replace the checkpoint's; with `fit`, missing settings are CLIP's.
-        **kwargs: see [`read_json_file`].
+    `fit` replaces settings of the checkpoint; with it, missing settings are CLIP's.
 
     Raises OSError: a damaged file, or a missing one without `fit`.
     """
@@ -150,16 +144,12 @@ def load_image_processor(
 
 
 def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig | None, **kwargs: Any) -> Any:
-    """Load a transformers tokenizer, checked against its model and cut to its context.
+    """Load a transformers tokenizer, fitted to its model, never running code.
 
-    Args:
-        name_or_path: folder or Hub id.
-        config: the model's; None without a model to check against.
-        **kwargs: as for `AutoTokenizer.from_pretrained`; a repository's code is never run.
+    Without a `config` there is no model to check against.
 
-    Raises:
-        OSError: no readable tokenizer.
-        ValueError: another model's tokenizer, or another end token than the model's.
+    Raises OSError: no readable tokenizer; ValueError: another model's tokenizer, or another end token than the
+    model's.
     """
     name = str(name_or_path)
     for file in TOKENIZER_FILES:

@@ -20,11 +20,7 @@ def prefix_attention_mask(
     Args:
         mask: `(batch or 1, 1, queries, tokens)`, boolean for sdpa, additive for eager; None for images, and under sdpa
             and flash for captions without padding.
-        length: number of prompts.
-        tokens: number of the layer's own tokens.
         is_causal: whether the tower is causal (text) and every token a query.
-        implementation: name of the attention implementation.
-        device: for a new mask.
 
     Raises ValueError: a padding mask under flash attention, which cannot express it with prompts.
     """
@@ -45,13 +41,10 @@ def prefix_attention_mask(
 def pooled_attention_mask(
     mask: torch.Tensor | None, positions: torch.Tensor, tokens: int, is_causal: bool
 ) -> torch.Tensor | None:
-    """Select the mask rows of one token of each sequence, `(batch, 1, 1, tokens)`.
+    """Select mask rows of one token per sequence, `(batch, 1, 1, tokens)`.
 
-    Args:
-        mask: `(batch or 1, 1, tokens, tokens)`, boolean or additive; None hides only later tokens, if causal.
-        positions: `(batch,)`, that token's position.
-        tokens: number of tokens.
-        is_causal: whether the tower is causal (text).
+    `positions` `(batch,)` are those tokens. Without a mask `(batch or 1, 1, tokens, tokens)`, only later tokens are
+    hidden, if causal.
     """
     if mask is not None:
         batch = positions.shape[0]  # len() would fix it in an exported graph
@@ -70,19 +63,9 @@ def plain_attention(
     is_causal: bool = False,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention written out, with the signature of transformers' `sdpa_attention_forward`.
+    """Attention written out, with the signature and result of `sdpa_attention_forward`.
 
-    Args:
-        module: not used.
-        queries: `(batch, heads, queries, head_dim)`.
-        keys, values: `(batch, heads, keys, head_dim)`.
-        attention_mask: boolean, broadcast to `(batch, heads, queries, keys)`; true where attended to.
-        scaling: factor on the scores.
-        dropout: probability, in [0, 1).
-        is_causal: without a mask, hide the keys that follow the query.
-        **kwargs: not used.
-
-    Returns: `(batch, queries, heads, head_dim)`, and no weights.
+    `attention_mask` is boolean, true where attended to; without one, `is_causal` hides the keys that follow the query.
     """
     scores = (queries * scaling) @ keys.transpose(2, 3)
     if attention_mask is None and is_causal:

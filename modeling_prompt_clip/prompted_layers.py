@@ -29,7 +29,7 @@ class _QuickGELU(torch.autograd.Function):
 
 
 class QuickGELU(nn.Module):
-    """CLIP's fast GELU, equal to transformers' `quick_gelu` bit for bit, in half the memory.
+    """CLIP's fast GELU, equal to transformers' bit for bit with less memory.
 
     `x * sigmoid(1.702 x)` (arXiv 1606.08415, section 2). Autograd would keep three tensors; the gradient, that of SiLU
     at `1.702 x`, needs only the input. There is no second derivative. Without gradients the operations are torch's
@@ -109,7 +109,7 @@ def tokens_at(positions: torch.Tensor, hidden_states: torch.Tensor) -> torch.Ten
 
 
 def add_prompt_slots(model: nn.Module) -> None:
-    """Add empty prompt slots to a plain CLIP in place, keeping its state-dict keys."""
+    """Add empty prompt slots to a plain CLIP, keeping its state-dict keys."""
     for module in model.modules():
         if type(module) is CLIPEncoderLayer:
             module.__class__ = PromptCLIPEncoderLayer

@@ -28,13 +28,10 @@ def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def resize_position_grid(weight: torch.Tensor, old: tuple[int, int], new: tuple[int, int]) -> torch.Tensor:
-    """Resize the position embeddings of a grid of patches bicubically.
+    """Resize position embeddings from `old` to `new` `(rows, columns)`, bicubically.
 
-    Args:
-        weight: `(1 + old rows * old columns, hidden_size)`, the class position first.
-        old, new: `(rows, columns)`.
-
-    Returns: `(1 + new rows * new columns, hidden_size)` in `weight`'s dtype; `weight` itself if nothing changes.
+    `weight` is `(1 + rows * columns, hidden_size)`, the class position first; it is returned itself if nothing
+    changes.
     """
     if old == new:
         return weight
@@ -83,13 +80,9 @@ class PromptCLIPVisionEmbeddings(CLIPVisionEmbeddings):
         self.position_ids = torch.arange(self.num_positions, device=self.position_ids.device).expand((1, -1))
 
     def forward(self, pixel_values: torch.Tensor, interpolate_pos_encoding: bool = False) -> torch.Tensor:
-        """Embed images.
+        """Embed normalised images `(batch, channels, height, width)`, the class token first.
 
-        Args:
-            pixel_values: `(batch, channels, height, width)`, normalised.
-            interpolate_pos_encoding: accept another size, resizing the positions in each call.
-
-        Returns: `(batch, 1 + patches, hidden_size)`, the class token first.
+        `interpolate_pos_encoding` accepts another size, resizing the positions in each call.
 
         Raises ValueError: images of another size than the configured one.
         """
@@ -131,11 +124,7 @@ class PromptCLIPPreTrainedModel(PrivateUploads, CLIPPreTrainedModel):
     ) -> None:
         """Save as any transformers model; `push_to_hub` uploads privately by default.
 
-        Args:
-            save_directory: folder; its name is the repository's unless `repo_id` is given.
-            is_main_process, state_dict: as in transformers.
-            push_to_hub: also upload, as the method of that name does.
-            **options: for saving, such as `max_shard_size`; with `push_to_hub` also that method's.
+        `**options` are for saving, such as `max_shard_size`; with `push_to_hub` also that method's.
         """
         options |= {"is_main_process": is_main_process, "state_dict": state_dict}
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **options)

@@ -1,4 +1,4 @@
-"""Route every `push_to_hub` around our models through the `hub` room, imported on first use."""
+"""Route every `push_to_hub` around our models through `hub`, imported on use."""
 
 from collections.abc import Callable
 from functools import wraps

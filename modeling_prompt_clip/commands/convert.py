@@ -1,4 +1,4 @@
-"""`prompt-clip convert SRC DST`: a checkpoint of other code as a model folder of ours."""
+"""`prompt-clip convert SRC DST`: turn a foreign checkpoint into a model folder."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Converts a checkpoint and says what it holds, what was decided and why, and what was left out.
+    """Convert a checkpoint and report its content, decisions and dropped tensors.
 
     Raises ValueError, OSError: see `convert_checkpoint`.
     """
@@ -64,7 +64,7 @@ def _shown(converted: ConvertedCheckpoint) -> dict[str, str]:
 
 
 def _assumed(converted: ConvertedCheckpoint) -> dict[str, str]:
-    """What may be wrong, by name, and how to choose another."""
+    """Assumptions by name, and how to override them."""
     assumed = {name: choice.why for name, choice in converted.choices.items() if choice.is_assumed}
     if "image_size" in assumed:
         others = ", ".join(f"{height} {width}" for height, width in converted.other_image_sizes)

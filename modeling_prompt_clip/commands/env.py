@@ -1,4 +1,4 @@
-"""`prompt-clip env`: versions, devices and the precision that pays, for a report of a bug and before a long run."""
+"""`prompt-clip env`: versions, devices and the precision that pays."""
 
 import json
 import platform
@@ -24,7 +24,7 @@ SIZE, ROUNDS = 1024, 7  # of the matrices that are multiplied, and how often
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints the environment as text, or as JSON."""
+    """Print the environment as text, or as JSON."""
     args = parse(argv)
     found = environment()
     sys.stdout.write(json.dumps(found, indent=2) + "\n" if args.json else _as_text(found))
@@ -32,12 +32,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def environment() -> dict[str, Any]:
-    """What a run stands on, as JSON values.
+    """Describe versions and devices as JSON values.
 
-    Returns:
-        `prompt-clip`, `python`, `system`; `packages`: versions by name, None where one is not installed; `devices`:
-        where torch computes; `threads`: torch's; `bf16_speed`: by device, how many times as fast as in float32 two
-        matrices of 1024 x 1024 are multiplied, the median of seven; below 1, `--mixed_precision bf16` costs time.
+    `packages` has None for what is not installed. `bf16_speed` is, by device, how many times as fast as in float32 two
+    1024 x 1024 matrices are multiplied, the median of seven; below 1, `--mixed_precision bf16` costs time.
     """
     devices = {"cpu": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"}
     devices |= {f"cuda:{n}": torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())}
@@ -62,7 +60,7 @@ def _version(package: str) -> str | None:
 
 
 def _bf16_speed(device: torch.device) -> float:
-    """Seconds of a product in float32 over those in bf16, in turns, so that other work hits both alike."""
+    """Time of a float32 product over a bf16 one, in turns, so other work hits both."""
     single = torch.ones(SIZE, SIZE, device=device)
     half = single.bfloat16()
     ratios = [_seconds(single) / _seconds(half) for _ in range(ROUNDS + 1)]

@@ -1,4 +1,4 @@
-"""`prompt-clip export MODEL --output FOLDER`: both towers as ONNX, with what prepares their inputs."""
+"""`prompt-clip export MODEL --output FOLDER`: write both towers as ONNX."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exports a model and says which files there are and how far they are from torch.
+    """Export a model and report files and deviations from torch.
 
     Raises ValueError, TypeError, OSError: see `load_model` and `export_onnx`.
     """
@@ -34,7 +34,7 @@ def _as_text(exported: OnnxExport) -> str:
 
 
 def _about(exported: OnnxExport, name: str) -> str:
-    """What a graph takes and how exact it is; nothing for other files."""
+    """Describe a graph's input and deviation; empty for other files."""
     if name not in exported.deviations:
         return ""
     shape = " x ".join(map(str, exported.inputs[name]))

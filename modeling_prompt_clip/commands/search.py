@@ -1,4 +1,4 @@
-"""`prompt-clip search MODEL --gallery FOLDER "a sentence"`: the images of a folder that fit best."""
+"""`prompt-clip search MODEL --gallery FOLDER "a sentence"`: find the best images."""
 
 import argparse
 import json
@@ -21,11 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Searches a folder, encoded once, by each sentence; answers with a table or JSON, and a contact sheet.
+    """Search a folder by each sentence; print a table or JSON, and draw a contact sheet.
 
-    Raises:
-        ValueError: a blank sentence, an output that is no PNG or lies inside the gallery, an unreadable image.
-        OSError: the model or the gallery cannot be read.
+    Raises ValueError: a blank sentence, an output that is no PNG or lies inside the gallery, an unreadable image;
+    OSError: the model or the gallery cannot be read.
     """
     args = parse(argv)
     sheet = args.output or (None if args.json else DEFAULT_SHEET)

@@ -25,7 +25,7 @@ _VISION_TOWER = re.compile(r"(^|\.)(visual|vision_model|visual_encoder|vision_en
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """What a checkpoint file holds."""
+    """Content of a checkpoint file."""
 
     path: Path  # of the file
     # the model's tensors by name, on the CPU. Where the file holds several state dicts with a vision tower, such as a
@@ -41,16 +41,12 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def read_checkpoint(path: str | Path) -> CheckpointFile:
-    """Read a checkpoint.
+    """Read safetensors, or state dicts from `torch.save`, nested or not.
 
-    A pickle can hold code, so a `.pth` is read by `torch.load(weights_only=True)` and by nothing else.
+    A pickle can hold code, so it is only read by `torch.load(weights_only=True)`.
 
-    Args:
-        path: safetensors, or what `torch.save` wrote: a state dict, or dictionaries that hold one under any key.
-
-    Raises:
-        OSError: there is no such file, or it is damaged.
-        ValueError: it holds more than tensors and plain containers, is a TorchScript archive, or holds no tensors.
+    Raises OSError: there is no such file, or it is damaged; ValueError: it holds more than tensors and plain
+    containers, is a TorchScript archive, or holds no tensors.
     """
     path = Path(path)
     if path.is_dir():
@@ -81,7 +77,7 @@ def _folder_message(path: Path) -> str:
 
 
 def _state_dicts(loaded: Any, way: str = "", depth: int = DEPTH) -> dict[str, dict[str, torch.Tensor]]:
-    """Mappings of tensors by the keys that lead to them, without wrappers' names."""
+    """State dicts by the keys that lead to them, without wrappers' names."""
     if not isinstance(loaded, Mapping) or not depth:
         return {}
     tensors = {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}

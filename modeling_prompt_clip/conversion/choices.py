@@ -1,4 +1,4 @@
-"""Settings that tensors do not hold: from the caller, the file, the family, or a stated guess."""
+"""Settings that tensors do not tell: given, known, or stated guesses."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,14 +25,7 @@ class Choice:
 
 
 def find_family(layout: OpenAILayout, file: CheckpointFile, config: OpenClipConfig | None, width: int) -> Family:
-    """The family of a checkpoint.
-
-    Args:
-        layout: where the towers are.
-        file: the checkpoint; its name, and what lies beside the state dict, tell open_clip's from OpenAI's.
-        config: open_clip's, where there is one.
-        width: of the vision tower.
-    """
+    """Find a checkpoint's family by layout, names, open_clip's file and vision width."""
     if layout.family is not CLIP_LIKE:
         return layout.family
     if f"{layout.start}input_resolution" in file.tensors:  # a buffer of OpenAI's archives
@@ -47,7 +40,7 @@ def find_family(layout: OpenAILayout, file: CheckpointFile, config: OpenClipConf
 def choose_activation(
     given: str | None, family: Family, file: CheckpointFile, config: OpenClipConfig | None
 ) -> Choice:
-    """`"quick_gelu"` or `"gelu"`.
+    """Choose `"quick_gelu"` or `"gelu"`.
 
     Raises ValueError: `given` is neither.
     """
@@ -83,16 +76,9 @@ def choose_activation(
 
 
 def choose_head_width(tower: str, width: int, given: int | None, family: Family, known: int | None) -> Choice:
-    """Width of the attention heads of a tower, which must divide the tower's width.
+    """Choose the head width of a `"vision"` or `"text"` tower.
 
-    Args:
-        tower: `"vision"` or `"text"`.
-        width: of the tower.
-        given: by the caller.
-        family: of the checkpoint.
-        known: from open_clip's configuration.
-
-    Raises ValueError: it cannot be known, or does not divide the width.
+    Raises ValueError: it cannot be known, or does not divide the tower's width.
     """
     option = "head_width" if tower == "vision" else "text_head_width"
     for value, why in ((given, "as given"), (known, "as open_clip_config.json says")):

@@ -61,7 +61,7 @@ class ConvertedCheckpoint:
     other_image_sizes: tuple[tuple[int, int], ...] = ()  # `(height, width)` that also fit the positions
 
     def dropped_parts(self) -> dict[str, int]:
-        """How many tensors were dropped of each part, the first word of their names."""
+        """Count dropped tensors by part, the first word of their names."""
         return dict(Counter(name.partition(".")[0] for name in self.dropped))
 
 
@@ -79,28 +79,26 @@ def convert_checkpoint(
     resample: str | None = None,
     captions: str | None = None,
 ) -> ConvertedCheckpoint:
-    """Convert OpenAI's CLIP, a model of the IRRA family or of open_clip into a folder, in float32.
+    """Convert a CLIP of OpenAI's, open_clip's or IRRA's kind to float32.
 
-    What is left out is the checkpoint's own where the file, or `open_clip_config.json` beside it, says it, otherwise
-    that of the family's code; the outcome says which and why.
+    Settings left out come from the file, `open_clip_config.json` beside it, or the family's code; the result says
+    which.
 
     Args:
         source: a `.pth`, `.pt`, `.bin` or `.safetensors` file; see `read_checkpoint`.
-        target: the folder to make; it must not exist.
-        tokenizer: folder or Hub id of CLIP's tokenizer, which checkpoint files do not hold, or
-            `bpe_simple_vocab_16e6.txt.gz`.
-        image_size: `(height, width)` in pixels that it was trained at, where the positions do not tell.
-        prefix: how the names of the CLIP begin, where the file holds several.
+        target: a new folder.
+        tokenizer: folder or Hub id of CLIP's tokenizer, which checkpoints lack, or `bpe_simple_vocab_16e6.txt.gz`.
+        image_size: `(height, width)` in pixels of its training, if positions do not tell.
+        prefix: start of the CLIP's names, if the file holds several.
         activation: `"quick_gelu"` (OpenAI's) or `"gelu"` (most of open_clip's).
-        head_width: of the vision tower's attention heads; asked for where no known CLIP has a tower of this width.
-        text_head_width: of the text tower's.
+        head_width, text_head_width: of the towers' attention heads; required where no known CLIP has this width.
         normalization: of images, `"clip"` or `"imagenet"`.
         resample: how images are resized, `"bilinear"` or `"bicubic"`.
         captions: `"clip"`, or `"tbps_clip"`, which drops punctuation as TBPS-CLIP does.
 
     Raises:
-        ValueError: a file that cannot be trusted or holds no such CLIP, tensors that are missing or have no place in
-            CLIP, what must be asked for, an unknown choice, or the tokenizer of another model.
+        ValueError: a file that cannot be trusted or holds no such CLIP, missing or foreign tensors, a missing or
+            unknown choice, or another model's tokenizer.
         OSError: the file, the tokenizer or the target folder cannot be used.
     """
     target = Path(target)
@@ -171,7 +169,7 @@ def _setting(given: str | None, of_family: str, family: Family, known: str | Non
 
 
 def _statistics(open_clip: OpenClipConfig | None) -> str | None:
-    """The name of the statistics that open_clip's configuration has; its file's where they are none of ours."""
+    """Name of open_clip's pixel statistics; the file's name for unknown ones."""
     stated = open_clip.preprocess if open_clip else {}
     mean, std = stated.get("mean"), stated.get("std")
     if not mean or not std:
@@ -189,7 +187,7 @@ def _interpolation(open_clip: OpenClipConfig | None) -> str | None:
 
 
 def _check_sizes(state: dict[str, torch.Tensor], layout: OpenAILayout, path: Path) -> None:
-    """Check that the tensors are there by which the model's sizes are known, and have as many sides as they must."""
+    """Check the tensors that tell sizes, and their dimensions."""
     for name, sides in _SIZED_BY.items():
         if name not in state:
             raise ValueError(f"checkpoint {path} lacks {source_name(name, layout)}, a tensor of CLIP")
@@ -258,7 +256,7 @@ def _tower_config(state: dict[str, torch.Tensor], tower: str, width: int, head_w
 def _model(
     state: dict[str, torch.Tensor], config: PromptCLIPConfig, layout: OpenAILayout, path: Path
 ) -> PromptCLIPModel:
-    """The model with these weights; a temperature, which ranks nothing, is CLIP's own where the file has none."""
+    """Build the model; a missing temperature, which ranks nothing, is CLIP's own."""
     model = PromptCLIPModel(config)
     for name, tensor in model.state_dict().items():
         if name in state and state[name].shape != tensor.shape:

@@ -1,8 +1,8 @@
-"""What the families of checkpoints have in common that no tensor tells: activation, pixels, captions.
+"""Families of checkpoints and what no tensor tells: activation, pixels, captions.
 
-Checked against their code: IRRA, CLIP2TextReID, RDE and MLLM4Text-ReID resize by torchvision's default, which is
-bilinear, and normalise by CLIP's statistics; TBPS-CLIP resizes bicubically, normalises by ImageNet's, and cleans
-captions before it tokenizes them. OpenAI's code, and all that copy it, have heads of 64 and QuickGELU.
+Checked against their code: IRRA, CLIP2TextReID, RDE and MLLM4Text-ReID resize by torchvision's bilinear default and
+normalise by CLIP's statistics; TBPS-CLIP resizes bicubically, normalises by ImageNet's, and cleans captions before
+tokenizing. OpenAI's code, and all that copy it, have heads of 64 and QuickGELU.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ _BY_PREFIX = {"base_model.": IRRA, "base.": CLIP2TEXTREID}
 
 
 def family_of_prefix(vision: str, text: str) -> Family:
-    """The family whose code names its towers so: vision `"base_model.visual."`, text `"base_model."`."""
+    """Find a family by its towers' names, such as `"base_model.visual."` and `"base_model."`."""
     if text.endswith("encode_text."):
         return TBPS_CLIP
     if text.endswith("text."):

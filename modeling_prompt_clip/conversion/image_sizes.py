@@ -1,4 +1,4 @@
-"""Which image size a checkpoint was trained at: its positions tell the number of patches, not their rows."""
+"""Image size of a checkpoint, whose positions only tell how many patches."""
 
 import math
 from dataclasses import dataclass
@@ -28,17 +28,12 @@ def find_image_size(
     given: tuple[int, int] | None = None,
     known: tuple[tuple[int, int], str] | None = None,
 ) -> ImageSize:
-    """The size whose patches are as many as the positions.
+    """Find the image size in pixels with as many patches as `positions`.
 
-    Args:
-        positions: of patches, the class token's left out.
-        patch_size: in pixels.
-        given: `(height, width)` in pixels, by the caller.
-        known: a size that the checkpoint names, and where it does; passed over where the positions are others.
+    `positions` exclude the class token's. `known` is a size that the checkpoint names, and where; it is ignored if it
+    does not fit.
 
-    Raises:
-        ValueError: the number of positions belongs to another size, to overlapping patches, or to no size that can be
-            told without asking.
+    Raises ValueError: positions of another size, of overlapping patches, or of no size that can be told.
     """
     if given is not None:
         height, width = as_image_size(list(given), patch_size)
@@ -69,14 +64,14 @@ def find_image_size(
 
 
 def _fitting(positions: int, patch_size: int) -> list[tuple[int, int]]:
-    """Sizes at least as high as wide with so many patches."""
+    """Sizes with so many patches, at least as high as wide."""
     columns = [number for number in range(1, math.isqrt(positions) + 1) if positions % number == 0]
     grids = [(positions // number, number) for number in reversed(columns)]
     return [(rows * patch_size, columns * patch_size) for rows, columns in grids if rows <= _HIGHEST * columns]
 
 
 def _overlap(positions: int, patch_size: int) -> str:
-    """In words, the stride at which overlapping patches of a usual size are as many; nothing where none is."""
+    """Describe a stride at which overlapping patches would fit, or nothing."""
     for height, width in _USUAL_SIZES:
         for stride in range(patch_size - 1, 0, -1):
             rows, columns = ((side - patch_size) // stride + 1 for side in (height, width))

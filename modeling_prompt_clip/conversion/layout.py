@@ -1,9 +1,8 @@
-"""Finds the CLIP in a checkpoint by the names of its tensors, and refuses other models by name.
+"""Find the CLIP in a checkpoint by tensor names; refuse other models.
 
 IRRA, RDE and MLLM4Text-ReID hold a CLIP in OpenAI's names as `base_model.`, CLIP2TextReID as `base.`; TBPS-CLIP holds
 the vision tower as `visual.` and the text tower as `encode_text.`; open_clip's CustomTextCLIP has `text.` instead;
-transformers has names of its own. Heads beside the towers (identity classifiers, masked-language parts, token
-selection) are no part of CLIP.
+transformers has its own names. Heads beside the towers are not part of CLIP.
 """
 
 import re
@@ -34,34 +33,31 @@ _OTHER_MODELS = {
 
 @dataclass(frozen=True)
 class OpenAILayout:
-    """Where the towers are in a checkpoint."""
+    """Prefixes of the towers in a checkpoint."""
 
     vision: str  # how the names of the vision tower begin, such as `"base_model.visual."`
     text: str  # how those of the text tower begin, such as `"base_model."`
 
     @property
     def start(self) -> str:
-        """How the names of the whole CLIP begin, such as `"base_model."`."""
+        """Prefix of the whole CLIP, such as `"base_model."`."""
         return re.sub(r"(visual|vision_model)\.$", "", self.vision)
 
     @property
     def is_transformers(self) -> bool:
-        """Whether the names within the towers are transformers' instead of OpenAI's."""
+        """Whether names within the towers are transformers'."""
         return self.vision.endswith("vision_model.")
 
     @property
     def family(self) -> Family:
-        """The code that names its towers so."""
+        """The family with these prefixes."""
         return family_of_prefix(self.vision, self.text)
 
 
 def find_layout(names: Iterable[str], prefix: str | None = None) -> OpenAILayout:
-    """Find the CLIP in a checkpoint.
+    """Find the CLIP among tensor names.
 
-    Args:
-        names: of its tensors.
-        prefix: how the names of the CLIP begin, or how that beginning ends; needed where there are several, such as a
-            teacher beside a student.
+    `prefix` starts the CLIP's names, or ends that start; it is needed for several, such as a teacher beside a student.
 
     Raises ValueError: no CLIP with a vision transformer, or several.
     """
@@ -82,7 +78,7 @@ def find_layout(names: Iterable[str], prefix: str | None = None) -> OpenAILayout
 
 
 def _starts(names: Iterable[str]) -> list[str]:
-    """How the names of each vision tower begin, without the tower's own name."""
+    """Prefixes before each vision tower's own name."""
     starts = set()
     for tower, anchors in (("visual.", _VISION_ANCHORS), ("vision_model.", _TRANSFORMERS_VISION)):
         for anchor in anchors:

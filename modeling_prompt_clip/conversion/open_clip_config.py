@@ -1,4 +1,4 @@
-"""`open_clip_config.json`, which lies beside open_clip's weights on the Hub: what their tensors do not tell."""
+"""`open_clip_config.json` beside open_clip's weights: what tensors do not tell."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _AS_IN_CLIP = {"pool_type": ("tok", "argmax"), "proj_type": ("linear",)}
 
 @dataclass(frozen=True)
 class OpenClipConfig:
-    """What the file says."""
+    """Content of `open_clip_config.json`."""
 
     path: Path  # of the file
     model: dict[str, Any]  # its `model_cfg`
@@ -46,7 +46,7 @@ class OpenClipConfig:
         return config["width"] // config["heads"] if config.get("heads") and config.get("width") else None
 
     def check(self, widths: Mapping[str, int]) -> None:
-        """Check that the file is of the model whose towers are so wide.
+        """Check that the file fits towers of these widths.
 
         Raises ValueError: it is of another model, or the model has what CLIP lacks.
         """
@@ -67,11 +67,9 @@ class OpenClipConfig:
 
 
 def read_open_clip_config(checkpoint: Path) -> OpenClipConfig | None:
-    """The file beside a checkpoint; None where there is none.
+    """Read the file beside a checkpoint; None if missing.
 
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is not what open_clip writes.
+    Raises OSError: it cannot be read; ValueError: open_clip does not write such a file.
     """
     path = checkpoint.parent / CONFIG_FILE
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Names and shapes of OpenAI's CLIP code, in which this field's checkpoints are written, and transformers' for them.
+"""Names and shapes of OpenAI's CLIP code, and transformers' names for them.
 
 All layouts compute the same embeddings: projected class token, projected token of the highest id.
 """
@@ -48,10 +48,10 @@ _STEERS = re.compile(r"adapter|lora_|prompt|(^|\.)vpt", re.IGNORECASE)
 def clip_tensors(
     tensors: Mapping[str, torch.Tensor], layout: OpenAILayout
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """The CLIP's tensors under transformers' names, in float32, and the names of those that are no part of it.
+    """Rename the CLIP's tensors as transformers', in float32; list the others.
 
-    Raises:
-        ValueError: a tensor that changes embeddings and has no place in CLIP, or one that is not plain finite numbers.
+    Raises ValueError: a tensor that changes embeddings but has no place in CLIP, or one that is not plain finite
+    numbers.
     """
     converted: dict[str, torch.Tensor] = {}
     dropped: list[str] = []
@@ -67,13 +67,13 @@ def clip_tensors(
 
 
 def count_layers(names: Iterable[str], tower: str) -> int:
-    """Layers of the `"vision"` or `"text"` tower, by the highest index among transformers' names."""
+    """Layers of the `"vision"` or `"text"` tower, by the highest index."""
     layers = [int(match[2]) for name in names if (match := _LAYER.fullmatch(name)) and match[1] == tower]
     return max(layers, default=-1) + 1
 
 
 def source_name(ours: str, layout: OpenAILayout) -> str:
-    """What a tensor of transformers' name is called in the checkpoint."""
+    """Return the checkpoint's name of a tensor in transformers' names."""
     if layout.is_transformers:
         return f"{layout.start}{ours}"
     if match := _LAYER.fullmatch(ours):
@@ -106,7 +106,7 @@ def _is_of_a_layer(ours: str) -> bool:
 
 
 def _converted_names(name: str, layout: OpenAILayout) -> list[str]:
-    """What a tensor becomes: one, or the three projections that are stored as one; nothing for what is no part."""
+    """A tensor's new name, three for fused projections, none for foreign ones."""
     if name == f"{layout.start}logit_scale":
         return ["logit_scale"]
     # the text tower's names may begin with nothing: the longer beginning is tried first
@@ -150,7 +150,7 @@ def _parts(name: str, tensor: torch.Tensor, ours: list[str], layout: OpenAILayou
 
 
 def _plain(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    """A dense, contiguous float32 copy; refuses tensors that are not finite and real."""
+    """Copy to dense, contiguous float32; refuse non-finite and complex tensors."""
     fault = None
     if tensor.is_quantized or not tensor.is_floating_point():
         fault = f"is {tensor.dtype}: weights must be floating-point numbers; convert the weights before quantisation"
@@ -169,10 +169,7 @@ def _plain(name: str, tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _check_that_embeddings_do_without(name: str, layout: OpenAILayout) -> None:
-    """Refuse tensors inside a tower, and others that steer one.
-
-    Raises ValueError: the embeddings hang on the tensor.
-    """
+    """Raise ValueError for tensors inside a tower, or that steer one."""
     if name.endswith(_BUFFERS) or not name.startswith(layout.start):
         return
     text = (layout.text,) if layout.text != layout.start else tuple(f"{layout.text}{part}" for part in _TEXT_PARTS)

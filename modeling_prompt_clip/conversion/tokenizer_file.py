@@ -1,6 +1,6 @@
-"""CLIP's tokenizer out of `bpe_simple_vocab_16e6.txt.gz`, and the caption rules of converted families in it.
+"""CLIP's tokenizer from `bpe_simple_vocab_16e6.txt.gz`, with families' caption rules.
 
-Rules are normalisers of the tokenizer, so that tokenizer.json takes them along to every reader of the folder.
+Rules are normalisers of the tokenizer, so tokenizer.json carries them to every reader of the folder.
 """
 
 import gzip
@@ -22,17 +22,13 @@ TBPS_CLIP_PUNCTUATION = r"""[.!"()*#:;~]"""
 
 
 def clip_tokenizer_from_merges(path: str | Path, context: int = 77) -> CLIPTokenizer:
-    """The byte-level BPE tokenizer that OpenAI's code makes of its file of merges.
+    """Build OpenAI's byte-level BPE tokenizer from its file of merges.
 
     Ids are in its order: 256 bytes, 256 bytes that end a word, the merges, `<|startoftext|>`, `<|endoftext|>`.
+    Captions are cut at `context` tokens.
 
-    Args:
-        path: `bpe_simple_vocab_16e6.txt.gz`, or the same unpacked.
-        context: tokens to which captions are cut.
-
-    Raises:
-        OSError: the file cannot be read or unpacked.
-        ValueError: it is not a header line followed by two symbols a line.
+    Raises OSError: the file cannot be read or unpacked; ValueError: it is not a header line followed by two symbols a
+    line.
     """
     header, *lines = _text(Path(path)).split("\n")
     if not header.startswith(('"bpe_simple_vocab', "#version", "bpe_simple_vocab")):
@@ -74,13 +70,12 @@ def _text(path: Path) -> str:
 
 
 def with_caption_rule(tokenizer: Any, rule: str) -> Any:
-    """The tokenizer that cleans captions first as a family of checkpoints does.
+    """Make a tokenizer clean captions as a family of checkpoints does.
 
-    Args:
-        tokenizer: CLIP's, which puts letters into lower case itself.
-        rule: of `CAPTION_RULES`. `"tbps_clip"` makes spaces of the punctuation that TBPS-CLIP's `pre_caption` drops.
+    `rule` is one of `CAPTION_RULES`: `"tbps_clip"` replaces punctuation that TBPS-CLIP's `pre_caption` drops by
+    spaces.
 
-    Raises ValueError: the tokenizer has no backend that could take the rule along.
+    Raises ValueError: the tokenizer has no backend that could hold the rule.
     """
     if rule == "clip":
         return tokenizer

@@ -1,4 +1,4 @@
-"""A folder with both towers as ONNX and the processor's files, checked before anybody can see it."""
+"""Write ONNX towers and the processor's files, checked before they appear."""
 
 import logging
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OnnxExport:
-    """What was written."""
+    """Files of an export."""
 
     folder: Path  # where
     files: dict[str, int]  # bytes of each file, by its name
@@ -33,23 +33,17 @@ def export_onnx(model: nn.Module, processor: PromptCLIPProcessor, folder: str | 
     """Write `text.onnx`, `image.onnx` and the processor's files into a new folder.
 
     `text.onnx` takes `input_ids` `(captions, tokens)`, int64, and gives `text_embeds`; `image.onnx` takes
-    `pixel_values` `(images, 3, height, width)`, float32, and gives `image_embeds`: both `(batch, projection_dim)`
-    unit vectors, float32. Batch and length are free. `tokenizer.json` pads and cuts as the model wants it, and
-    `processor_config.json` says how images are resized and normalised.
-
-    The files are compared with torch by onnxruntime under a temporary name; only then does `folder` appear.
+    `pixel_values` `(images, 3, height, width)`, float32, and gives `image_embeds`: both `(batch, projection_dim)` unit
+    vectors, float32. Batch and length are free. `tokenizer.json` pads and cuts, `processor_config.json` resizes and
+    normalises as the model needs. onnxruntime's results are compared with torch's before `folder` appears.
 
     Args:
-        model: a PromptCLIP, or a PEFT model of one, whose adapters are merged; of any dtype, exported in float32. It
-            stays as it is.
+        model: a PromptCLIP, or a PEFT model of one, of any dtype; it is not changed.
         processor: the model's own.
-        folder: the folder to make; it must not exist.
+        folder: a new folder.
 
-    Raises:
-        TypeError: another kind of model.
-        ValueError: the processor is of another image size, adapters that cannot be merged, or embeddings that differ
-            from torch's (see `check_onnx`); nothing is left behind.
-        OSError: the folder exists or cannot be written.
+    Raises TypeError: another kind of model; ValueError: a processor of another size, adapters that cannot be merged,
+    or embeddings that differ; OSError: the folder exists or cannot be written.
     """
     folder = Path(folder)
     if folder.exists():

@@ -1,4 +1,4 @@
-"""Both towers as modules with one input and one output, and as ONNX graphs."""
+"""Towers as modules with one input and output, and as ONNX graphs."""
 
 import copy
 import logging
@@ -22,44 +22,32 @@ TALKATIVE = ("torch.onnx._internal.exporter._registration", "onnxscript.optimize
 
 
 class Tower(nn.Module, ABC):
-    """One tower of a model, with its projection, from a batch to unit vectors `(batch, projection_dim)`.
+    """A tower with its projection, which gives unit vectors `(batch, projection_dim)`."""
 
-    Attributes:
-        file_name: of the ONNX graph.
-        input_name, output_name: of the ONNX graph, and of the model's own forward.
-        input_shape: of the ONNX graph; a name stands for a size that is free.
-    """
-
-    file_name: str
-    input_name: str
-    output_name: str
-    input_shape: list[str | int]
+    file_name: str  # of the ONNX graph
+    input_name: str  # of the ONNX graph and of the model's forward
+    output_name: str  # likewise
+    input_shape: list[str | int]  # of the ONNX graph; a name stands for a free size
 
     def __init__(self, model: PromptCLIPModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        """A batch of `input_shape` -> `(batch, projection_dim)`, float32."""
+        """Embed a batch of `input_shape`: `(batch, projection_dim)`, float32."""
         return self.model(**{self.input_name: batch}, pooled_only=True)[self.output_name]
 
     def free_sizes(self) -> dict[int, Dim]:
-        """The axes of the input whose size is free, for torch's exporter."""
+        """Input axes of free size, for torch's exporter."""
         return {axis: Dim(name) for axis, name in enumerate(self.input_shape) if isinstance(name, str)}
 
     @abstractmethod
     def samples(self) -> list[torch.Tensor]:
-        """Random inputs of several sizes; the first one traces the graph, so none of its sizes is 0 or 1."""
+        """Random inputs of several sizes; the first, without 0 or 1, traces the graph."""
 
 
 class TextTower(Tower):
-    """`input_ids` `(captions, tokens)`, int64, padded on the right -> `text_embeds`.
-
-    Args:
-        model: in float32, on the CPU.
-        end_id: of the token that ends a caption.
-        pad_id: of the token that fills it up.
-    """
+    """`input_ids` `(captions, tokens)`, int64, padded on the right, to `text_embeds`."""
 
     file_name = "text.onnx"
     input_name = "input_ids"
@@ -73,15 +61,15 @@ class TextTower(Tower):
 
     @property
     def context(self) -> int:
-        """The most tokens that a caption can have."""
+        """Most tokens of a caption."""
         return self.model.config.text_config.max_position_embeddings
 
     def free_sizes(self) -> dict[int, Dim]:
-        """As of any tower; the positions end with the context."""
+        """As of any tower; positions end with the context."""
         return super().free_sizes() | {1: Dim("tokens", max=self.context)}
 
     def samples(self) -> list[torch.Tensor]:
-        """Batches of 3, 1, 2 and 5 captions, from an empty one (2 tokens) to the context."""
+        """Four batches of captions, from 2 tokens to the context."""
         generator = torch.Generator().manual_seed(0)
         lengths = sorted({2, 3, min(16, self.context), self.context - 1, self.context})
         traced = (3, min(7, self.context))
@@ -89,7 +77,7 @@ class TextTower(Tower):
         return [self._captions(*shape, generator) for shape in shapes]
 
     def _captions(self, captions: int, tokens: int, generator: torch.Generator) -> torch.Tensor:
-        """`(captions, tokens)`: the first caption fills the batch, the others end at random places."""
+        """Captions `(captions, tokens)`; the first fills the batch, others end at random."""
         words = torch.randint(self.model.config.text_config.vocab_size - 1, (captions, tokens), generator=generator)
         words[words >= self.end_id] += 1  # any id but that of the end
         ends = torch.randint(1, tokens, (captions, 1), generator=generator)
@@ -99,7 +87,7 @@ class TextTower(Tower):
 
 
 class ImageTower(Tower):
-    """`pixel_values` `(images, channels, height, width)`, float32, normalised -> `image_embeds`."""
+    """Normalised `pixel_values` `(images, channels, height, width)` to `image_embeds`."""
 
     file_name = "image.onnx"
     input_name = "pixel_values"
@@ -117,14 +105,9 @@ class ImageTower(Tower):
 
 
 def exportable_copy(model: nn.Module) -> PromptCLIPModel:
-    """Copy a model for export: prompts merged, float32, on the CPU, no dropout.
+    """Copy a model for export: merged, float32, on the CPU, no dropout.
 
-    Args:
-        model: a PromptCLIP or a PEFT model of one, of any dtype.
-
-    Raises:
-        TypeError: any other model.
-        ValueError: adapters that cannot be merged.
+    Raises TypeError: neither a PromptCLIP nor a PEFT model of one; ValueError: adapters that cannot be merged.
     """
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     if not isinstance(base, PromptCLIPModel):
@@ -140,11 +123,9 @@ def exportable_copy(model: nn.Module) -> PromptCLIPModel:
 
 
 def write_onnx(tower: Tower, folder: Path) -> Path:
-    """Write a tower's graph; above 1.5 GB its weights go into a second file beside it, `NAME.onnx.data`.
+    """Write a tower's graph, with weights above 1.5 GB in `NAME.onnx.data`.
 
-    Raises:
-        torch.onnx.OnnxExporterError: torch cannot translate the model.
-        OSError: the folder cannot be written.
+    Raises torch.onnx.OnnxExporterError: torch cannot translate the model; OSError: the folder cannot be written.
     """
     path = folder / tower.file_name
     with _quiet_exporter():
@@ -164,7 +145,7 @@ def write_onnx(tower: Tower, folder: Path) -> Path:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Leave out what the exporter says and no user could mend: torchvision is absent, a node stays unfolded, ..."""
+    """Silence the exporter's messages that no user can act on."""
     loggers = [logging.getLogger(name) for name in TALKATIVE]
     levels = [logger.level for logger in loggers]
     try:

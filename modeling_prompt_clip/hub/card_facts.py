@@ -1,4 +1,4 @@
-"""Facts about a model that its card reports; the rest is in the template."""
+"""Facts about a model for its card."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class Snippet:
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set that the model learned from."""
+    """A training data set."""
 
     name: str  # as people write it
     terms: str  # sentences on where it comes from and what may be done with it
@@ -27,7 +27,7 @@ class DataSource:
 
 @dataclass(frozen=True)
 class Table:
-    """Figures, and what they say."""
+    """A table of figures with its explanations."""
 
     lead: str  # a sentence or two that come before
     columns: tuple[str, ...]  # headings; those after `labels` are set to the right
@@ -38,7 +38,7 @@ class Table:
 
 @dataclass(frozen=True)
 class ModelCardFacts:
-    """A model's facts for its card: plain names and cells, sentences in Markdown.
+    """Facts for a model's card: plain names and cells, sentences in Markdown.
 
     Empty facts are left out or reported as unknown.
     """

@@ -1,4 +1,4 @@
-"""Reading a repository's card; a Hub that fails is never taken for a missing card."""
+"""Read a repository's card; a failing Hub is not a missing card."""
 
 from pathlib import Path
 
@@ -13,12 +13,9 @@ CARD = "README.md"
 
 
 def card_there(repo_id: str, revision: str | None = None, token: bool | str | None = None) -> str | None:
-    """Read a repository's card; None where the repository has none.
+    """Read a repository's card; None if there is none.
 
-    Args:
-        repo_id: `USER/NAME`.
-        revision: branch; by default the main one.
-        token: of the Hub.
+    `revision` is a branch, by default the main one.
 
     Raises OSError: there is no such branch, or there may be a card that cannot be read.
     """
@@ -33,7 +30,7 @@ def card_there(repo_id: str, revision: str | None = None, token: bool | str | No
 
 
 def has_figures(card: str | None) -> bool:
-    """Whether a card's front matter has evaluation results; an unreadable one counts as written by hand."""
+    """Whether a card has evaluation results; an unreadable one counts as handwritten."""
     try:
         return card is not None and bool(ModelCard(card).data.get("eval_results"))
     except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):

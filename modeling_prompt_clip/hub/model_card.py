@@ -20,7 +20,7 @@ TAGS = ("clip", "person-re-identification", "text-to-image-retrieval", "prompt-t
 
 
 def render_model_card(facts: ModelCardFacts) -> str:
-    """The card as Markdown, without the Hub's front matter."""
+    """Render a card as Markdown, without the Hub's front matter."""
     # StrictUndefined: what the template names and the facts lack is an error, so that no placeholder can stay
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -36,17 +36,14 @@ def render_model_card(facts: ModelCardFacts) -> str:
 
 
 def render_loading(loading: Sequence[Snippet]) -> str:
-    """The part of a card that says how to load the model, so that it can be found in a card and replaced."""
+    """Render the section on loading, findable in a card."""
     return "\n\n".join(f"{snippet.lead}\n\n```python\n{snippet.code}\n```" for snippet in loading)
 
 
 def card_of_model(model: PromptCLIPModel, repo_id: str, license: str | None = None) -> str:
-    """The card, front matter included, of a model that no run folder tells about.
+    """Write the card, front matter included, of a model without a run.
 
-    Args:
-        model: what is to be published; its prompts are merged.
-        repo_id: `USER/NAME` on the Hub.
-        license: its identifier on the Hub; by default "other", because nothing is known of the data behind the model.
+    `license` is by default "other", because nothing is known of the data behind the model.
     """
     base_model = hub_name(str(model.name_or_path))
     base_model = None if base_model == repo_id else base_model
@@ -86,7 +83,7 @@ def _layers(prompt_layers: Sequence[int] | None) -> str:
 
 
 def hub_loading(repo_id: str) -> tuple[Snippet, ...]:
-    """How a whole model is loaded from the Hub, without this package and with it."""
+    """Snippets that load a model from the Hub, without and with this package."""
     return (
         Snippet(
             "Without PromptCLIP's package; the code comes from the repository, so look at it first:",
@@ -102,11 +99,7 @@ def hub_loading(repo_id: str) -> tuple[Snippet, ...]:
 
 
 def adapter_loading(name: str) -> tuple[Snippet, ...]:
-    """How an adapter is loaded, its prompts merged or not.
-
-    Args:
-        name: its folder, or `USER/NAME` on the Hub.
-    """
+    """Snippets that load an adapter, merged or not."""
     return (
         Snippet(
             "With the prompts merged into the base model, which `adapter_config.json` names:",
@@ -127,7 +120,7 @@ def adapter_loading(name: str) -> tuple[Snippet, ...]:
 
 
 def hub_name(name: str) -> str | None:
-    """A model's or data set's name, where it is one on the Hub (`USER/NAME`) and no folder; `None` otherwise."""
+    """Return `name` if it is a Hub repository's and no folder's, or None."""
     if name.count("/") != 1 or Path(name).exists():
         return None
     try:
@@ -138,13 +131,10 @@ def hub_name(name: str) -> str | None:
 
 
 def card_data(name: str, *, library_name: str = "transformers", **known: Any) -> ModelCardData:
-    """What the Hub reads of a card.
+    """Build the Hub's front matter.
 
-    Args:
-        name: of the model.
-        library_name: `"transformers"`, or `"peft"` for an adapter.
-        known: `license`, `base_model`, `datasets`, `eval_results`, ... as [`huggingface_hub.ModelCardData`] takes
-            them; what is `None` is left out.
+    `library_name` is `"transformers"`, or `"peft"` for an adapter; `known` are fields of `ModelCardData`, Nones left
+    out.
     """
     return ModelCardData(
         language="en",
@@ -157,7 +147,7 @@ def card_data(name: str, *, library_name: str = "transformers", **known: Any) ->
 
 
 def with_front_matter(text: str, data: ModelCardData) -> str:
-    """A card with what the Hub reads at its head."""
+    """Prepend the Hub's front matter to a card."""
     return f"---\n{data.to_yaml()}\n---\n\n{text}"
 
 

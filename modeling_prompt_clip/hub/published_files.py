@@ -1,4 +1,4 @@
-"""Names of the files of a model and of an adapter that are published."""
+"""Names of the published files of models and adapters."""
 
 import json
 import re
@@ -24,19 +24,16 @@ ADAPTER_FILES = frozenset({"adapter_config.json", "adapter_model.safetensors"})
 
 
 def listed_model_file(folder: Path) -> Callable[[str], bool]:
-    """Whether a file of a model folder, by its name, is part of the model.
+    """Return a test of whether a file name belongs to the model.
 
-    Args:
-        folder: whose index, where it has one, says which shards there are.
-
-    Raises ValueError: the index is damaged, names other files than shards, or names one that is not there.
+    Raises ValueError: the shards' index is damaged, names other files than shards, or names a missing one.
     """
     weights = {INDEX, *_shards(folder / INDEX)} if (folder / INDEX).is_file() else {WEIGHTS}
     return (MODEL_FILES | weights).__contains__
 
 
 def listed_adapter_file(name: str) -> bool:
-    """Whether a file of an adapter's folder, by its name, is part of the adapter; its card is not."""
+    """Whether a file name belongs to an adapter; its card does not."""
     return name in ADAPTER_FILES
 
 

@@ -1,4 +1,4 @@
-"""Push the adapters of a PEFT model to the Hub, with a card."""
+"""Push adapters of a PEFT model to the Hub, with a card."""
 
 from functools import partial
 from typing import Any
@@ -31,17 +31,10 @@ def push_adapter(
     max_shard_size: int | str | None = None,
     **options: Any,
 ) -> str:
-    """Push the adapters of a PEFT model; an existing card is kept unless it reports a run's figures.
+    """Push a PEFT model's adapters; keep a card without a run's figures.
 
-    Args:
-        model: with at least one CLIP_PROMPT adapter.
-        repo_id: `USER/NAME`; created if missing.
-        license: identifier on the Hub; by default "other".
-        tags: for a new card, added to its own.
-        max_shard_size: not used: an adapter is one file.
-        **options: fields of [`Push`]; others for the model's `save_pretrained`.
-
-    Returns: URL of the commit or pull request.
+    One adapter must be CLIP_PROMPT. `max_shard_size` is not used: an adapter is one file. Otherwise see
+    [`push_model`].
 
     Raises ValueError, OSError: see [`push_saved`]; the same call can be repeated.
     """

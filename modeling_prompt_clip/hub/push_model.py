@@ -1,4 +1,4 @@
-"""Push a model with its processor, code and a card to the Hub, or a part of it."""
+"""Push a model with processor, code and card, or a part."""
 
 import logging
 import os
@@ -32,10 +32,9 @@ def push_model(
     saved_in: str | os.PathLike | None = None,
     **options: Any,
 ) -> str:
-    """Push a model to the Hub, loadable there by `AutoModel.from_pretrained(repo_id, trust_remote_code=True)`.
+    """Push a model; `AutoModel.from_pretrained(repo_id, trust_remote_code=True)` loads it.
 
-    An existing card is kept, unless it reports a run's figures, which are not this model's. A run with its figures is
-    published by `prompt-clip push`.
+    An existing card is kept unless it reports a run's figures; `prompt-clip push` publishes runs with theirs.
 
     Args:
         model: with merged prompts.
@@ -43,8 +42,7 @@ def push_model(
         processor: by default the one beside the weights that the model was loaded from.
         license: identifier on the Hub; by default "other".
         tags: for a new card, added to its own.
-        saved_in: folder that the model has just been saved to; its processor is used, and a missing one only warned
-            of.
+        saved_in: folder that the model was just saved to; its processor is used, and only warned of if missing.
         **options: fields of [`Push`]; others for the model's `save_pretrained`, such as `max_shard_size`.
 
     Returns: URL of the commit or pull request.
@@ -78,15 +76,9 @@ def push_part(
     saved_in: str | os.PathLike | None = None,
     **options: Any,
 ) -> str:
-    """Push a processor, configuration or tower with its code; a card comes with the model.
+    """Push a processor, configuration or tower with its code but no card.
 
-    Args:
-        saved: what has a `save_pretrained`.
-        repo_id: `USER/NAME`; created if missing.
-        tags, saved_in: not used.
-        **options: see [`push_model`].
-
-    Raises ValueError, OSError: see [`push_saved`].
+    `tags` and `saved_in` are not used; otherwise see [`push_model`].
     """
     push, save_options = split_options(options)
     return push_saved(

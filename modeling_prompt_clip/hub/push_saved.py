@@ -1,4 +1,4 @@
-"""Push what a `save_pretrained` writes, by the one push of all packages."""
+"""Push what `save_pretrained` writes through the common push."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Push:
-    """Where an upload goes and what its commit says."""
+    """Destination and commit of an upload."""
 
     # only False makes a new repository public, or fills a public one: models of this kind find people
     private: bool | None = True
@@ -34,7 +34,7 @@ class Push:
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Push, dict[str, Any]]:
-    """Separate the options of a push from those of `save_pretrained`."""
+    """Separate fields of [`Push`] from options of `save_pretrained`."""
     names = {field.name for field in fields(Push)} & options.keys()
     return Push(**{name: options[name] for name in names}), {
         name: value for name, value in options.items() if name not in names
@@ -59,7 +59,7 @@ def push_saved(
         save: writes the files into a folder.
         repo_id: `USER/NAME`, or `NAME` for the caller's own; created if missing.
         message: of the commit, unless `push` has one.
-        new_card: makes a card of `USER/NAME`; None uploads none.
+        new_card: writes a card for `USER/NAME`; None uploads none.
         tags: for a new card, added to its own.
         replaced: patterns of files from earlier pushes to delete unless uploaded again.
 
@@ -67,7 +67,7 @@ def push_saved(
 
     Raises:
         ValueError: the repository is public but should be private.
-        OSError: the Hub refuses, fails or cannot be reached; nothing is uploaded where a card cannot be read.
+        OSError: the Hub refuses, fails or cannot be reached; nothing is uploaded if a card cannot be read.
     """
     private = push.private is not False
     opened = open_repository(repo_id, "model", private=private, token=push.token, write=not push.create_pr)

@@ -1,8 +1,7 @@
-"""The model's code beside its weights, for `AutoModel.from_pretrained(..., trust_remote_code=True)`.
+"""Put the model's code beside its weights, for `trust_remote_code=True`.
 
-`register_for_auto_class` is not used: it would write code into every folder that `save_pretrained` makes, checkpoints
-included, and name one Auto class of a model's two. Folders are published as they were saved, without loading them.
-Only what runs a published model travels, which needs torch, transformers and Pillow: its prompts are merged.
+`register_for_auto_class` would write code into every saved folder, checkpoints included, and name one Auto class of a
+model's two. Only what runs a published model travels, which needs torch, transformers and Pillow.
 """
 
 import json
@@ -33,7 +32,7 @@ AUTO_MAPS = {
 
 
 def add_remote_code(folder: str | Path) -> None:
-    """Make a folder with a saved model and processor loadable without this package, in place.
+    """Make a saved model and processor loadable without this package, in place.
 
     Raises OSError: the folder lacks one of the two, or cannot be written.
     """
@@ -44,9 +43,9 @@ def add_remote_code(folder: str | Path) -> None:
 
 
 def complete_upload(folder: str | Path) -> None:
-    """Add remote code to what `save_pretrained` wrote, and remove paths of this machine, in place.
+    """Add remote code to saved files and remove local paths, in place.
 
-    A tower on its own gets no code: no Auto class could load it.
+    A tower gets no code: no Auto class could load it.
 
     Raises OSError: the folder cannot be written.
     """
@@ -67,7 +66,7 @@ def complete_upload(folder: str | Path) -> None:
 
 
 def told_base(name: str | None) -> str | None:
-    """A base model's name as others can use it; None for a folder of this machine."""
+    """A base model's public name; None for a local folder."""
     if not name or name == STAND_IN:
         return name or None
     if Path(name).expanduser().absolute() == STAND_IN_FOLDER:

@@ -1,4 +1,4 @@
-"""Deep prompts for CLIP as a PEFT method, `CLIP_PROMPT`, registered on import as PEFT's own tuners are."""
+"""PEFT method `CLIP_PROMPT`: deep prompts for CLIP, registered on import."""
 
 from modeling_prompt_clip.prompt_tuning.config import ClipPromptConfig, DeepPromptConfig
 from modeling_prompt_clip.prompt_tuning.model import ClipPromptModel, DeepPromptModel

@@ -1,4 +1,4 @@
-"""Settings of the PEFT method `CLIP_PROMPT`: the trainable prompts of an adapter."""
+"""Settings of the PEFT method `CLIP_PROMPT`."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,14 +16,12 @@ CLIP_PROMPT = "CLIP_PROMPT"
 
 @dataclass
 class DeepPromptConfig(PrivateUploads, PeftConfig):
-    """Configuration of the PEFT method `CLIP_PROMPT`: trainable deep prompts in CLIP's towers.
+    """Configuration of the PEFT method `CLIP_PROMPT`: trainable deep prompts in CLIP.
 
-    Counts, depth and initialisation are our choices; the paper (arXiv 2401.02173) does not state them where we could
-    read it.
+    Counts, depth and initialisation are our choices; we found none in the paper (arXiv 2401.02173).
 
-    Raises:
-        ValueError: a negative length, no prompts, an unknown initialisation, `init_std` not above 0, or coupled
-            prompts of different lengths or started from activations.
+    Raises ValueError: a negative length, no prompts, an unknown initialisation, `init_std` not above 0, or coupled
+    prompts of different lengths or started from activations.
     """
 
     text_prompt_length: int = field(default=4, metadata={"help": "Prompts in each prompted text layer; 0 for none."})
@@ -115,7 +113,7 @@ def check_base_model(model_config: dict[str, Any]) -> list[int]:
 
 
 def check_base_towers(adapter: DeepPromptConfig, model_config: dict[str, Any]) -> None:
-    """Record the base model's depths and widths in a new adapter, or check a saved one against them.
+    """Record the base's depths and widths, or check recorded ones.
 
     Raises ValueError: towers of another depth or width.
     """

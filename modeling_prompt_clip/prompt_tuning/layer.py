@@ -10,7 +10,7 @@ __all__ = ["DeepPromptLayer"]
 
 
 class DeepPromptLayer(nn.Module, BaseTunerLayer):
-    """Tuner layer: each adapter's trainable prompts, after the fixed ones of a [`PromptSlot`].
+    """Tuner layer: adapters' trainable prompts after a [`PromptSlot`]'s fixed ones.
 
     An adapter's prompts are parameters, or a learned projection of its prompts in another layer.
     """
@@ -27,7 +27,7 @@ class DeepPromptLayer(nn.Module, BaseTunerLayer):
         self.merged_adapters: list[str] = []
 
     def add_prompts(self, adapter_name: str, length: int, init_std: float, inference_mode: bool) -> None:
-        """Add `length` prompts, drawn from N(0, `init_std`), under an adapter's name."""
+        """Add an adapter's `length` prompts, drawn from N(0, `init_std`)."""
         fixed = self.base_layer.weight
         # drawn on the CPU, so that every device starts from the same prompts
         drawn = nn.init.normal_(torch.empty(length, fixed.shape[1], dtype=fixed.dtype), std=init_std)
@@ -37,8 +37,8 @@ class DeepPromptLayer(nn.Module, BaseTunerLayer):
     def couple(self, adapter_name: str, source: "DeepPromptLayer", inference_mode: bool) -> None:
         """Make an adapter's prompts a projection of its prompts in `source`.
 
-        Weights start with variance 1 / inputs and biases at 0, which keeps the spread of the projected prompts; MaPLe
-        starts as torch's `Linear`, dominated by its bias.
+        Weights start with variance 1 / inputs and biases at 0, which keeps the prompts' spread; MaPLe starts as
+        torch's `Linear`, dominated by its bias.
         """
         inputs, fixed = source.base_layer.weight.shape[1], self.base_layer.weight
         drawn = nn.init.normal_(torch.empty(fixed.shape[1], inputs, dtype=fixed.dtype), std=inputs**-0.5)
@@ -64,7 +64,7 @@ class DeepPromptLayer(nn.Module, BaseTunerLayer):
         return len(source.clip_prompt_embeddings[adapter_name])
 
     def forward(self) -> torch.Tensor | None:
-        """Fixed prompts, then the active adapters', `(length, hidden_size)`; None without any."""
+        """Fixed and active adapters' prompts, `(length, hidden_size)`, or None."""
         if self.disable_adapters and self.merged:
             self.unmerge()
         fixed = self.base_layer()
@@ -76,7 +76,7 @@ class DeepPromptLayer(nn.Module, BaseTunerLayer):
         return torch.cat(prompts)
 
     def unmerged(self, adapter_names: list[str]) -> list[str]:
-        """The given adapters that prompt this layer and are not merged."""
+        """Filter adapters that prompt this layer and are not merged."""
         known = {*self.clip_prompt_embeddings, *self.clip_prompt_projections}
         return [name for name in adapter_names if name in known and name not in self.merged_adapters]
 

@@ -1,4 +1,4 @@
-"""The tuner of `CLIP_PROMPT`: fills the prompt slots of CLIP's encoder layers."""
+"""The tuner of `CLIP_PROMPT`, which fills prompt slots of CLIP's encoder layers."""
 
 from typing import Any
 
@@ -39,14 +39,14 @@ def check_placement(model: nn.Module) -> None:
 
 
 class DeepPromptModel(BaseTuner):
-    """Tuner: puts a [`DeepPromptLayer`] into each prompt slot of a PromptCLIP or a plain CLIP."""
+    """Tuner: puts a [`DeepPromptLayer`] into each prompt slot of a CLIP."""
 
     prefix = "clip_prompt_"
     tuner_layer_cls = DeepPromptLayer
     target_module_mapping: dict[str, list[str]] = {}
 
     def _prepare_adapter_config(self, peft_config: DeepPromptConfig, model_config: dict[str, Any]) -> DeepPromptConfig:
-        """Check the adapter against the model, record the model's sizes, infer the slots."""
+        """Check the adapter against the model; record sizes and infer slots."""
         size = check_base_model(model_config)
         check_base_towers(peft_config, model_config)
         depths = {tower: model_config[f"{tower}_config"]["num_hidden_layers"] for tower in TOWERS}
@@ -106,7 +106,7 @@ class DeepPromptModel(BaseTuner):
         return hasattr(self.model, "update_prompt_config")
 
     def _lengths_after_merge(self, tower: str, adapter_names: list[str] | None) -> list[int]:
-        """Prompts in each layer's slot once these adapters, or the active ones, are merged."""
+        """Prompts of each layer once these, or the active, adapters are merged."""
         lengths = []
         for layer in getattr(self.model, f"{tower}_model").encoder.layers:
             slot, length = layer.prompt, len(layer.prompt.weight)
@@ -117,7 +117,7 @@ class DeepPromptModel(BaseTuner):
         return lengths
 
     def _unload_and_optionally_merge(self, merge: bool = True, **kwargs: Any) -> nn.Module:
-        """Keep the configuration true to the slots; refuse a merge that it could not express."""
+        """Update the configuration; refuse a merge it cannot express."""
         if merge and self._keeps_prompts():
             for tower in TOWERS:
                 prompt_settings(tower, self._lengths_after_merge(tower, kwargs.get("adapter_names")))
@@ -130,7 +130,7 @@ class DeepPromptModel(BaseTuner):
     def initialize_from_activations(
         self, input_ids: torch.Tensor, pixel_values: torch.Tensor, adapter_name: str = "default"
     ) -> None:
-        """Start an adapter's prompts from hidden states of the frozen model, in place.
+        """Start prompts from hidden states of the frozen model, in place.
 
         Prompt i of text layer l becomes the mean of the i-th of `text_prompt_length` equal runs of the phrase's states
         at that layer's input; prompt i of vision layer l the mean patch state of the i-th horizontal stripe of the

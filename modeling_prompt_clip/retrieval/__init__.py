@@ -1,4 +1,4 @@
-"""Ranking images of people by sentence: metrics, evaluation of a split, search of a folder, and pictures."""
+"""Rank images of people by sentence: embeddings, metrics, search, pictures."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Images and captions to unit embeddings, in batches, by any CLIP: PromptCLIP, plain CLIP, or a PEFT model of one."""
+"""Embed images and captions in batches, by any CLIP."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -29,27 +29,21 @@ def encode_images(
     total: int | None = None,
     num_workers: int = 0,
 ) -> torch.Tensor:
-    """Embed images on the model's own device and in its own dtype.
+    """Embed images on the model's device and in its dtype.
+
+    Images whose pixels are equal once resized are embedded once: the last bits of an embedding differ with its batch.
 
     Args:
-        model: has `get_image_features` as transformers' CLIPModel, wrapped by PEFT or not; its training mode is kept.
-        processor: turns images into the model's `pixel_values`.
-        images: RGB images; read once, a batch at a time, so that a generator or a data set's column stays small.
-        batch_size: images a forward pass.
-        progress: show a bar on stderr when it takes more than two seconds.
-        description: in front of the bar.
-        total: images to expect, for the bar, where `images` does not know its length.
-        num_workers: processes that decode and prepare images while the model works; 0 leaves that to this process.
-            The result is the same for any number. Only a sequence (a list, a data set's column) can be shared among
-            workers; anything else is read in this process.
+        model: has `get_image_features` as transformers' CLIPModel; its training mode is kept.
+        images: RGB images; read once, a batch at a time.
+        description, total: for the progress bar on stderr.
+        num_workers: processes that decode and resize a sequence (list, data set column); 0, or an iterator, uses this
+            one. The result is the same.
 
-    Returns:
-        `[images, projection_dim]` unit vectors, float32, on the CPU. Images whose pixels are equal once they are
-        resized are embedded once, because the last bits of an embedding differ with its batch and its place there.
+    Returns: `[images, projection_dim]` unit vectors, float32, on the CPU.
 
-    Raises:
-        ValueError: no images, a batch size below 1, a negative `num_workers`, or an embedding that is not finite.
-        OSError: an image of a sequence cannot be read; the message has its row.
+    Raises ValueError: no images, a batch size below 1, a negative `num_workers`, or an embedding that is not finite;
+    OSError: an image of a sequence cannot be read; the message has its row.
     """
     _check_at_least("batch_size", batch_size, 1)
     _check_at_least("num_workers", num_workers, 0)
@@ -84,21 +78,12 @@ def encode_captions(
     progress: bool = True,
     description: str = "captions",
 ) -> torch.Tensor:
-    """Embed captions on the model's own device and in its own dtype.
+    """Embed captions on the model's device and in its dtype.
 
-    Captions of similar length share a batch, for little padding; the order of the result is the order given.
+    Captions of similar length share a batch, for little padding; those of equal tokens are embedded once. Longer ones
+    than the model's context are cut.
 
-    Args:
-        model: has `get_text_features` as transformers' CLIPModel, wrapped by PEFT or not; its training mode is kept.
-        processor: turns captions into the model's `input_ids`.
-        captions: sentences; longer ones than the model's context are cut.
-        batch_size: captions a forward pass.
-        progress: show a bar on stderr when it takes more than two seconds.
-        description: in front of the bar.
-
-    Returns:
-        `[captions, projection_dim]` unit vectors, float32, on the CPU. Captions of equal tokens are embedded once, as
-        equal images are.
+    Returns: `[captions, projection_dim]` unit vectors in the given order, float32, on the CPU.
 
     Raises ValueError: no captions, a batch size below 1, or an embedding that is not finite.
     """
@@ -126,10 +111,9 @@ def encode_captions(
 
 
 def scores_of(query: torch.Tensor, embeds: torch.Tensor) -> torch.Tensor:
-    """Cosines `[rows]` of a unit vector and unit vectors `[rows, dim]`; equal vectors get equal scores.
+    """Cosines `[rows]` of a unit vector with unit vectors `[rows, dim]`.
 
-    They are products in float64, rounded to float32, as in the metrics: the last bit of a product in float32 differs
-    with the row's place.
+    Products in float64, rounded to float32, so that equal vectors get equal scores wherever they lie.
     """
     return torch.cat([(block.double() @ query.double()).float() for block in embeds.split(_ROWS_AT_ONCE)])
 
@@ -139,7 +123,7 @@ def _digest(image: torch.Tensor) -> bytes:
 
 
 def _first_places(rows: Sequence[int], known: int) -> list[int]:
-    """Places in a batch of images that neither earlier batches (`known`) nor earlier places hold."""
+    """Places in a batch of rows neither `known` nor seen before."""
     first = {row: place for place, row in reversed(list(enumerate(rows)))}
     return [place for row, place in sorted(first.items()) if row >= known]
 
@@ -154,7 +138,6 @@ def _unit_on_cpu(features: torch.Tensor) -> torch.Tensor:
 
 
 def _joined(embeds: list[torch.Tensor], kind: str) -> torch.Tensor:
-    """`[rows, dim]`, an ordinary tensor though its parts come from inference mode."""
     joined = torch.cat(embeds)
     if not joined.isfinite().all():
         raise ValueError(

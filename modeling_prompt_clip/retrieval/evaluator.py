@@ -1,4 +1,4 @@
-"""Text-to-image person search over one split, by the protocol of the field, in both directions."""
+"""Evaluate text-to-image person search on one split, in both directions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class EncodedSplit:
 
 
 class TextToImageEvaluator:
-    """Rank-k, mAP and mINP of a model on a split, called as an evaluator of sentence-transformers.
+    """Compute R@k, mAP and mINP on a split, called as sentence-transformers' evaluators.
 
     ```python
     >>> evaluator = TextToImageEvaluator(load_person_search("synthetic_pedes", split="validation"), processor)
@@ -54,17 +54,12 @@ class TextToImageEvaluator:
     Args:
         dataset: rows with `image`, `person_id` and `captions` (a list of sentences).
         processor: the model's own.
-        ks: where R@k is computed, integers from 1.
-        batch_size: images, or captions, a forward pass.
+        ks: ranks of R@k, integers from 1; `primary_metric` is R@k, text to image, at the lowest.
+        batch_size: images, or captions, per forward pass.
         progress: show bars on stderr for passes that take more than two seconds.
-        num_workers: processes that decode and prepare images while the model works; the figures do not depend on it.
+        num_workers: processes that prepare images; the figures do not depend on it.
 
-    Attributes:
-        primary_metric: key of the metric to select models by: R@k, text to image, at the lowest k.
-
-    Raises:
-        ValueError: a data set without rows or without one of these columns, an image without a caption, a caption
-            without a word, or wrong `ks`.
+    Raises ValueError: missing rows, columns, captions or words, or wrong `ks`.
     """
 
     greater_is_better = True
@@ -89,7 +84,7 @@ class TextToImageEvaluator:
         self.num_workers = num_workers
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Metrics by direction and name, such as "text_to_image_R@1": percentages, and counts as floats."""
+        """Metrics such as "text_to_image_R@1": percentages, and counts as floats."""
         return {
             f"{direction}_{name}": float(value)
             for direction, metrics in self.by_direction(model).items()
@@ -118,22 +113,18 @@ class TextToImageEvaluator:
         )
 
     def metrics(self, encoded: EncodedSplit) -> dict[str, RetrievalMetrics]:
-        """Metrics of an encoded split by direction: the means of `query_values`."""
+        """Metrics of an encoded split, by direction."""
         return {direction: values.mean() for direction, values in self.query_values(encoded).items()}
 
     def query_values(
         self, encoded: EncodedSplit, ties: Ties = "pessimistic", rerank: Reranking | None = None
     ) -> dict[str, QueryValues]:
-        """Rank an encoded split.
+        """Rank an encoded split in both directions; the same `person_id` is relevant.
 
         Args:
             encoded: from `encode`.
             ties: as for `retrieval_metrics`; the protocol is pessimistic.
             rerank: as for `query_values`; the protocol has none.
-
-        Returns:
-            "text_to_image": every caption queries all images; "image_to_text": every image queries all captions. In
-            both, whatever has the query's `person_id` is relevant.
         """
         images = encoded.image_embeds, encoded.image_person_ids
         texts = encoded.text_embeds, encoded.text_person_ids
@@ -145,7 +136,7 @@ class TextToImageEvaluator:
 
 
 def check_split(dataset: "Dataset") -> None:
-    """Raise ValueError, naming the row, unless each row has a person and captions with words."""
+    """Raise ValueError unless each row has a person and captions with words."""
     missing = sorted({"image", "person_id", "captions"} - set(dataset.column_names))
     if missing:
         raise ValueError(f"the data set has no column {missing[0]!r}, only {dataset.column_names}")

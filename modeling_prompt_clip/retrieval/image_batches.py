@@ -1,4 +1,4 @@
-"""Images to `pixel_values` in batches: decoded and resized by workers, normalised on the model's device."""
+"""Batches of `pixel_values`: resized by workers, normalised on the model's device."""
 
 from collections.abc import Generator, Iterable, Sequence
 from itertools import chain, islice
@@ -16,14 +16,10 @@ __all__ = ["ImagePreparation", "image_batches"]
 
 
 class ImagePreparation:
-    """A processor's work on images in two steps, so that workers send bytes instead of floats.
+    """Split a processor's work, so that workers send bytes, not floats.
 
-    Results equal the processor's bit for bit. transformers would copy each image to NumPy and back after resizing, and
-    scale it in float64, which takes half its time. A processor set to do more than resize and normalise is used
-    itself.
-
-    Args:
-        processor: its settings are read once.
+    Results equal the processor's bit for bit in half its time. A processor set to do more than resize and normalise is
+    used itself.
     """
 
     def __init__(self, processor: PromptCLIPProcessor) -> None:
@@ -44,10 +40,9 @@ class ImagePreparation:
         )
 
     def resize(self, images: Iterable[Image.Image]) -> torch.Tensor:
-        """The step for a worker. One image at a time is held at full size, where `images` are made as they are read.
+        """Resize images, one at a time at full size.
 
-        Returns:
-            `[images, height, width, 3]`, uint8; or `[images, 3, height, width]`, float32, by the processor itself.
+        Returns: `[images, height, width, 3]`, uint8; by the processor itself `[images, 3, height, width]`, float32.
         """
         resized = [self._resize(image) for image in images]
         if all(isinstance(image, Image.Image) for image in resized):
@@ -55,7 +50,6 @@ class ImagePreparation:
         return torch.cat([image if isinstance(image, torch.Tensor) else self._process(image) for image in resized])
 
     def _resize(self, image: Image.Image) -> Image.Image | torch.Tensor:
-        """`(height, width)`, RGB; or `[1, 3, height, width]`, by the processor itself."""
         if not (self.only_resizes and isinstance(image, Image.Image)):
             return self._process(image)
         height, width = self.processor.image_size
@@ -65,7 +59,7 @@ class ImagePreparation:
         return self.processor(images=[image])["pixel_values"]
 
     def normalize(self, resized: torch.Tensor) -> torch.Tensor:
-        """The step for the model's device: from what `resize` returns to `[images, 3, height, width]`, float32."""
+        """Turn the result of `resize` into `[images, 3, height, width]`, float32."""
         if resized.dtype != torch.uint8:
             return resized
         white, mean, std = (values.to(resized.device) for values in (self.white, self.mean, self.std))
@@ -84,20 +78,10 @@ def image_batches(
     num_workers: int = 0,
     pin_memory: bool = False,
 ) -> Generator[torch.Tensor, None, None]:
-    """Yield batches of resized images; the number of workers does not change them.
+    """Yield batches from `ImagePreparation.resize`, the same for any number of workers.
 
-    Close the generator to end its workers. torch's global random state is neither used nor changed.
-
-    Args:
-        preparation: of the model's processor.
-        images: RGB images. A sequence (list, data set column) is shared among workers, which read their own rows; an
-            iterator is read in this process.
-        batch_size: images a batch; the last may be smaller.
-        num_workers: processes that read and resize; 0 uses this one.
-        pin_memory: pin the batches of a sequence for transfer to a GPU.
-
-    Yields:
-        what `ImagePreparation.resize` returns.
+    Workers share a sequence (list, data set column) and may `pin_memory`; an iterator is read in this process. Close
+    the generator to end its workers. torch's global random state is neither used nor changed.
 
     Raises OSError: an unreadable image of a sequence; the message has its row.
     """
@@ -125,7 +109,7 @@ def image_batches(
 
 
 class _ResizedRows(Dataset):
-    """The resized images of a range of rows; or what is wrong, in words, with one that cannot be read.
+    """Resized images of some rows, or an error in words.
 
     Where a worker raises an error, a DataLoader raises one with the worker's whole traceback for a message.
     """

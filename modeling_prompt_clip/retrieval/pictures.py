@@ -1,4 +1,4 @@
-"""Pictures for people, by Pillow alone: ranked answers to captions, and what a data set looks like."""
+"""Contact sheets of ranked answers and of data sets, by Pillow."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,7 +32,7 @@ TITLE_SIZE = 20
 
 
 class Tile(NamedTuple):
-    """One picture of a sheet: the image, the RGB colour of its frame or None, and a small label under it."""
+    """An image, its frame's RGB colour or None, and a small label."""
 
     image: Image.Image
     frame: tuple[int, int, int] | None = None
@@ -40,7 +40,7 @@ class Tile(NamedTuple):
 
 
 class SheetRow(NamedTuple):
-    """A sentence (or paragraphs of them, divided by newlines) and the pictures beside it."""
+    """A text, in paragraphs divided by newlines, and the pictures beside it."""
 
     text: str
     tiles: Sequence[Tile]
@@ -49,17 +49,13 @@ class SheetRow(NamedTuple):
 def contact_sheet(
     rows: Sequence[SheetRow], *, title: str = "", text_width: int = 270, tile_height: int = TILE_HEIGHT
 ) -> Image.Image:
-    """Rows of a wrapped text on the left and framed, labelled pictures on the right.
+    """Draw rows of wrapped text beside framed, labelled pictures.
 
     Args:
-        rows: plain tuples `(text, [(image, frame colour or None, label), ...])` do as well. A text that does not fit
-            beside its pictures ends in an ellipsis.
+        rows: also plain tuples `(text, [(image, frame colour or None, label), ...])`; long texts end in an ellipsis.
         title: above the rows, in one line or several.
         text_width: pixels of the column of text.
-        tile_height: pixels to which every picture is scaled, its aspect kept; one wider than high is scaled to this
-            width instead.
-
-    Returns: An RGB image.
+        tile_height: pixels of the longer side of each picture.
 
     Raises ValueError: no rows, or no picture in any of them.
     """
@@ -93,18 +89,10 @@ def ranked_strips(
     seed: int = 0,
     title: str = "",
 ) -> Image.Image:
-    """The best answers to some captions: a green frame is the right person, a red one another; scores underneath.
+    """Draw the best answers to some captions, right ones framed green.
 
-    Where none of them is right, the first right image follows, with its place in the ranking.
-
-    Args:
-        encoded: the split as the model sees it.
-        dataset: the same split, for its images.
-        queries: how many captions are shown, drawn by `seed` without replacement (all of them where there are fewer),
-            or which ones.
-        top: answers a caption.
-        seed: of the draw, so that two models can be shown on the same captions.
-        title: of the page; a plain one when left out.
+    If no answer is right, the first right image follows, with its place in the ranking. `dataset` is the encoded
+    split; `queries` are captions, or how many to draw by `seed`.
     """
     top = min(top, len(encoded.image_embeds))
     drawn = isinstance(queries, int)
@@ -127,12 +115,9 @@ def ranked_strips(
 
 
 def dataset_sheet(dataset: "Dataset", identities: int = 8, seed: int = 0) -> Image.Image:
-    """Some identities of a data set, one a row: all their images, and their captions as far as they fit.
+    """Draw some persons of a data set, one per row.
 
-    Args:
-        dataset: rows with `image`, `person_id`, `captions` and `camera`.
-        identities: people shown, drawn by `seed`; all of them where there are fewer.
-        seed: of the draw.
+    `dataset` has `image`, `person_id`, `captions` and `camera`; `seed` draws as many `identities`.
     """
     person_ids = np.asarray(dataset["person_id"][:])
     people = np.unique(person_ids)
@@ -159,7 +144,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def thumbnail(image: Image.Image, side: int = TILE_HEIGHT) -> Image.Image:
-    """The image in RGB, its longer side `side` pixels: as it is shown, so that a sheet holds none at full size."""
+    """Shrink to RGB with a longer side of `side` pixels, upright."""
     scale = side / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return to_rgb(image).resize(size, Image.Resampling.LANCZOS)
@@ -168,7 +153,7 @@ def thumbnail(image: Image.Image, side: int = TILE_HEIGHT) -> Image.Image:
 def _draw_tile(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, tile: Tile, left: int, top: int, width: int, height: int
 ) -> None:
-    """A picture at the top centre of its cell (`width` x `height` inside the frame), the label under the cell."""
+    """Draw a picture at the top of its cell, its label below."""
     x = left + FRAME + (width - tile.image.width) // 2
     y = top + FRAME
     if tile.frame:
@@ -181,7 +166,7 @@ def _draw_tile(
 
 
 def _draw_text(draw: ImageDraw.ImageDraw, text: str, left: int, top: int, width: int, height: int) -> None:
-    """Paragraphs wrapped into a column of `width` x `height` pixels, cut with an ellipsis where they are longer."""
+    """Draw paragraphs into `width` x `height` pixels, cut with an ellipsis."""
     font = _font(TEXT_SIZE)
     lines, y = [], 0
     for paragraph in text.split("\n"):
@@ -197,7 +182,7 @@ def _draw_text(draw: ImageDraw.ImageDraw, text: str, left: int, top: int, width:
 
 
 def _wrap(words: Iterable[str], font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """Words set in as few lines of `width` pixels as they need; a longer word has a line to itself."""
+    """Split words into lines of at most `width` pixels."""
     lines = [""]
     for word in words:
         longer = f"{lines[-1]} {word}".strip()

@@ -29,24 +29,20 @@ class SearchHit:
 
 
 class FolderSearcher:
-    """Encodes the images of a folder once, then answers any number of sentences by comparing them with all of them.
+    """Encode a folder of images once, then answer any number of sentences.
+
+    `paths` are the images found, `skipped` unreadable ones, `embeds` `[paths, projection_dim]` unit vectors.
 
     Args:
         model: a PromptCLIP, a plain CLIP, or a PEFT model of one.
         processor: the model's own.
         folder: searched recursively for images (`IMAGE_SUFFIXES`), in the order of their paths.
-        batch_size: images a forward pass.
-        on_bad_image: `"error"` stops at an image that cannot be read, `"skip"` leaves it out and lists it.
+        batch_size: images per forward pass.
+        on_bad_image: `"error"` stops at an unreadable image, `"skip"` leaves it out.
         progress: show a bar on stderr when encoding takes more than two seconds.
 
-    Attributes:
-        paths: the images that can be found.
-        skipped: unreadable images, with `on_bad_image="skip"`.
-        embeds: `[paths, projection_dim]` unit vectors.
-
-    Raises:
-        ValueError: no image (or no readable one) in the folder, an unreadable image, an unknown `on_bad_image`.
-        OSError: the folder does not exist.
+    Raises ValueError: no readable image in the folder, an unreadable image, an unknown `on_bad_image`; OSError: the
+    folder does not exist.
     """
 
     def __init__(
@@ -71,7 +67,9 @@ class FolderSearcher:
         )
 
     def search(self, sentence: str, top: int = 10) -> list[SearchHit]:
-        """The `top` best images for a sentence, best first; images of equal score in the order of their paths.
+        """Return the `top` images for a sentence, best first.
+
+        Images of equal score come in the order of their paths.
 
         Raises ValueError: a blank sentence, or `top` below 1.
         """
@@ -82,7 +80,7 @@ class FolderSearcher:
         return [SearchHit(self.paths[row], score, rank) for rank, (score, row) in enumerate(ranked, start=1)]
 
     def _read(self, paths: list[Path], on_bad_image: OnBadImage) -> Iterator[Image.Image]:
-        """Yield readable images, noting each in `paths`, the others in `skipped`."""
+        """Yield readable images, noting them in `paths`, others in `skipped`."""
         for path in paths:
             try:
                 image = read_image(path)
@@ -107,10 +105,9 @@ def search_folder(
     batch_size: int = 64,
     on_bad_image: OnBadImage = "error",
 ) -> list[SearchHit]:
-    """The `top` images of a folder that fit a sentence best; a `FolderSearcher` for one question.
+    """Search a folder for one sentence; see `FolderSearcher`.
 
-    Raises:
-        ValueError, OSError: as `FolderSearcher` and its `search`; a bad query is refused before anything is encoded.
+    Raises ValueError, OSError: as `FolderSearcher`; a bad query is refused before anything is encoded.
     """
     check_query(query, top)
     searcher = FolderSearcher(model, processor, folder, batch_size=batch_size, on_bad_image=on_bad_image)
@@ -118,7 +115,7 @@ def search_folder(
 
 
 def check_query(sentence: str, top: int) -> None:
-    """Raises ValueError unless there is something to look for and something to return."""
+    """Raise ValueError for a blank sentence or `top` below 1."""
     if not clean_caption(sentence):
         raise ValueError(f"the query {sentence!r} is blank; describe a person in a sentence")
     if top < 1:
@@ -128,9 +125,7 @@ def check_query(sentence: str, top: int) -> None:
 def list_images(folder: str | Path) -> list[Path]:
     """Images in a folder and its subfolders, sorted by path.
 
-    Raises:
-        NotADirectoryError: there is no such folder.
-        ValueError: it holds no image.
+    Raises NotADirectoryError: there is no such folder; ValueError: it holds no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -142,7 +137,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def read_image(path: Path) -> Image.Image:
-    """An image file as data sets read it; see `dataset_scripts.common.images`.
+    """Read an image file as data sets do; see `dataset_scripts.common.images`.
 
     Raises ValueError: it cannot be used.
     """

@@ -1,4 +1,4 @@
-"""Metrics as a table for people."""
+"""Metrics as a text table."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,7 @@ __all__ = ["metrics_table"]
 
 
 def metrics_table(results: Mapping[str, RetrievalMetrics], header: str = "") -> str:
-    """One line a result under the names of the metrics; percentages with two digits.
-
-    Args:
-        results: metrics by a name, such as a method or a direction; at least one, all with the same `ks`.
-        header: over the column of names.
-
-    Returns: Lines without a newline at the end.
-    """
+    """Format results by name, one per line; `header` heads the names."""
     rows = [[name, *map(_cell, metrics.to_dict().values())] for name, metrics in results.items()]
     names = list(next(iter(results.values())).to_dict())
     columns = [header, *names[:-1], "unanswerable"]

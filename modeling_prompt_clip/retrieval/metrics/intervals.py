@@ -1,7 +1,7 @@
 """Bootstrap intervals over persons.
 
-Queries of one person share that person's images and are not independent, so persons are drawn, with replacement, each
-with all of its queries; the gallery stays fixed.
+Queries of one person are not independent, so persons are drawn, with replacement, each with all of its queries; the
+gallery stays fixed.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same queries and gallery; differences are the second's figure minus the first's."""
+    """Two models on the same queries; differences are second minus first."""
 
     differences: dict[str, float]  # in points of percent, by metric
     intervals: dict[str, Interval]  # of the differences
@@ -44,15 +44,10 @@ class Comparison:
 def bootstrap_intervals(
     values: QueryValues, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
 ) -> dict[str, Interval]:
-    """Intervals of all metrics of one model.
+    """Compute intervals of all metrics of one model.
 
-    Args:
-        values: of its queries.
-        resamples: draws of as many persons as there are, 1 or more.
-        level: above 0 and below 1.
-        seed: of the draws; the same persons and seed give the same draws for every model.
-
-    Returns: By the `names` of the values.
+    `resamples` draws of as many persons as there are; the same `seed` and persons give the same draws for every model.
+    `level` is above 0 and below 1.
 
     Raises ValueError: a number out of range.
     """
@@ -62,14 +57,9 @@ def bootstrap_intervals(
 def compare_models(
     first: QueryValues, second: QueryValues, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
 ) -> Comparison:
-    """Compare two models query by query, which tells much smaller differences from chance than two intervals do.
+    """Compare two models query by query, which detects smaller differences than intervals.
 
-    Args:
-        first: of one model.
-        second: of the other, on the same queries and gallery.
-        resamples: draws, 1 or more.
-        level: above 0 and below 1.
-        seed: of the draws.
+    Options as for `bootstrap_intervals`.
 
     Raises ValueError: other queries, another gallery or other `ks`, or a number out of range.
     """

@@ -40,7 +40,7 @@ def open_set_scores(
     *,
     block_size: int = 1024,
 ) -> OpenSetScores:
-    """Each query's best score with its person and without; arguments and errors as `retrieval_metrics`."""
+    """Each query's best scores with and without its person; arguments as `retrieval_metrics`."""
     queries, gallery, relevant = prepared(query_embeds, gallery_embeds, query_person_ids, gallery_person_ids)
     right, wrong = [], []
     for rows, scores in score_blocks(queries, gallery, np.arange(len(queries)), block_size):
@@ -53,11 +53,9 @@ def open_set_scores(
 
 
 def calibrate_threshold(scores: OpenSetScores, false_alarm_rate: float = 1.0) -> float:
-    """Find the lowest threshold that keeps a false-alarm rate on these queries.
+    """Find the lowest threshold that keeps a false-alarm rate on validation queries.
 
-    Args:
-        scores: of the validation split.
-        false_alarm_rate: in percent, from 0 to below 100.
+    `false_alarm_rate` is in percent, from 0 to below 100.
 
     Raises ValueError: a rate out of range.
     """
@@ -69,7 +67,7 @@ def calibrate_threshold(scores: OpenSetScores, false_alarm_rate: float = 1.0) ->
 
 
 def open_set_rates(scores: OpenSetScores, threshold: float) -> OpenSetRates:
-    """Measure a threshold on a split; ties between right and wrong count as wrong.
+    """Measure a threshold on a split, counting ties as wrong.
 
     Raises ValueError: no query whose person is in the gallery.
     """

@@ -1,7 +1,6 @@
-"""Rank-k, mAP and mINP by person, from the ranks of the relevant gallery items.
+"""Rank-k, mAP and mINP by person, from ranks of relevant items.
 
-Protocol of text-to-image person re-identification: every query ranks the whole gallery by inner product, and a gallery
-item is relevant when it has the query's `person_id`.
+Every query ranks the whole gallery by inner product; items with the query's `person_id` are relevant.
 """
 
 from collections.abc import Iterable, Sequence
@@ -41,7 +40,7 @@ class RetrievalMetrics:
 
     @property
     def rank_1(self) -> float:
-        """R@1; KeyError where 1 is not among the `ks`, as with the two below."""
+        """R@1; KeyError if 1 is not among the `ks`."""
         return self.recalls[1]
 
     @property
@@ -55,7 +54,7 @@ class RetrievalMetrics:
         return self.recalls[10]
 
     def to_dict(self) -> dict[str, float | int]:
-        """Under the field's names: "R@1", ..., "mAP", "mINP" (percent) and the three counts."""
+        """Metrics by name: "R@1", ..., "mAP", "mINP" in percent, and counts."""
         return {
             **{f"R@{k}": value for k, value in self.recalls.items()},
             "mAP": self.mean_average_precision,
@@ -80,7 +79,7 @@ class QueryValues:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the columns of `values`, such as "R@1"."""
+        """Column names of `values`, such as "R@1"."""
         return (*(f"R@{k}" for k in self.ks), "mAP", "mINP")
 
     def subset(self, places: Sequence[int]) -> "QueryValues":
@@ -120,12 +119,8 @@ def query_values(
 ) -> QueryValues:
     """Compute every query's hits, average precision and inverse negative penalty.
 
-    Args:
-        query_embeds, gallery_embeds, query_person_ids, gallery_person_ids, ks, ties, block_size: as for
-            `retrieval_metrics`.
-        rerank: such as `KReciprocal()`; its scores replace inner products. Report such results separately.
-
-    Raises TypeError, ValueError: as `retrieval_metrics`.
+    Args and errors as for `retrieval_metrics`; `rerank`, such as `KReciprocal()`, replaces inner products by its
+    scores: report such results separately.
     """
     if ties not in ("pessimistic", "optimistic", "expected"):
         raise ValueError(f"ties={ties!r} is unknown; use 'pessimistic', 'optimistic' or 'expected'")
@@ -150,30 +145,26 @@ def retrieval_metrics(
 ) -> RetrievalMetrics:
     """Compute rank-k, mAP and mINP of ranking the gallery by inner product.
 
-    Ties follow a rule: an irrelevant item ranks before a relevant one of the same score (`pessimistic`), after it
-    (`optimistic`), or the metrics are the mean over all orders (`expected`). Scores are float64 products compared in
-    the precision of the embeddings (at least float32), so that equal embeddings tie exactly and neither gallery order
-    nor `block_size` matters.
+    Irrelevant items rank before relevant ones of the same score (`pessimistic`), after them (`optimistic`), or metrics
+    are the mean over all orders (`expected`). Scores are float64 products compared in the precision of the embeddings
+    (at least float32), so equal embeddings tie exactly, whatever gallery order and `block_size`.
 
     Args:
-        query_embeds: `[queries, dim]` of any float type, torch or numpy; not normalised here.
-        gallery_embeds: `[gallery, dim]`, likewise.
-        query_person_ids: `[queries]` integers.
-        gallery_person_ids: `[gallery]` integers.
-        ks: where R@k is computed, integers from 1.
+        query_embeds, gallery_embeds: `[rows, dim]` of any float type, torch or numpy; not normalised here.
+        query_person_ids, gallery_person_ids: `[rows]` integers.
+        ks: ranks of R@k, integers from 1.
         ties: `"pessimistic"`, `"optimistic"` or `"expected"`.
         block_size: queries scored at once; memory grows with `block_size * gallery`.
 
-    Raises:
-        TypeError: embeddings that are not floating point, ids that are not integers.
-        ValueError: wrong shapes, non-finite values, unknown `ties`, wrong `ks`, or no answerable query.
+    Raises TypeError: embeddings that are not floating point, ids that are not integers; ValueError: wrong shapes,
+    non-finite values, unknown `ties`, wrong `ks`, or no answerable query.
     """
     embeds_and_ids = (query_embeds, gallery_embeds, query_person_ids, gallery_person_ids)
     return query_values(*embeds_and_ids, ks=ks, ties=ties, block_size=block_size).mean()
 
 
 def checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
-    """Sort ranks for R@k; raise ValueError unless they are distinct integers from 1."""
+    """Sort ranks; raise ValueError unless they are distinct integers from 1."""
     ranks = list(ks) if isinstance(ks, Iterable) else []
     if not ranks or len(set(ranks)) < len(ranks) or any(type(k) is not int or k < 1 for k in ranks):
         raise ValueError(f"ks is {ks!r}; give each rank once, as integers from 1, such as (1, 5, 10)")
@@ -181,7 +172,7 @@ def checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
 
 
 def _block_values(block: RelevantRanks, ks: tuple[int, ...], ties: Ties) -> np.ndarray:
-    """`[b, len(ks) + 2]`: hits, average precision, inverse negative penalty, each in 0..1."""
+    """`[b, len(ks) + 2]`: hits, average precision, inverse negative penalty in 0..1."""
     values = _rank_values(block.ranks(ties == "pessimistic"), block, ks)
     if ties == "expected":
         mixed = (block.level > block.own_level) & ~block.padding
@@ -191,7 +182,7 @@ def _block_values(block: RelevantRanks, ks: tuple[int, ...], ties: Ties) -> np.n
 
 
 def _rank_values(ranks: np.ndarray, block: RelevantRanks, ks: tuple[int, ...]) -> np.ndarray:
-    """`[b, len(ks) + 2]` values of ranks `[b, most]`, worst first, padding in front."""
+    """As `_block_values`, of ranks `[b, most]`, worst first, padding in front."""
     precision = np.where(block.padding, 0.0, block.places / ranks)
     last = ranks[np.arange(len(ranks)), ranks.shape[1] - block.counts]
     hits = ranks[:, -1:] <= np.array(ks)

@@ -1,4 +1,4 @@
-"""Curves over ranks: how soon the right person appears (CMC), and how precision falls as recall rises."""
+"""CMC and precision-recall curves over ranks."""
 
 from dataclasses import dataclass
 
@@ -29,15 +29,9 @@ def rank_curves(
     top: int = 50,
     block_size: int = 1024,
 ) -> RankCurves:
-    """Both curves of ranking the gallery by inner product; see `retrieval_metrics` for arguments and errors.
+    """Compute both curves; arguments and errors as for `retrieval_metrics`.
 
-    Args:
-        query_embeds: `[queries, dim]`.
-        gallery_embeds: `[gallery, dim]`.
-        query_person_ids: `[queries]` integers.
-        gallery_person_ids: `[gallery]` integers.
-        top: ranks of the match characteristic; the gallery's size where that is smaller.
-        block_size: queries scored at once.
+    `top` is how many ranks the match rates have.
     """
     first_ranks, precisions = [], []
     blocks = relevant_ranks(query_embeds, gallery_embeds, query_person_ids, gallery_person_ids, block_size=block_size)

@@ -50,7 +50,7 @@ class RelevantRanks:
 
     @property
     def places(self) -> np.ndarray:
-        """`[most]` place among the query's relevant items, from 1 for the best: `most`, ..., 2, 1."""
+        """Places `[most]` among the query's relevant items: `most`, ..., 2, 1 (best)."""
         return np.arange(self.above.shape[1], 0, -1)
 
     @property
@@ -59,11 +59,7 @@ class RelevantRanks:
         return self.places > self.counts[:, None]
 
     def ranks(self, pessimistic: bool) -> np.ndarray:
-        """`[b, most]` ranks from 1; relevant items of one score take consecutive ones.
-
-        Args:
-            pessimistic: irrelevant items of the same score rank before them, otherwise after.
-        """
+        """Ranks `[b, most]` from 1; pessimistic ones put irrelevant ties first."""
         irrelevant = self.above - self.own_above
         if pessimistic:
             irrelevant = irrelevant + self.level - self.own_level
@@ -79,15 +75,10 @@ def relevant_ranks(
     block_size: int = 1024,
     rerank: Reranking | None = None,
 ) -> Iterator[RelevantRanks]:
-    """Yield ranks of the relevant items of every answerable query, block by block.
+    """Yield ranks of all answerable queries' relevant items, block by block.
 
-    Args:
-        query_embeds, gallery_embeds, query_person_ids, gallery_person_ids, block_size: as for `retrieval_metrics`.
-        rerank: corrects the scores; it sees all queries and the gallery in the given order, and no ids.
-
-    Raises:
-        TypeError: embeddings that are not floating point, ids that are not integers.
-        ValueError: wrong shapes, non-finite values, or no answerable query.
+    Args and errors as for `retrieval_metrics`; `rerank` sees all queries and the gallery in the given order, and no
+    ids.
     """
     queries, gallery, relevant = prepared(query_embeds, gallery_embeds, query_person_ids, gallery_person_ids)
     answerable = np.flatnonzero(relevant.counts)
@@ -106,9 +97,9 @@ def relevant_ranks(
 def prepared(
     query_embeds: Embeddings, gallery_embeds: Embeddings, query_person_ids: PersonIds, gallery_person_ids: PersonIds
 ) -> tuple[torch.Tensor, torch.Tensor, RelevantItems]:
-    """Queries `[queries, dim]`, the gallery `[gallery, dim]` grouped by person, and who is where in it.
+    """Check embeddings and group the gallery by person.
 
-    Raises TypeError, ValueError: as `relevant_ranks`; that no query can be answered is no error here.
+    Raises TypeError, ValueError: as `relevant_ranks`, but allows splits without an answerable query.
     """
     queries = _checked_embeddings(query_embeds, "query_embeds")
     gallery = _checked_embeddings(gallery_embeds, "gallery_embeds").to(queries.device)
@@ -130,14 +121,9 @@ def score_blocks(
     block_size: int,
     correct: Correction | None = None,
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Yield query rows `[b]` and scores `[b, gallery]` of each block, columns in gallery order.
+    """Yield query rows `[b]` and scores `[b, gallery]` of each block.
 
-    Args:
-        queries: `[queries, dim]`.
-        gallery: `[gallery, dim]`, on the same device.
-        rows: queries to score.
-        block_size: how many at once.
-        correct: changes inner products before they are rounded to the precision of the embeddings.
+    `correct` changes inner products before they are rounded to the precision of the embeddings.
 
     Raises ValueError: a `block_size` below 1.
     """
@@ -161,7 +147,7 @@ def _reranked_blocks(
     rows: np.ndarray,
     block_size: int,
 ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """As `score_blocks`, for a gallery grouped by person that the method sees in the order given.
+    """As `score_blocks`, but the method sees the gallery ungrouped.
 
     The grouped order would tell it who is who wherever it goes by rows, as between equal scores.
     """
@@ -182,21 +168,20 @@ def _block_ranks(scores: torch.Tensor, relevant: RelevantItems, rows: np.ndarray
 
 
 def _counts(ascending: torch.Tensor, values: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Counts of entries above, and equal to, each value in its ascending row."""
+    """Count entries above, and equal to, each value in its ascending row."""
     up_to = torch.searchsorted(ascending, values, right=True)
     below = torch.searchsorted(ascending, values)
     return (ascending.shape[1] - up_to).cpu().numpy(), (up_to - below).cpu().numpy()
 
 
 def _sorted_rows(scores: torch.Tensor) -> torch.Tensor:
-    """Ascending rows; numpy's sort is about twenty times faster than torch's on a CPU."""
     if scores.device.type == "cpu":
         return torch.from_numpy(np.sort(scores.numpy(), axis=1))
     return scores.sort(dim=1).values
 
 
 def _checked_embeddings(embeds: Embeddings, name: str) -> torch.Tensor:
-    """`[rows, dim]` finite floats, on the GPU where they came from one and on the CPU otherwise."""
+    """`[rows, dim]` finite floats, on their GPU or the CPU."""
     tensor = torch.from_numpy(np.array(embeds)) if isinstance(embeds, np.ndarray) else embeds
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
         kind = getattr(tensor, "dtype", type(embeds).__name__)

@@ -18,12 +18,7 @@ class RelevantItems:
     def columns(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions in the grouped gallery of some queries' relevant items.
 
-        Args:
-            rows: queries, `[b]`, each with at least one relevant item.
-
-        Returns:
-            (positions `[b, most]`, padding `[b, most]` bool), where `most` is the largest count among these queries;
-            padded positions repeat the query's first.
+        Returns: positions `[b, most]`, padding `[b, most]` bool; padded positions repeat the query's first.
         """
         counts = self.counts[rows, None]
         offsets = np.arange(counts.max())
@@ -32,12 +27,7 @@ class RelevantItems:
 
 
 def match_identities(query_ids: np.ndarray, gallery_ids: np.ndarray) -> RelevantItems:
-    """Groups the gallery by person and finds every query's group.
-
-    Args:
-        query_ids: `[queries]` person ids, int64.
-        gallery_ids: `[gallery]` person ids, int64.
-    """
+    """Group the gallery by person and find every query's group."""
     order = np.argsort(gallery_ids, kind="stable")
     grouped = gallery_ids[order]
     starts = np.searchsorted(grouped, query_ids, side="left")

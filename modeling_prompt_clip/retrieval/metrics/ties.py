@@ -1,4 +1,4 @@
-"""A query's expected values over all orders of the gallery items that score the same."""
+"""Expected values of a query over all orders of tied gallery items."""
 
 from math import comb
 
@@ -10,10 +10,10 @@ __all__ = ["expected_values"]
 
 
 def expected_values(block: RelevantRanks, query: int, ks: tuple[int, ...]) -> np.ndarray:
-    """Hits at `ks`, average precision and inverse negative penalty of one query, `[len(ks) + 2]` in 0..1.
+    """Hits at `ks`, average precision and inverse negative penalty of one query.
 
-    All orders of the items of one score are equally likely. For average precision this is the closed form of
-    McSherry and Najork (ECIR 2008, section 2.4); hits and the last rank are drawn without replacement.
+    For average precision this is the closed form of McSherry and Najork (ECIR 2008, section 2.4); hits and the last
+    rank are drawn without replacement.
     """
     real = ~block.padding[query]
     columns = (block.above, block.level, block.own_above, block.own_level)
@@ -25,7 +25,7 @@ def expected_values(block: RelevantRanks, query: int, ks: tuple[int, ...]) -> np
 
 
 def _hit(above: int, level: int, own_above: int, own_level: int, k: int) -> float:
-    """Chance of one of the best group's `own_level` relevant items among the first `k`."""
+    """Chance that the best group has a relevant item within `k`."""
     places = min(max(k - above, 0), level)
     return 1 - comb(level - own_level, places) / comb(level, places)
 

@@ -1,1 +1,1 @@
-"""A metric of the `evaluate` library, as a folder that it can load."""
+"""A metric of the `evaluate` library, as a folder for `evaluate.load`."""

@@ -1,4 +1,4 @@
-"""`retrieval_metrics` for the `evaluate` library, which loads this folder: `evaluate.load(PERSON_RETRIEVAL)`."""
+"""`retrieval_metrics` for `evaluate.load(PERSON_RETRIEVAL)`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,7 +31,7 @@ Examples:
 
 
 class PersonRetrieval(evaluate.Metric):
-    """Collects queries batch by batch; the gallery is given when the figures are computed."""
+    """Collect queries batch by batch; `compute` takes the gallery."""
 
     def _info(self) -> evaluate.MetricInfo:
         features = {"predictions": datasets.List(datasets.Value("float32")), "references": datasets.Value("int64")}

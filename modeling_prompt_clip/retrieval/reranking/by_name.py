@@ -1,4 +1,4 @@
-"""Re-ranking methods by name, for results that are reported apart from the plain ones."""
+"""Re-ranking methods by name; their results are reported separately."""
 
 from modeling_prompt_clip.retrieval.reranking.k_reciprocal import KReciprocal
 from modeling_prompt_clip.retrieval.reranking.knn_correction import KnnCorrection

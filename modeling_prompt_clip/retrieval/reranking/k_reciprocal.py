@@ -1,4 +1,4 @@
-"""k-reciprocal re-ranking: two items are alike when their surest neighbours are the same.
+"""k-reciprocal re-ranking: items are alike if their mutual neighbours are the same.
 
 Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017
 (https://arxiv.org/abs/1701.08398), for queries of one kind and a gallery of another.
@@ -22,26 +22,25 @@ _QUERIES = 128  # queries whose overlaps with the gallery are summed at once
 
 @dataclass(frozen=True)
 class KReciprocal:
-    """Re-ranks by the paper's final distance, `(1 - original_weight) * Jaccard + original_weight * original`.
+    """Re-rank by `(1 - original_weight) * Jaccard + original_weight * original` distance.
 
-    The paper has images on both sides and one space of neighbours. In an embedding of sentences and images, sentences
-    lie nearer to sentences and images to images than either to the other, so one space would give a sentence hardly
-    any image as a reciprocal neighbour. Here the neighbours of every item are items of the gallery:
+    The paper has images on both sides. In a joint embedding, sentences lie nearer to sentences and images to images,
+    so one space of neighbours would give a sentence hardly any image as a reciprocal neighbour. Here all neighbours
+    are gallery items:
 
-    - a gallery item's are, as in the paper, its `k1` nearest in the gallery and itself, and two of them are reciprocal
-      when each is among the other's;
-    - a query's are its `k1` nearest in the gallery, and one is reciprocal when the query is among its `k1` nearest
-      queries.
+    - a gallery item's are its `k1` nearest in the gallery and itself, as in the paper; two are reciprocal when each is
+    among the other's;
+    - a query's are its `k1` nearest in the gallery; one is reciprocal when the query is among its `k1` nearest
+    queries.
 
-    All else is the paper's: a set of reciprocal neighbours takes in a member's own set for `k1 // 2` where two thirds
+    The rest follows the paper: a set of reciprocal neighbours takes in a member's own set for `k1 // 2` if two thirds
     of that lie in it (equation 4); an item is the vector of `exp(-d)` over its set (5, 7), made to sum to 1 as in the
-    authors' code; a vector is averaged with those of its nearest neighbours, `k2` vectors in all (11); the Jaccard
-    distance is that of minima and maxima (10). `d` is the squared Euclidean distance of unit vectors, from 0 to 4,
-    not divided by the largest as in the authors' code. Where neighbours score the same, the lower row is the nearer.
+    authors' code; vectors are averaged over `k2` nearest neighbours, themselves included (11); the Jaccard distance is
+    that of minima and maxima (10). `d` is the squared Euclidean distance of unit vectors, from 0 to 4, not divided by
+    the largest as in the authors' code. Of equal neighbours, the lower row is nearer.
 
-    It is transductive: a query's result depends on the whole gallery and on the other queries. The time is that of
-    scoring gallery and queries against one another four times; memory grows with the gallery times the size of the
-    sets, and with a block of scores.
+    It is transductive: a result depends on the whole gallery and the other queries. It takes four times the scoring of
+    gallery and queries against one another.
 
     Raises ValueError: a number out of range.
     """
@@ -59,11 +58,9 @@ class KReciprocal:
             raise ValueError(f"original_weight={self.original_weight} must be from 0 to 1")
 
     def __call__(self, queries: torch.Tensor, gallery: torch.Tensor) -> Correction:
-        """What turns the cosines of some queries into scores: minus the final distance.
+        """Build the function from cosines to scores, minus the final distance.
 
-        Args:
-            queries: `[queries, dim]` unit vectors.
-            gallery: `[gallery, dim]` likewise, on the same device.
+        Both arguments are `[rows, dim]` unit vectors on the same device.
 
         Raises ValueError: embeddings that are not unit vectors.
         """
@@ -90,7 +87,6 @@ class KReciprocal:
         return correct
 
     def _vectors(self, queries: torch.Tensor, gallery: torch.Tensor) -> tuple[SparseRows, SparseRows]:
-        """Vectors of the queries and of the gallery, both over the gallery."""
         among_gallery = nearest(gallery, gallery, self.k1 + 1)
         of_queries = nearest(queries, gallery, self.k1)
         queries_back = nearest(gallery, queries, self.k1)
@@ -108,12 +104,7 @@ class KReciprocal:
 
 
 def _reciprocal(neighbors: np.ndarray, back: np.ndarray) -> SparseRows:
-    """Neighbours that are reciprocal, as entries of 1.
-
-    Args:
-        neighbors: `[rows, k]` columns of each row.
-        back: `[columns, k]` rows of each column.
-    """
+    """Mutual neighbours `[rows, k]` and `[columns, k]`, as entries of 1."""
     shape = len(neighbors), len(back)
     rows, columns = np.repeat(np.arange(shape[0]), neighbors.shape[1]), neighbors.ravel()
     returned = back.ravel() * shape[1] + np.repeat(np.arange(shape[1]), back.shape[1])
@@ -122,11 +113,9 @@ def _reciprocal(neighbors: np.ndarray, back: np.ndarray) -> SparseRows:
 
 
 def _expanded(sets: SparseRows, halves: SparseRows) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, columns) of sets that took in those of their members' sets that lie in them for two thirds.
+    """Add `halves` that lie in their row's set by two thirds.
 
-    Args:
-        sets: `[rows, gallery]` reciprocal neighbours for `k1`.
-        halves: `[gallery, gallery]` those for half of it.
+    `sets` `[rows, gallery]` are reciprocal neighbours for `k1`, `halves` `[gallery, gallery]` for half of it.
     """
     rows, places = sets.entries(np.arange(len(sets.starts) - 1))
     members = sets.columns[places]
@@ -140,7 +129,7 @@ def _expanded(sets: SparseRows, halves: SparseRows) -> tuple[np.ndarray, np.ndar
 
 
 def _weighted(rows: np.ndarray, columns: np.ndarray, items: torch.Tensor, gallery: torch.Tensor) -> SparseRows:
-    """`exp(-d)` of pairs of items and gallery, each row made to sum to 1."""
+    """`exp(-d)` of items and gallery, each row summing to 1."""
     cosines = np.concatenate([np.empty(0), *_cosines(rows, columns, items, gallery)])
     weights = np.exp(2 * cosines - 2)
     sums = np.bincount(rows, weights=weights, minlength=len(items))
@@ -158,7 +147,7 @@ def _cosines(
 
 
 def _averaged(vectors: SparseRows, neighbors: np.ndarray) -> SparseRows:
-    """Means of the vectors that each row `[rows, k]` of neighbours names."""
+    """Average the vectors that each row `[rows, k]` of neighbours names."""
     owners, places = vectors.entries(neighbors.ravel())
     count, of_each = neighbors.shape
     values = vectors.values[places] / of_each

@@ -1,9 +1,8 @@
-"""k-NN score correction: an image that suits every query is worth less to each.
+"""k-NN score correction: images that suit every query lose score.
 
-Some gallery items score high with whatever is asked (hubs). Nearest neighbour normalization (Chowdhury et al.,
-EMNLP 2024, https://arxiv.org/abs/2410.24114) subtracts from a gallery item's scores what its best reference queries
-score with it; LPNC's k-nearest neighbour correction (https://github.com/DrLazywh/LPNC) is this method with the
-evaluated queries themselves as the reference.
+Some gallery items score high with any query (hubs). Nearest neighbour normalization (Chowdhury et al., EMNLP 2024,
+https://arxiv.org/abs/2410.24114) subtracts what an item's best reference queries score with it; LPNC's correction
+(https://github.com/DrLazywh/LPNC) takes the evaluated queries themselves as the reference.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ __all__ = ["KnnCorrection"]
 
 @dataclass(frozen=True)
 class KnnCorrection:
-    """Score minus `weight` times the mean score of the gallery item's `k` best queries among those evaluated.
+    """Subtract `weight` times the mean score of an item's `k` best queries.
 
     It is transductive: a query's result depends on the other queries, though not on the rest of the gallery.
 
@@ -37,12 +36,7 @@ class KnnCorrection:
             raise ValueError(f"weight={self.weight} must be 0 or more, and finite")
 
     def __call__(self, queries: torch.Tensor, gallery: torch.Tensor) -> Correction:
-        """What turns the inner products of some queries into corrected scores.
-
-        Args:
-            queries: `[queries, dim]`.
-            gallery: `[gallery, dim]`, on the same device.
-        """
+        """Build the function from inner products of some queries to corrected scores."""
         bias = self.weight * _best_means(gallery, queries, self.k)
 
         def correct(rows: np.ndarray, scores: torch.Tensor) -> torch.Tensor:
@@ -52,7 +46,7 @@ class KnnCorrection:
 
 
 def _best_means(gallery: torch.Tensor, queries: torch.Tensor, k: int, block_size: int = 1024) -> torch.Tensor:
-    """`[gallery]` mean of the `k` highest scores of each item with the queries, float64."""
+    """Mean `[gallery]` of the `k` highest scores of each item, float64."""
     columns = queries.double().T
     best = [
         (block.double() @ columns).topk(min(k, len(queries)), dim=1).values.mean(dim=1)

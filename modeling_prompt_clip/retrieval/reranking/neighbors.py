@@ -1,4 +1,4 @@
-"""Nearest neighbours by inner product, in blocks: the matrix of all scores is never held."""
+"""Nearest neighbours by inner product, in blocks."""
 
 import numpy as np
 import torch
@@ -7,16 +7,10 @@ __all__ = ["nearest"]
 
 
 def nearest(queries: torch.Tensor, gallery: torch.Tensor, count: int, *, block_size: int = 1024) -> np.ndarray:
-    """The rows of the gallery with the highest inner products, best first.
+    """Find the gallery rows with the highest inner products, best first.
 
-    Products are taken in float64 and compared in float32, so that what differs by rounding alone ties; of equal ones
-    the lower row comes first.
-
-    Args:
-        queries: `[queries, dim]`.
-        gallery: `[gallery, dim]`, on the same device.
-        count: rows a query; all of them, ordered, where the gallery is smaller.
-        block_size: queries scored at once.
+    Products are taken in float64 and compared in float32, so that rounding does not break ties; of equal ones the
+    lower row comes first. `queries` and `gallery` are `[rows, dim]` on the same device.
 
     Returns: `[queries, min(count, gallery)]` int64.
     """
@@ -28,7 +22,6 @@ def nearest(queries: torch.Tensor, gallery: torch.Tensor, count: int, *, block_s
 
 
 def _best(scores: torch.Tensor, count: int) -> torch.Tensor:
-    """`[b, count]` columns of the highest scores of each row."""
     top = scores.topk(min(count + 1, scores.shape[1]), dim=1)
     best = top.indices[:, :count].sort(dim=1).values
     best = best.gather(1, scores.gather(1, best).sort(dim=1, descending=True, stable=True).indices)
