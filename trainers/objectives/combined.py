@@ -192,9 +192,9 @@ def first_temperatures(weights: Mapping[str, float], options: Mapping[str, Mappi
 def _check_sizes(objective: str, **sizes: int | None) -> None:
     """Refuse sizes of a head that are missing."""
     if None in sizes.values():
-        given = " and ".join(f"{name} is {value}" for name, value in sizes.items())
+        missing = " and ".join(f"{name} is {value}" for name, value in sizes.items())
         raise ValueError(
-            f"{given}: the objective {objective!r} trains a head and needs both; pass them, or leave "
+            f"{missing}: the objective {objective!r} trains a head and needs both; pass them, or leave "
             f"{objective!r} out."
         )
 

@@ -1,4 +1,4 @@
-"""Where a stage's best weights go once it is done: from the checkpoints into the run folder."""
+"""Move the best weights of a finished stage from the checkpoints into the run folder."""
 
 import shutil
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from dataset_scripts.common.files import new_folder
+from dataset_scripts.common.files import new_folder, sync
 from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from trainers.run_folder.checkpoint_store import CheckpointStore
 from trainers.run_folder.folder import RunFolder
@@ -17,14 +17,7 @@ from trainers.stages.starting_model import merged_adapter
 
 @dataclass
 class RunWeights:
-    """Moves weights to their place, once, however often a run is killed and goes on.
-
-    Attributes:
-        accelerator: of the run; one process moves, the others wait.
-        run: the folder.
-        store: its checkpoints.
-        processor: saved beside every whole model.
-    """
+    """Moves weights to their place once, however often a run is killed and resumes; one process moves."""
 
     accelerator: Accelerator
     run: RunFolder
@@ -32,13 +25,7 @@ class RunWeights:
     processor: PromptCLIPProcessor
 
     def save_model(self, model: PromptCLIPModel, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
-        """Save a whole model, and its processor.
-
-        Args:
-            model: whose configuration it is.
-            folder: where to.
-            weights: all weights of the model, where it does not hold them itself.
-        """
+        """Save a whole model and its processor; `weights` are those of a model that is split."""
         model.save_pretrained(str(folder), state_dict=weights)
         self.processor.save_pretrained(str(folder))
 
@@ -50,8 +37,8 @@ class RunWeights:
         """Move stage two's best weights to `model/`. All processes must call it.
 
         Args:
-            best_step: the step that they are of.
-            low_rank_of: the model that they are low-rank updates of; they are added to its matrices.
+            best_step: of these weights.
+            low_rank_of: the model that low-rank updates are merged into.
         """
         if low_rank_of is not None and self.accelerator.is_main_process and not self.run.model.exists():
             whole = self.run.checkpoints / "merged"  # where a kill leaves nothing that is not cleared
@@ -63,10 +50,11 @@ class RunWeights:
                     self.save_model(merged, folder)
                 self.run.note("two", weights=file_hashes(whole))
             whole.rename(self.run.model)
+            sync(self.run.path)
         self._place("two", best_step, self.run.model)
 
     def _is_noted(self, stage: str, folder: Path) -> bool:
-        """Whether a folder is what `progress.json` says of a stage's weights."""
+        """Whether a folder has the hashes that `progress.json` records for a stage."""
         try:
             check_hashes(folder, self.run.finished()[stage]["weights"])
         except (OSError, ValueError, KeyError):
@@ -79,6 +67,7 @@ class RunWeights:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process and not target.exists():
             best.rename(target)
+            sync(self.run.path)
         self.accelerator.wait_for_everyone()
 
 

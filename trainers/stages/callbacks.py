@@ -1,4 +1,4 @@
-"""transformers' callbacks in a stage: what they are told, and what they may ask for."""
+"""transformers' callbacks in a stage of training."""
 
 import json
 import math
@@ -49,14 +49,10 @@ class StageCallbacks:
     asked where losses are logged or the model is evaluated, since asking waits for the device.
 
     Args:
-        accelerator: of the run.
-        args: settings of the run.
-        stage: settings of this stage.
-        callbacks: instances.
         validated: whether there is a validation split.
         max_steps: optimizer steps of the stage.
-        steps_per_epoch: of them, in one pass over the data.
-        model, processor, optimizer, schedule, loader: handed to the callbacks.
+        steps_per_epoch: optimizer steps of one pass over the data.
+        model, processor, optimizer, schedule, loader: keyword arguments of the events.
     """
 
     def __init__(
@@ -118,10 +114,7 @@ class StageCallbacks:
             self._epoch_ends()
 
     def asked(self, now: bool) -> TrainerControl:
-        """What the callbacks of any process ask for; with several processes nothing, unless asked `now`.
-
-        All processes must call it, with the same `now`.
-        """
+        """Return what the callbacks of any process ask for; several processes exchange it only `now`."""
         wanted = [bool(getattr(self.control, name)) for name in _ASKED]
         if self.callbacks and self.accelerator.num_processes > 1:
             if not now:
@@ -151,7 +144,7 @@ class StageCallbacks:
         self._call("on_save")
 
     def state_dict(self) -> str | None:
-        """What callbacks must know when the run goes on, as JSON; `None` without callbacks.
+        """State of the callbacks for a checkpoint, as JSON; `None` without callbacks.
 
         Raises:
             TypeError: the state of a callback is no JSON.
@@ -169,7 +162,7 @@ class StageCallbacks:
             ) from error
 
     def load_state_dict(self, state: str | None, best_step: int, best_metrics: Mapping[str, float]) -> None:
-        """Go on from `state_dict`; callbacks are found again by the name of their class, in order."""
+        """Restore `state_dict`; callbacks are matched by the name of their class, in order."""
         if best_metrics:
             self.found_best(best_step, best_metrics)
         if state is None:
@@ -205,13 +198,7 @@ class _LoopDecides(DefaultFlowCallback):
 
 
 def callback_arguments(args: TwoStageTrainingArguments, stage: StageSettings, *, validated: bool) -> SimpleNamespace:
-    """The settings as callbacks read them: ours, those of the stage, and transformers' names of both.
-
-    Args:
-        args: of the run.
-        stage: of the stage, whose name is `current_stage`.
-        validated: whether there is a validation split.
-    """
+    """The settings for callbacks: ours, those of the stage, and both under transformers' names."""
     of_transformers = {
         "metric_for_best_model": METRIC_FOR_BEST_MODEL,
         "greater_is_better": True,

@@ -1,4 +1,4 @@
-"""What a stage saves to go on from, and its best weights: on disk, and back into the run."""
+"""Save and load the checkpoints and the best weights of a stage."""
 
 import random
 from collections.abc import Callable
@@ -29,15 +29,11 @@ class StageCheckpoints:
     """Saves and restores one stage of a run.
 
     Attributes:
-        accelerator: of the run.
-        store: the run's checkpoints.
-        stage: `"one"` or `"two"`.
-        model: that the stage trains.
-        save_weights: fills a folder with the trained weights, in the form in which they are published; it is given all
-            weights of the model where a launch has cut it into parts, and None where the model has them itself.
-        load_weights: puts them back into the model while it is whole.
-        facts: what must be the same when the run goes on: sizes of the data, number of processes.
-        uploads: of the process that sends weights to the Hub while the run goes on.
+        save_weights: fills a folder with the trained weights; its second argument are the gathered weights of a model
+            that is split among processes, else None.
+        load_weights: loads them into the model, which must not be split yet.
+        facts: must be the same when the run resumes: sizes of the data, number of processes.
+        uploads: set on the process that uploads weights during the run.
     """
 
     accelerator: Accelerator
@@ -50,12 +46,12 @@ class StageCheckpoints:
     uploads: HubUploads | None = None
 
     def save(self, step: int, best_step: int, state: dict[str, Any]) -> None:
-        """Save everything that the steps to come depend on. All processes must call it.
+        """Save a checkpoint. All processes must call it.
 
         Args:
             step: optimizer steps taken.
-            best_step: the step of the best weights so far, 0 where there are none.
-            state: of the loop; numbers, texts, tensors, and containers of them.
+            best_step: the step of the best weights so far; 0 if there are none.
+            state: of the loop: numbers, texts, tensors, and containers of them.
 
         Raises:
             OSError: it cannot be written; the message names the newest checkpoint that is whole.
@@ -74,10 +70,10 @@ class StageCheckpoints:
         self.accelerator.wait_for_everyone()
 
     def restore_weights(self, checkpoint: Checkpoint) -> None:
-        """Put weights back, which must be done before the model is prepared.
+        """Load the weights, before the model is prepared.
 
         Raises:
-            ValueError: the data or the processes are others than those that the checkpoint was made with.
+            ValueError: the checkpoint was made with other data or another number of processes.
         """
         for name, value in self.facts.items():
             if name in ("data", "model", "finished"):  # not what must be equal, or compared before, with more to say
@@ -90,7 +86,7 @@ class StageCheckpoints:
         self.load_weights(checkpoint.path / WEIGHTS)
 
     def restore_state(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Put random numbers back, and return the state of the loop."""
+        """Restore the random generators, and return the state of the loop."""
         saved = torch.load(checkpoint.path / STATE, map_location="cpu", weights_only=True)
         restore_random_state(saved["random"][self.accelerator.process_index])
         return saved["loop"]
@@ -103,7 +99,7 @@ class StageCheckpoints:
             self.uploads.offer("best", self.stage, step, self.store.best(self.stage, step))
 
     def load_best(self, step: int) -> None:
-        """Put the best weights, those of `step`, back into the model, once they are on disk; not into a cut one."""
+        """Load the best weights, those of `step`, unless the model is split among processes."""
         self.accelerator.wait_for_everyone()
         if not is_cut(self.accelerator):
             self.load_weights(self.store.best(self.stage, step))
@@ -114,20 +110,14 @@ class StageCheckpoints:
 
 
 def save_adapter(model: PeftModel, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
-    """Save the adapter of a PEFT model, without PEFT's form of a card, which nobody has filled in.
-
-    Args:
-        model: the PEFT model.
-        folder: where to.
-        weights: all weights of the model, where it does not hold them itself.
-    """
+    """Save an adapter without PEFT's empty model card; `weights` are those of a model that is split."""
     # no embedding layer is adapted; PEFT would ask the Hub about the base model to find that out
     model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=weights)
     (folder / "README.md").unlink()
 
 
 def load_adapter_weights(model: PeftModel, folder: Path) -> None:
-    """Put saved adapter weights into a PEFT model that has the same adapter.
+    """Load saved adapter weights into a PEFT model with the same adapter.
 
     Raises:
         OSError: the folder has no weights, or they are damaged.
@@ -137,7 +127,7 @@ def load_adapter_weights(model: PeftModel, folder: Path) -> None:
 
 
 def load_model_weights(model: nn.Module, folder: Path) -> None:
-    """Put the weights of a saved model, in one or several safetensors files, into a model of the same shape.
+    """Load a saved model's weights, in one or several safetensors files.
 
     Raises:
         OSError: a file is damaged.
@@ -175,7 +165,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put back what `random_state` returned."""
+    """Restore what `random_state` returned."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]

@@ -1,4 +1,4 @@
-"""The evaluations of a run, and where their figures go."""
+"""Evaluate on the splits of a run and record the figures."""
 
 import logging
 from collections.abc import Mapping
@@ -21,15 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunEvaluation:
-    """Evaluates on the splits of a run, and writes `results.json`.
-
-    Args:
-        args: of the run.
-        accelerator: of the run; its first process writes.
-        processor: of the model.
-        splits: `train`, and, where there are, `validation` and `test`.
-        run: the folder.
-    """
+    """Evaluates on the splits of a run; the first process writes `results.json`."""
 
     def __init__(
         self,
@@ -47,12 +39,12 @@ class RunEvaluation:
         self.validation = self.evaluator("validation")
 
     def evaluator(self, split: str, rows: Rows | None = None) -> TextToImageEvaluator | None:
-        """The evaluator of a split, or of other rows in its place; `None` where the data set does not have it."""
+        """The evaluator of a split, or of other rows in its place; `None` if the data set lacks it."""
         splits = self.splits if rows is None else {split: read_by_our_rule(rows)}
         return split_evaluator(self.args, self.accelerator, self.processor, splits, split)
 
     def start(self, model: nn.Module, log: MetricsLog | None) -> None:
-        """Evaluate the model that the run starts from on validation, and begin the curves in `log` with it."""
+        """Evaluate the model that the run starts from on validation, the first point of the curves in `log`."""
         if self.validation is None:
             logger.warning("no validation split: each stage keeps its last weights, and nothing is selected")
             return
@@ -63,13 +55,7 @@ class RunEvaluation:
             log.write(first | metrics["text_to_image"])
 
     def test(self, model: nn.Module, stage: str, step: int) -> dict[str, RetrievalMetrics]:
-        """Evaluate the final model on the test split, record it and draw its ranked strips.
-
-        Args:
-            model: whole, on the run's device.
-            stage: the last one.
-            step: whose weights the model has.
-        """
+        """Evaluate the final model, which has the weights of `step` of the last stage, on the test split."""
         evaluator = self.evaluator("test")
         if evaluator is None:
             logger.warning("no test split: nothing is tested")

@@ -1,4 +1,4 @@
-"""Frozen weights in half precision: cast once a stage, not in every step at every use."""
+"""Cast frozen weights to half precision once a stage instead of at every use."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,18 +12,10 @@ _PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class FrozenWeights:
-    """The frozen weights of a module that is trained under autocast, and half-precision copies of them.
+    """Half-precision copies of a module's frozen weights, which replace them during a step.
 
-    Autocast casts the weights of linear and convolution layers whenever they are used; it remembers the copies of
-    trained weights alone, which change. Those of frozen ones are made here, and take the originals' place while a step
-    is computed: the step's result stays the same, bit for bit, and whoever looks at the module between steps
-    (evaluation, checkpoints, the next stage) finds the originals.
-
-    Weights that FSDP2 has cut are left as they are.
-
-    Args:
-        accelerator: of the run; without mixed precision there is nothing to cast.
-        module: the prepared module, whose trained parameters are known.
+    Autocast caches its copies of trained weights only, and casts frozen ones at every use. The result of a step is the
+    same, bit for bit. Weights that FSDP2 splits are left out.
     """
 
     def __init__(self, accelerator: Accelerator, module: nn.Module) -> None:
@@ -33,7 +25,7 @@ class FrozenWeights:
 
     @contextmanager
     def in_half_precision(self) -> Iterator[None]:
-        """Compute with the copies, forward and backward: autograd keeps the parameters themselves in between."""
+        """Use the copies, forward and backward; autograd keeps the parameters themselves."""
         try:
             for parameter, _, half in self.weights:
                 parameter.data = half

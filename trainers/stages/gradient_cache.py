@@ -21,10 +21,9 @@ class GradientCache:
     """Computes the loss and the gradient of a batch, with a part of it in memory at a time.
 
     Args:
-        accelerator: of the run.
-        prepared: the module as the accelerator prepared it, on the run's device.
-        module: the same module as it was before.
-        micro_batch_size: pairs of a part, 1 or more; it need not divide the batch.
+        prepared: the module as the accelerator prepared it.
+        module: the same module, unwrapped.
+        micro_batch_size: pairs of a part; it need not divide the batch.
     """
 
     def __init__(
@@ -36,15 +35,7 @@ class GradientCache:
         self.micro_batch_size = micro_batch_size
 
     def backward(self, batch: dict[str, torch.Tensor], batches: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Add the gradient of the loss of the global batch, over `batches`, to the parameters'.
-
-        Args:
-            batch: of this process, as for [`StageModule`], on the run's device.
-            batches: of the optimizer's step.
-
-        Returns:
-            The loss, and each objective's own value, as [`StageModule`] returns them.
-        """
+        """Backpropagate the loss of the global batch, divided by the `batches` of a step; return it and its terms."""
         parts = split(batch, self.micro_batch_size)
         with torch.no_grad():
             words = self.module.masked_words(batch)
@@ -65,7 +56,7 @@ class GradientCache:
     def _encode(
         self, parts: list[dict[str, torch.Tensor]], words: torch.Tensor | None
     ) -> tuple[Encoded, list[tuple[Any, ...]]]:
-        """The whole batch, encoded without gradients, to differentiate by; and the random numbers before each part."""
+        """Encode the whole batch as leaves of a new graph; also return the random state before each part."""
         encoded, random_states = [], []
         for part in parts:
             random_states.append((torch.get_rng_state(), *get_device_states(part["input_ids"])))
@@ -81,7 +72,7 @@ class GradientCache:
 
     @contextlib.contextmanager
     def _random_numbers(self, state: tuple[Any, ...]) -> Iterator[None]:
-        """While this lasts, dropout draws from `state` on; after it, from where it was."""
+        """Use the random state of a part inside the context."""
         on_cpu, devices, on_devices = state
         kind = self.accelerator.device.type
         with torch.random.fork_rng(devices, device_type=kind):
@@ -91,16 +82,13 @@ class GradientCache:
 
 
 def split(batch: dict[str, torch.Tensor], size: int) -> list[dict[str, torch.Tensor]]:
-    """A batch in parts of at most `size` pairs."""
+    """Split a batch into parts of at most `size` pairs."""
     columns = zip(*(rows.split(size) for rows in batch.values()), strict=True)
     return [dict(zip(batch, column, strict=True)) for column in columns]
 
 
 def split_gradients(encoded: Encoded, size: int) -> list[tuple[torch.Tensor | None, ...]]:
-    """The gradients that have reached an encoded batch, field by field, in parts of at most `size` pairs.
-
-    `mlm` is a sum over the parts, and its gradient that of each. `None` is where no objective looks.
-    """
+    """Split the gradients of an encoded batch; `mlm` is a sum over the parts, so each has its whole gradient."""
     images, texts, mlm = (None if value is None else value.grad for value in encoded)
     parts = -(-len(encoded.image_embeds) // size)
     columns = ((None,) * parts if rows is None else rows.split(size) for rows in (images, texts))

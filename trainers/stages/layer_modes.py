@@ -1,4 +1,4 @@
-"""How a stage computes the towers' layers: compiled, or with activations that are computed anew."""
+"""Compile the towers' layers, or recompute their activations."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,7 +11,7 @@ from modeling_prompt_clip import PromptCLIPModel
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compile something small, to see that torch.compile works here.
+    """Check that torch.compile works on this machine.
 
     Raises:
         ValueError: it does not.
@@ -29,15 +29,13 @@ def check_compiler(device: torch.device) -> None:
 
 @contextmanager
 def layer_modes(module: nn.Module, *, compiled: bool, checkpointed: bool) -> Iterator[None]:
-    """Train the layers of the PromptCLIP inside a module in one of these ways, or both; then undo it.
-
-    Neither adds or renames a tensor of the state dict.
+    """Change how the layers of the PromptCLIP inside a module compute; the state dict stays the same.
 
     Args:
         module: holds a PromptCLIPModel, wrapped or not.
-        compiled: compile each layer. All layers of a tower share one compiled function; a second caption length
-            compiles it once more, for any length.
-        checkpointed: keep only the layers' inputs, and compute the rest anew in the backward pass.
+        compiled: compile each layer. The layers of a tower share one function, which a second caption length compiles
+            once more, for any length.
+        checkpointed: keep only the layers' inputs, and recompute the rest in the backward pass.
     """
     clip = next(part for part in module.modules() if isinstance(part, PromptCLIPModel))
     layers = [part for part in clip.modules() if isinstance(part, CLIPEncoderLayer)]
@@ -60,7 +58,7 @@ def layer_modes(module: nn.Module, *, compiled: bool, checkpointed: bool) -> Ite
 
 
 def uncompiled(compiled: bool) -> AbstractContextManager[None]:
-    """Run compiled layers as they were written: evaluation has other shapes, which would all be compiled."""
+    """Run compiled layers eagerly: each new shape in evaluation would be compiled."""
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""One stage of training: a plain loop over steps, with evaluation and checkpoints on the way."""
+"""The training loop of a stage."""
 
 import contextlib
 import logging
@@ -37,7 +37,7 @@ from trainers.stages.frozen_weights import FrozenWeights
 from trainers.stages.gradient_cache import GradientCache
 from trainers.stages.layer_modes import layer_modes, uncompiled
 from trainers.stages.module import StageModule
-from trainers.stages.nonfinite_steps import BadSteps
+from trainers.stages.nonfinite_steps import NonfiniteSteps
 from trainers.stages.optimization import stage_optimizer
 
 logger = logging.getLogger(__name__)
@@ -46,27 +46,22 @@ logger = logging.getLogger(__name__)
 class StageLoop:
     """Runs the steps of one stage.
 
-    A step whose loss or gradient is not finite changes neither weights nor optimizer, on any process; the schedule
-    and the data go on. The decision is made on the device, see [`BadSteps`].
+    A step whose loss or gradient is not finite changes neither weights nor optimizer, on any process; schedule and
+    data move on. See [`NonfiniteSteps`].
 
     Args:
-        accelerator: of the run.
-        args: settings of the run.
-        stage: settings of this stage.
-        module: model and objective; only what requires a gradient is trained.
+        module: model and losses; only parameters that require a gradient are trained.
         loader: batches of this process, `gradient_accumulation_steps` for each of `total_steps` steps.
-        total_steps: optimizer steps.
-        eval_steps: evaluate every so many steps, and at the end; a fraction where an epoch is no whole number of them.
-        evaluate: validation metrics by name, with `R@1`; `None` without a validation split.
-        keep: called with the step when its weights are the best so far, or the last where nothing is evaluated.
+        eval_steps: evaluate every so many steps (a fraction if an epoch is not a whole number), and at the end.
+        evaluate: returns validation metrics with `R@1`; `None` without a validation split.
+        keep: called with a step whose weights are the best so far, or with the last one if nothing is evaluated.
         log: `metrics.jsonl`; `None` on all processes but the first.
-        save: called every `args.save_steps` (or after each evaluation), and before stopping, with the step, the best
-            step so far, and the loop's state; `None` saves nothing to go on from.
-        asked_to_stop: whether the run shall stop now; called between steps, by all processes after the same ones.
+        save: called with step, best step and state every `args.save_steps`, and before the run stops.
+        asked_to_stop: called between steps, by all processes after the same ones.
         max_bad_steps: so many skipped steps in a row stop the run, with `bad_batch.json` in its folder.
-        image_names: name of each of the batches' `image_ids`, for that file.
-        callbacks: of transformers; they may end the stage, and ask for more logs, evaluations and checkpoints.
-        steps_per_epoch: optimizer steps of a pass over the data; all of the stage's when left out.
+        image_names: by `image_id`, for that file.
+        callbacks: transformers' callbacks.
+        steps_per_epoch: optimizer steps of a pass over the data; by default all of the stage.
         processor: for the callbacks.
     """
 
@@ -101,7 +96,9 @@ class StageLoop:
         self.log = log
         self.save = save
         self.asked_to_stop = asked_to_stop
-        self.bad_steps = BadSteps(stage.name, max_bad_steps, Path(args.output_dir, "bad_batch.json"), image_names)
+        self.nonfinite_steps = NonfiniteSteps(
+            stage.name, max_bad_steps, Path(args.output_dir, "bad_batch.json"), image_names
+        )
         optimizer, self.schedule = stage_optimizer(args, stage, module, total_steps)
         self.objective = module.objective
         self.module, self.optimizer = prepare(accelerator, args, module, optimizer)
@@ -128,15 +125,12 @@ class StageLoop:
         )
 
     def state(self) -> dict[str, Any]:
-        """Everything that the steps to come depend on, beside the model's weights and the random numbers.
-
-        All processes must call it, after the same step; what the first one gets is what counts.
-        """
+        """State for a checkpoint, without weights and random numbers. All processes must call it."""
         scaler = self.accelerator.scaler
         return {
             "result": asdict(self.result),
             "sums": {name: float(value) for name, value in self.sums.items()},
-            "bad_steps": self.bad_steps.state(),
+            "bad_steps": self.nonfinite_steps.state(),
             "objective": module_state(self.accelerator, self.objective),
             "optimizer": optimizer_state(self.accelerator, self.module, self.optimizer),
             "schedule": self.schedule.state_dict(),
@@ -146,9 +140,9 @@ class StageLoop:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from the state that `state` returned on the first process; the loader must start after its steps."""
+        """Restore the `state` of the first process; the loader must start after its steps."""
         self.result = StageResult(**state["result"])
-        self.bad_steps.load_state(state["bad_steps"])
+        self.nonfinite_steps.load_state(state["bad_steps"])
         self.sums = {name: torch.tensor(value) for name, value in state["sums"].items()}
         load_module_state(self.accelerator, self.objective, state["objective"])
         load_optimizer_state(self.accelerator, self.module, self.optimizer, state["optimizer"])
@@ -191,7 +185,7 @@ class StageLoop:
         return self.result
 
     def _report(self, step: int, progress: tqdm) -> bool:
-        """Log and evaluate where that is due or a callback asks for it; returns whether the stage ends here."""
+        """Log and evaluate if due or asked for by a callback; return whether the stage ends here."""
         log, evaluate = step % self.args.log_steps == 0, completes(step, self.eval_steps)
         self.callbacks.step_ended(step)
         self.asked = self.callbacks.asked(now=log or evaluate)
@@ -212,13 +206,13 @@ class StageLoop:
         return ends
 
     def _save_or_stop(self, step: int) -> None:
-        """Save a checkpoint where one is due, or where the run is asked to stop, and stop it then."""
+        """Save a checkpoint if one is due or the run is asked to stop, which raises [`Preempted`]."""
         # asking all processes waits for the device: done when the losses have been read anyway
         asks = self.accelerator.num_processes == 1 or step % self.args.log_steps == 0
         stop = self.asked_to_stop is not None and asks and self.asked_to_stop()
         due = stop or self.asked.should_save or completes(step, self.args.save_steps or self.eval_steps)
         if self.save is not None and due:
-            self.result.skipped_steps = self.bad_steps.read()
+            self.result.skipped_steps = self.nonfinite_steps.read()
             self.save(step, self.result.best_step, self.state())
             self.callbacks.saved()
         if stop:
@@ -228,10 +222,7 @@ class StageLoop:
             )
 
     def _step(self, step: int) -> dict[str, torch.Tensor]:
-        """One optimizer step; returns its losses and 1 under "steps", or zeros where it was skipped.
-
-        They stay on the device: reading them would wait for it.
-        """
+        """Take a step; return its losses and 1 under "steps", or zeros if it was skipped, all on the device."""
         batches = self.args.gradient_accumulation_steps
         losses: dict[str, torch.Tensor] = {}
         image_ids = []
@@ -249,11 +240,11 @@ class StageLoop:
         if self.accelerator.scaler is None:  # float16 overflows as a matter of course, and its scaler sees to it
             finite = finite & norm.isfinite()
         self._update(finite)
-        self.bad_steps.add(step, finite, torch.cat(image_ids))
+        self.nonfinite_steps.add(step, finite, torch.cat(image_ids))
         return {name: value.where(finite, 0.0) for name, value in losses.items()} | {"steps": finite.float()}
 
     def _backward(self, batch: dict[str, torch.Tensor], batches: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Add the gradient of one of a step's `batches`; returns its loss, and each objective's own value."""
+        """Backpropagate one of a step's `batches`; return its loss and each objective's own value."""
         if self.cache is not None:
             return self.cache.backward(batch, batches)
         loss, terms = self.module(batch)
@@ -261,7 +252,7 @@ class StageLoop:
         return loss, terms
 
     def _clip_gradients(self) -> torch.Tensor:
-        """Clip the gradient, if that is asked for; returns its norm before, over all processes."""
+        """Clip the gradient by `max_grad_norm`, and return its norm before, over all processes."""
         by_engine = self.accelerator.distributed_type == DistributedType.DEEPSPEED  # which is only asked for it
         if self.args.max_grad_norm or by_engine:
             norm = self.accelerator.clip_grad_norm_(self.trainable, self.args.max_grad_norm)
@@ -272,7 +263,7 @@ class StageLoop:
         return torch.as_tensor(0.0 if norm is None else norm)  # DeepSpeed clips by itself, and may not say
 
     def _update(self, finite: torch.Tensor) -> None:
-        """Step the optimizer, which leaves everything as it is where the step is not `finite`."""
+        """Step the optimizer and the schedule; weights change only if the step is `finite`."""
         if self.accelerator.scaler is not None or self.accelerator.distributed_type == DistributedType.DEEPSPEED:
             self.optimizer.step()  # these step or skip by their own rules
         elif self.optimizer.defaults["fused"]:
@@ -290,8 +281,8 @@ class StageLoop:
             self.average.update(torch.zeros_like(finite) if skipped else finite)
 
     def _log_training(self, step: int) -> dict[str, str]:
-        """Write the mean losses since the last time, skipped steps left out; returns them for the progress bar."""
-        self.result.skipped_steps = self.bad_steps.read()
+        """Log the mean losses since the last time, without skipped steps, and return them for the progress bar."""
+        self.result.skipped_steps = self.nonfinite_steps.read()
         sums, self.sums = self.sums, {}
         steps = float(sums.pop("steps"))
         means = {name: float(value) / steps for name, value in sums.items()} if steps else {}
@@ -302,10 +293,7 @@ class StageLoop:
         return {name: f"{value:.3f}" for name, value in means.items()}
 
     def _evaluate(self, step: int, *, last: bool) -> None:
-        """Evaluate on validation, if there is one, and keep the weights if they are the best so far.
-
-        With `ema_decay`, these are the average; training goes on with its own.
-        """
+        """Evaluate on validation and keep the best weights, which are the average with `ema_decay`."""
         with self.average.applied() if self.average is not None else contextlib.nullcontext():
             if self.evaluate is None:
                 if last:

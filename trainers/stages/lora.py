@@ -11,15 +11,9 @@ LORA_TARGETS = (
 
 
 def lora_model(model: PromptCLIPModel, rank: int, alpha: float) -> PeftModel:
-    """The frozen model with a trainable update `alpha / rank * B A` beside each matrix of both towers' layers.
+    """Wrap a model with trainable updates `alpha / rank * B A` of each matrix in both towers' layers.
 
-    B is 0 at first, so that training starts from the model as it is. Fixed prompts, norms, biases, embeddings and
-    projections are frozen with the rest.
-
-    Args:
-        model: it is wrapped, not copied.
-        rank: of the updates, at least 1: A is (rank, columns of the matrix), B (rows of the matrix, rank).
-        alpha: above 0.
+    B starts at 0. Everything else is frozen: prompts, norms, biases, embeddings, projections.
     """
     return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, target_modules=LORA_TARGETS))
 

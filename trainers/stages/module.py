@@ -1,4 +1,4 @@
-"""A model and its objective as one module: what one step of a stage computes of a batch."""
+"""A model and its losses as one module: what one step computes from a batch."""
 
 from typing import NamedTuple
 
@@ -17,41 +17,23 @@ from trainers.objectives.own import own_loss
 
 
 class Encoded(NamedTuple):
-    """All that the objective takes from the towers, of the pairs of one process.
+    """Outputs of the towers that the losses need, for the pairs of one process."""
 
-    Attributes:
-        image_embeds: (batch, dim), unit length.
-        text_embeds: (batch, dim), unit length.
-        mlm: scalar, these pairs' share of the loss of masked words; `None` without that objective.
-    """
-
-    image_embeds: torch.Tensor
-    text_embeds: torch.Tensor
-    mlm: torch.Tensor | None
+    image_embeds: torch.Tensor  # (batch, dim), unit length
+    text_embeds: torch.Tensor  # (batch, dim), unit length
+    mlm: torch.Tensor | None  # scalar, the share of these pairs in the loss of masked words
 
 
 class Part(NamedTuple):
-    """What turns some pairs of a batch into their share of the whole batch's gradient, see [`GradientCache`].
+    """A part of a batch and the gradients that it backpropagates, see [`GradientCache`]."""
 
-    Attributes:
-        gradients: of the loss of the whole batch, by each of what these pairs are encoded to; `None` where no
-            objective looks.
-        words: `StageModule.masked_words` of the whole batch.
-        last: whether it is the batch's last part.
-    """
-
-    gradients: tuple[torch.Tensor | None, ...]
-    words: torch.Tensor | None
+    gradients: tuple[torch.Tensor | None, ...]  # of the whole batch's loss, with respect to each field of `Encoded`
+    words: torch.Tensor | None  # `StageModule.masked_words` of the whole batch
     last: bool
 
 
 class StageModule(nn.Module):
-    """A model and its objective as one module, so that DDP sees every trainable parameter in one forward.
-
-    Args:
-        model: a PromptCLIPModel, or a PeftModel around one.
-        objective: the stage's losses.
-    """
+    """A PromptCLIP and its losses in one module, so that DDP sees every trainable parameter in one forward."""
 
     def __init__(self, model: nn.Module, objective: CombinedObjective) -> None:
         super().__init__()
@@ -61,17 +43,16 @@ class StageModule(nn.Module):
     def forward(
         self, batch: dict[str, torch.Tensor], part: Part | None = None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss of the global batch, and each objective's own value.
+        """Return the loss of the global batch and each objective's own value.
 
-        With `part`, the batch is a part of one whose loss is known, and the scalar returned (with no values) is not
-        that loss but has, through the towers, its gradient. That of the objective's own parameters is not in it.
+        With `part`, return a scalar that has the gradient of the whole batch's loss with respect to the towers.
 
         Args:
             batch: `pixel_values` (batch, 3, height, width), `input_ids` (batch, tokens), and (batch,) `person_ids`,
                 `labels`, `image_ids` of this process; for `mlm` also `masked_input_ids` (batch, masked tokens), and
                 (batch, words) `mlm_positions` of the masked words in them and `mlm_labels`, their true ids, rows
                 filled up with position 0 and label -100.
-            part: of which batch, and how, it is a part.
+            part: its place in the whole batch.
 
         Raises:
             ValueError: the objective has `mlm` and the batch no masked captions, or what the objectives raise.
@@ -81,7 +62,7 @@ class StageModule(nn.Module):
         return self.compare(self.encode(batch, self.masked_words(batch)), batch)
 
     def masked_words(self, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
-        """Masked words of the global batch, a scalar, which their loss is a mean over; `None` without `mlm`.
+        """Count the masked words of the global batch, as a scalar; `None` without `mlm`.
 
         Raises:
             ValueError: the objective has `mlm` and the batch no masked captions.
@@ -94,12 +75,7 @@ class StageModule(nn.Module):
         return gather_ids((batch["mlm_labels"] != IGNORED).sum()[None]).sum()
 
     def encode(self, batch: dict[str, torch.Tensor], words: torch.Tensor | None) -> Encoded:
-        """What the towers make of the pairs of this process, or of a part of them.
-
-        Args:
-            batch: as for `forward`.
-            words: `masked_words` of the whole batch.
-        """
+        """Encode the pairs of this process, or a part of them; `words` are the `masked_words` of the whole batch."""
         output = self.model(
             input_ids=batch["input_ids"], pixel_values=batch["pixel_values"], pooled_only=words is None
         )
@@ -111,12 +87,7 @@ class StageModule(nn.Module):
     def compare(
         self, encoded: Encoded, batch: dict[str, torch.Tensor]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss of the global batch, and each objective's own value.
-
-        Args:
-            encoded: all pairs of this process.
-            batch: `person_ids`, `labels`, `image_ids` of these pairs.
-        """
+        """Return the loss of the global batch and each objective's own value, from all pairs of this process."""
         return self.objective(
             gather_with_gradient(encoded.image_embeds),
             gather_with_gradient(encoded.text_embeds),
@@ -137,13 +108,7 @@ class StageModule(nn.Module):
         return torch.stack(terms).sum()
 
     def _mlm(self, batch: dict[str, torch.Tensor], image_states: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """Share of the loss of masked words; the masked captions take a pass of their own.
-
-        Args:
-            batch: as for `forward`.
-            image_states: (batch, image tokens, hidden size), the vision tower's last hidden state.
-            words: that the mean is over.
-        """
+        """Share of the loss of masked words, from (batch, image tokens, hidden size) last hidden states."""
         clip = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         input_ids = batch["masked_input_ids"]
         text_tokens = clip.text_projection(clip.text_model(input_ids=input_ids).last_hidden_state)
@@ -155,17 +120,14 @@ class StageModule(nn.Module):
 
 
 def after_end(input_ids: torch.Tensor, eos_token_id: int) -> torch.Tensor:
-    """Which tokens of (batch, tokens) stand after their caption's end token, as (batch, tokens) booleans.
-
-    The end is where the text tower finds it, see [`end_positions`].
-    """
+    """Mask, (batch, tokens), of the tokens after each caption's end token; see [`end_positions`]."""
     return torch.arange(input_ids.shape[1], device=input_ids.device) > end_positions(input_ids, eos_token_id)[:, None]
 
 
 def new_objective(
     args: TwoStageTrainingArguments, stage: str, config: PromptCLIPConfig, num_identities: int
 ) -> CombinedObjective:
-    """The losses of a stage with fresh heads, for a model of this configuration and that many training persons."""
+    """Build the losses of a stage, with new heads."""
     return CombinedObjective(
         args.stage(stage).objectives,
         args.objective_options(),

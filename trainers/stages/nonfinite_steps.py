@@ -1,4 +1,4 @@
-"""Steps whose loss or gradient is not finite: counted, and too many in a row stop the run, naming their images."""
+"""Count the steps whose loss or gradient is not finite, and stop the run after too many in a row."""
 
 import logging
 from collections.abc import Sequence
@@ -22,18 +22,17 @@ class _Step(NamedTuple):
     image_ids: torch.Tensor  # of this process
 
 
-class BadSteps:
+class NonfiniteSteps:
     """Counts the steps that were skipped, and stops the run after too many in a row.
 
-    Whether a step was bad is known to the device long before it is known here: reading it would make the device wait
-    for its next work. So the answers are read in groups, at most `most` steps after the fact; skipping itself does not
-    wait for them. The loss and the gradient are those of all processes, and so every process gets the same answers.
+    Reading whether a step was finite makes the device wait, so the answers are read in groups of at most `most`; a
+    step is skipped without reading them. They are the same on every process.
 
     Args:
-        stage: name of the stage, for messages.
-        most: as many bad steps in a row stop the run, 1 or more.
-        report: where the images of these steps are written then, as JSON.
-        image_names: name of each `image_id`, for the report; without them it has the numbers.
+        stage: its name, for messages.
+        most: this many skipped steps in a row stop the run.
+        report: JSON file for the images of these steps.
+        image_names: by `image_id`, for the report.
 
     Raises:
         ValueError, TypeError: `most` is out of range or no integer.
@@ -50,24 +49,19 @@ class BadSteps:
         self._in_a_row: list[tuple[int, list[int]]] = []  # number and images, of all processes, of each step
 
     def add(self, number: int, finite: torch.Tensor, image_ids: torch.Tensor) -> None:
-        """Take note of a step.
+        """Note a step, and [`read`] every `most` steps.
 
         Args:
-            number: of the step, 1 or more.
-            finite: boolean scalar, whether loss and gradient were.
-            image_ids: `(batch,)` of this process, the same number on every process.
-
-        Raises:
-            ValueError, OSError: as [`read`], which is called once in `most` steps.
+            number: of the step, from 1.
+            finite: boolean scalar, whether loss and gradient were finite.
+            image_ids: `(batch,)` of this process, as many on every process.
         """
         self._unread.append(_Step(number, finite, image_ids))
         if len(self._unread) >= self.most:
             self.read()
 
     def read(self) -> int:
-        """Look at all steps so far, which waits for the device; returns how many were skipped.
-
-        All processes must call it after the same step.
+        """Wait for the device and return how many steps were skipped. All processes must call it.
 
         Raises:
             ValueError: too many in a row; the report is written.
@@ -91,11 +85,11 @@ class BadSteps:
         return self.skipped
 
     def state(self) -> dict[str, Any]:
-        """What a run that goes on has to know, the same on every process; looks at all steps first, as `read` does."""
+        """State for a checkpoint, the same on every process; calls `read`."""
         return {"skipped": self.read(), "in_a_row": [[number, images] for number, images in self._in_a_row]}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Restore `state`."""
         self.skipped = state["skipped"]
         self._in_a_row = [(number, images) for number, images in state["in_a_row"]]
 
@@ -118,4 +112,4 @@ class BadSteps:
         return image_id if self.image_names is None else self.image_names[image_id]
 
 
-__all__ = ["BadSteps"]
+__all__ = ["NonfiniteSteps"]

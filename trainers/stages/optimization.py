@@ -33,10 +33,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Sort the trainable parameters into few groups, each with its learning rate and weight decay.
 
-    The rules are those of IRRA's solver (arXiv 2303.12501), which makes one group of every tensor and so forgoes
-    batched optimizer kernels. One differs: IRRA decays norms and embeddings too, which pulls a pretrained scale of
-    about 1 towards 0 and rare words, seldom given a gradient, towards each other; here they are left alone, as CLIP's
-    own training leaves gains, biases and logit_scale (arXiv 2103.00020, section 2.5).
+    The rules are those of IRRA's solver (arXiv 2303.12501), which has a group for each tensor, except that norms and
+    embeddings are not decayed, as in CLIP's own training (arXiv 2103.00020, section 2.5).
 
     | group | parameters | learning rate | weight decay |
     |---|---|---|---|
@@ -46,7 +44,7 @@ def parameter_groups(
     | `head_weights` | matrices of the heads | `head_lr_multiplier` x | yes |
     | `head_others` | all else of the heads | `head_lr_multiplier` x | 0 |
 
-    Learned temperatures are the objective's, but no head: they start from a good value, as CLIP's logit_scale does.
+    Learned temperatures are not heads: they start from a good value.
 
     With `layer_lr_decay` below 1, rates fall from the top of each tower to its bottom (ELECTRA, arXiv 2003.10555;
     BEiT, arXiv 2106.08254): layer l of L, the lowest being 1, has `layer_lr_decay ** (L - l)` times the rate above,
@@ -108,11 +106,7 @@ def parameter_groups(
 
 
 def _distances_below_top(names: Sequence[str]) -> dict[str, int]:
-    """How many layers are above each parameter of a tower, counting from its last one; none for all else.
-
-    Args:
-        names: of all parameters, trained or not, from which the number of a tower's layers is known.
-    """
+    """Count the layers above each parameter of a tower, from the names of all parameters, trained or not."""
     layers = {name: (match[1], int(match[2])) for name in names if (match := _LAYER.search(name))}
     counts: dict[str, int] = {}
     for tower, layer in layers.values():

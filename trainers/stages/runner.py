@@ -1,4 +1,4 @@
-"""The two stages of a run: what each trains, from which weights, and where its result goes."""
+"""The two stages of a run: build, train and save each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,22 +41,12 @@ class StageRunner:
     """Runs the stages of one run.
 
     Attributes:
-        args: the settings.
-        accelerator: of the run.
-        run: its folder.
-        store: its checkpoints.
-        weights: places what a stage has learned into the folder.
-        processor: of the model.
-        prompt_config: of the prompts that stage one trains; `None` without it.
-        train: the training split.
-        pairs: its caption-image pairs.
+        prompt_config: of the prompts that stage one trains; `None` without that stage.
+        train, pairs: the training split and its caption-image pairs.
         batches_per_epoch: over all processes.
-        evaluation: of the run.
-        stop: whether the run was asked to stop.
-        uploads: of the process that sends weights to the Hub while the run goes on.
-        callbacks: of transformers.
+        uploads: set on the process that uploads weights during the run.
         log: `metrics.jsonl`, once it is open; `None` on all processes but the first.
-        checkpoint: to go on from; forgotten once its stage runs.
+        checkpoint: to resume from; None once its stage runs.
         fingerprints: of data and model at the start, on the first process.
     """
 
@@ -81,11 +71,11 @@ class StageRunner:
     def stage_one(
         self, model: PromptCLIPModel, finished: StageResult | None = None
     ) -> tuple[PromptCLIPModel, StageResult]:
-        """Domain adaptation: the base is frozen, only prompts (and loss heads) learn; then the prompts are merged.
+        """Domain adaptation: train prompts and loss heads only, then merge the prompts.
 
         Args:
-            model: the base.
-            finished: how the stage ended, where a run goes on after it.
+            model: the base, which is frozen.
+            finished: how the stage ended, if the run resumes after it.
 
         Returns:
             The merged model, and how the stage ended.
@@ -111,12 +101,12 @@ class StageRunner:
         stage_one: StageResult | None = None,
         finished: StageResult | None = None,
     ) -> StageResult:
-        """Task adaptation: prompts are fixed buffers, CLIP itself is trained, or low-rank updates of it.
+        """Task adaptation: train CLIP, or low-rank updates of it, with fixed prompts.
 
         Args:
-            model: it has the best weights afterwards.
+            model: has the best weights afterwards.
             stage_one: how that stage ended, if it was run.
-            finished: how this stage ended, where a run goes on after it.
+            finished: how this stage ended, if the run resumes after it.
         """
         low_rank = self.args.stage_two_lora_rank
         if finished is not None:
@@ -150,7 +140,7 @@ class StageRunner:
         save: Callable[[Path, dict[str, torch.Tensor] | None], None],
         load: Callable[[Path], None],
     ) -> StageResult:
-        """Build what a stage needs, run it, leave the best weights in the model, and free the optimizer's memory."""
+        """Build a stage, run it, free the optimizer's memory and load the best weights."""
         checkpoint, self.checkpoint = self.checkpoint, None
         facts = {
             "processes": self.accelerator.num_processes,
@@ -180,7 +170,7 @@ class StageRunner:
     def _stage_loop(
         self, name: str, model: PromptCLIPModel | PeftModel, checkpoints: StageCheckpoints, done: int
     ) -> StageLoop:
-        """The loop of a stage, whose loader starts after `done` steps."""
+        """Build the loop of a stage; its loader starts after `done` steps."""
         stage, validation = self.args.stage(name), self.evaluation.validation
         objective = new_objective(self.args, name, model.config, self.pairs.num_identities)
         accumulation = self.args.gradient_accumulation_steps

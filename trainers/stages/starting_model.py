@@ -1,4 +1,4 @@
-"""The model that a run starts from, and the prompts that it is going to train."""
+"""The model and the prompts that a run starts from."""
 
 import datasets
 from peft import PeftModel, get_peft_model
@@ -32,7 +32,7 @@ def load_base(
 
 
 def merged_adapter(model: PromptCLIPModel, folder: str) -> PromptCLIPModel:
-    """The base model with the prompts of a saved stage-one adapter as its fixed ones.
+    """Merge the prompts of a saved stage-one adapter into the base model.
 
     Raises:
         OSError: there is no adapter, or its files are damaged.
@@ -42,10 +42,10 @@ def merged_adapter(model: PromptCLIPModel, folder: str) -> PromptCLIPModel:
 
 
 def new_prompt_config(args: TwoStageTrainingArguments, model: PromptCLIPModel) -> DeepPromptConfig | None:
-    """The adapter that stage one will train, checked against the model; `None` where there is no stage one.
+    """Configure the prompts of stage one; `None` if it is not run.
 
     Raises:
-        ValueError: prompts for a layer that does not exist.
+        ValueError: `prompt_layers` names a layer that the model lacks.
     """
     if "one" not in args.stages:
         return None
@@ -69,14 +69,9 @@ def prompted_model(
     config: DeepPromptConfig,
     train: datasets.Dataset | datasets.IterableDataset,
 ) -> PeftModel:
-    """What stage one trains: the frozen model with an adapter of fresh prompts.
+    """Wrap the frozen model with new prompts.
 
-    Args:
-        args: `prompt_init` and `prompt_init_phrase` count.
-        model: it is wrapped, not copied.
-        processor: of the model.
-        config: of the adapter.
-        train: the training split, whose first 256 images `activations` starts vision prompts from.
+    With `prompt_init: activations`, vision prompts start from the first 256 images of `train`.
     """
     prompted = get_peft_model(model, config)
     if args.prompt_init == "activations":

@@ -3,14 +3,14 @@ import json
 import pytest
 import torch
 
-from trainers.stages.nonfinite_steps import BadSteps
+from trainers.stages.nonfinite_steps import NonfiniteSteps
 
 IMAGES = torch.tensor([1, 0])
 
 
 def steps(pattern: str, most: int, report, **options):
     """Bad steps where the pattern has an x."""
-    bad_steps = BadSteps("one", most, report, **options)
+    bad_steps = NonfiniteSteps("one", most, report, **options)
     for number, mark in enumerate(pattern, start=1):
         bad_steps.add(number, torch.tensor(mark != "x"), IMAGES)
     return bad_steps
@@ -39,7 +39,7 @@ def test_it_is_found_at_most_as_many_steps_late(tmp_path):
 
 def test_the_count_in_a_row_goes_on_with_the_run(tmp_path):
     earlier = steps("x.xx", 3, tmp_path / "bad.json").state()
-    later = BadSteps("one", 3, tmp_path / "bad.json")
+    later = NonfiniteSteps("one", 3, tmp_path / "bad.json")
     later.load_state(json.loads(json.dumps(earlier)))
     assert later.read() == 3
     later.add(5, torch.tensor(False), torch.tensor([4]))
@@ -57,4 +57,4 @@ def test_the_first_bad_step_can_stop_the_run(tmp_path):
 @pytest.mark.parametrize(("most", "error"), [(0, ValueError), (2.5, TypeError)])
 def test_a_bound_below_one_is_refused(tmp_path, most, error):
     with pytest.raises(error, match=f"max_bad_steps is {most}"):
-        BadSteps("one", most, tmp_path / "bad.json")
+        NonfiniteSteps("one", most, tmp_path / "bad.json")
