@@ -61,7 +61,10 @@ class DataSettings:
     )
     streaming: bool = setting(default=False, help="Read the train split while training (Parquet and the Hub).")
     shuffle_buffer: int = setting(
-        default=10_000, help="With streaming: caption-image pairs to hold and shuffle.", low=1
+        default=10_000,
+        help="With streaming: caption-image pairs to hold and shuffle.",
+        low=1,
+        needs=("streaming", True),
     )
     sampling: str = setting(
         default="shuffle",
@@ -71,7 +74,12 @@ class DataSettings:
         ),
         choices=("shuffle", "identity", "length"),
     )
-    num_instances: int = setting(default=4, help="With --sampling identity: pairs of a person in a batch.", low=1)
+    num_instances: int = setting(
+        default=4,
+        help="With --sampling identity: pairs of a person in a batch.",
+        low=1,
+        needs=("sampling", "identity"),
+    )
     num_workers: int = setting(
         default=2,
         help="Processes that prepare images, beside each training one.",

@@ -34,7 +34,8 @@ class Rule:
         local: what it may name by a folder of this machine: `"model"`, `"data"` or any `"folder"`.
         published: it is published with the run; the others only concern this machine or this run.
         card: words of the run's card, `{}` being the value; see `trainers/publishing/card_recipe.py`.
-        losses: the card names it only for runs with one of these losses.
+        losses: that read it.
+        needs: name and value of the setting without which it has no effect; `None` is any value that is on.
         experimental: it lost on our bench, see "Optional, off by default" in docs/training.md; the help says so.
         aliases: transformers' names of it. One that several settings share is for the stage that runs.
         before: what runs did before the setting existed, if not its default.
@@ -50,6 +51,7 @@ class Rule:
     published: bool = True
     card: str = ""
     losses: tuple[str, ...] = ()
+    needs: tuple[str, Any] | None = None
     experimental: bool = False
     aliases: tuple[Alias, ...] = ()
     before: Any = None

@@ -37,7 +37,9 @@ class ModelSettings:
         choices=("normal", "activations"),
     )
     prompt_init_phrase: str = setting(
-        default="a photo of a person", help="The phrase that 'activations' starts text prompts from."
+        default="a photo of a person",
+        help="The phrase that 'activations' starts text prompts from.",
+        needs=("prompt_init", "activations"),
     )
     coupled_prompts: bool = setting(
         default=False,

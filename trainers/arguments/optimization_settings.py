@@ -138,4 +138,6 @@ class OptimizationSettings:
         high=4096,
         experimental=True,
     )
-    stage_two_lora_alpha: float = setting(default=16.0, help="Scale of these updates: alpha / rank.", above=0)
+    stage_two_lora_alpha: float = setting(
+        default=16.0, help="Scale of these updates: alpha / rank.", above=0, needs=("stage_two_lora_rank", None)
+    )

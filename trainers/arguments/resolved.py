@@ -1,5 +1,6 @@
 """Settings as they are recorded: folders, models, data passed in Python."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import datasets
 from dataset_scripts import PERSON_SEARCH_DATASETS
 from modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.loading import STAND_IN
+from trainers.arguments.effects import settings_without_effect
 from trainers.arguments.fields import rules
 from trainers.arguments.settings import TwoStageTrainingArguments
 
@@ -17,16 +19,18 @@ UNNAMED_MODEL = "model given in Python"  # recorded in runs, like the next: thes
 UNNAMED_DATA = "data given in Python"
 SYNTHETIC = "synthetic_pedes"
 
+logger = logging.getLogger(__name__)
+
 
 def resolve_settings(
     args: TwoStageTrainingArguments,
     model: PromptCLIPModel | None,
     splits: Mapping[str, datasets.Dataset | datasets.IterableDataset] | None,
 ) -> TwoStageTrainingArguments:
-    """Make folders absolute, and name a model and data passed in Python.
+    """Make folders absolute, name a model and data passed in Python.
 
     A relative folder would look like a name on the Hub once the run is published from elsewhere, and a default that
-    was never read would claim that a run on private pictures saw drawn ones.
+    was never read would claim that a run on private pictures saw drawn ones. Settings without effect are warned of.
 
     Args:
         args: the settings.
@@ -52,6 +56,8 @@ def resolve_settings(
         train = splits.get("train")
         if train is None or train.info.builder_name != SYNTHETIC:
             resolved["dataset"] = UNNAMED_DATA
+    for sentence in settings_without_effect(args):
+        logger.warning("%s", sentence)
     changed = {name: value for name, value in resolved.items() if value != getattr(args, name)}
     return replace(args, **changed) if changed else args
 
