@@ -78,9 +78,10 @@ def read_open_clip_config(checkpoint: Path) -> OpenClipConfig | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is no JSON ({error}); copy or download it again") from error
-    model = content.get("model_cfg", content) if isinstance(content, dict) else None
-    towers = [model.get(name) for name in ("vision_cfg", "text_cfg")] if isinstance(model, dict) else []
-    towers = [tower for tower in towers if isinstance(tower, dict)]
+    content = content if isinstance(content, dict) else {}
+    model = content.get("model_cfg", content)
+    model = model if isinstance(model, dict) else {}
+    towers = [model[name] for name in ("vision_cfg", "text_cfg") if isinstance(model.get(name), dict)]
     if len(towers) != 2:
         raise ValueError(f"{path} has no vision_cfg and text_cfg, as open_clip writes them; copy or download it again")
     numbers = [tower.get(name) for tower in towers for name in ("width", "heads", "head_width")]

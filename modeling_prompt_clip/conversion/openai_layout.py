@@ -91,7 +91,8 @@ def source_name(ours: str, layout: OpenAILayout) -> str:
 
 def _transformers_names(name: str, layout: OpenAILayout) -> list[str]:
     ours = name.removeprefix(layout.start)
-    is_known = ours in _names_but_of_layers() or (_LAYER.fullmatch(ours) and _is_of_a_layer(ours))
+    in_a_layer = _LAYER.fullmatch(ours)
+    is_known = ours in _names_but_of_layers() or (in_a_layer and _is_of_a_layer(in_a_layer[3]))
     return [ours] if name.startswith(layout.start) and is_known else []
 
 
@@ -99,8 +100,8 @@ def _names_but_of_layers() -> set[str]:
     return {name for table in _OURS.values() for name in table.values()} | {"logit_scale"}
 
 
-def _is_of_a_layer(ours: str) -> bool:
-    part, _, kind = _LAYER.fullmatch(ours)[3].rpartition(".")
+def _is_of_a_layer(name: str) -> bool:
+    part, _, kind = name.rpartition(".")
     attention = [f"self_attn.{side}_proj" for side in "qkv"]
     return part in (*_IN_BLOCK.values(), *attention) and kind in ("weight", "bias")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -101,7 +101,7 @@ class TextToImageEvaluator:
         rows = torch.tensor([row for row, sentences in enumerate(captions) for _ in sentences])
         sentences = [sentence for group in captions for sentence in group]
         person_ids = torch.tensor(self.dataset["person_id"][:])
-        options = {"batch_size": self.batch_size, "progress": self.progress}
+        options: dict[str, Any] = {"batch_size": self.batch_size, "progress": self.progress}
         images = self.dataset["image"]
         return EncodedSplit(
             image_embeds=encode_images(model, self.processor, images, num_workers=self.num_workers, **options),
@@ -128,7 +128,7 @@ class TextToImageEvaluator:
         """
         images = encoded.image_embeds, encoded.image_person_ids
         texts = encoded.text_embeds, encoded.text_person_ids
-        options = {"ks": self.ks, "ties": ties, "rerank": rerank}
+        options: dict[str, Any] = {"ks": self.ks, "ties": ties, "rerank": rerank}
         return {
             TEXT_TO_IMAGE: query_values(texts[0], images[0], texts[1], images[1], **options),
             IMAGE_TO_TEXT: query_values(images[0], texts[0], images[1], texts[1], **options),

@@ -95,8 +95,10 @@ def ranked_strips(
     split; `queries` are captions, or how many to draw by `seed`.
     """
     top = min(top, len(encoded.image_embeds))
-    drawn = isinstance(queries, int)
-    chosen = np.sort(_draw_from(len(encoded.captions), queries, seed)) if drawn else np.asarray(queries)
+    if isinstance(queries, int):
+        chosen = np.sort(_draw_from(len(encoded.captions), queries, seed))
+    else:
+        chosen = np.asarray(queries)
     scores = encoded.text_embeds[chosen] @ encoded.image_embeds.T
     best = scores.sort(dim=1, descending=True, stable=True)
     rows = []
@@ -139,7 +141,7 @@ def _draw_from(population: int, size: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).choice(population, size=min(size, population), replace=False)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size)
 
 
@@ -181,7 +183,7 @@ def _draw_text(draw: ImageDraw.ImageDraw, text: str, left: int, top: int, width:
         draw.text((left, top + y), line, INK, font)
 
 
-def _wrap(words: Iterable[str], font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def _wrap(words: Iterable[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
     """Split words into lines of at most `width` pixels."""
     lines = [""]
     for word in words:

@@ -177,7 +177,7 @@ def _block_values(block: RelevantRanks, ks: tuple[int, ...], ties: Ties) -> np.n
     if ties == "expected":
         mixed = (block.level > block.own_level) & ~block.padding
         for query in np.flatnonzero(mixed.any(axis=1)):
-            values[query] = expected_values(block, query, ks)
+            values[query] = expected_values(block, int(query), ks)
     return values
 
 

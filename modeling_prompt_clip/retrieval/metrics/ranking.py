@@ -158,8 +158,8 @@ def _reranked_blocks(
 
 
 def _block_ranks(scores: torch.Tensor, relevant: RelevantItems, rows: np.ndarray) -> RelevantRanks:
-    columns, padding = relevant.columns(rows)
-    padding = torch.from_numpy(padding).to(scores.device)
+    columns, padded = relevant.columns(rows)
+    padding = torch.from_numpy(padded).to(scores.device)
     own = scores.gather(1, torch.from_numpy(columns).to(scores.device)).masked_fill(padding, -torch.inf)
     own = own.sort(dim=1).values
     above, level = _counts(_sorted_rows(scores), own)

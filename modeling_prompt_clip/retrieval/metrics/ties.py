@@ -21,10 +21,10 @@ def expected_values(block: RelevantRanks, query: int, ks: tuple[int, ...]) -> np
     groups = np.unique(np.column_stack([column[query][real] for column in columns]), axis=0)[::-1].tolist()
     total = int(block.counts[query])
     average_precision = sum(_precision_sum(*group) for group in groups) / total
-    return np.array([*(_hit(*groups[-1], k) for k in ks), average_precision, _penalty(*groups[0])])
+    return np.array([*(_hit(k, *groups[-1]) for k in ks), average_precision, _penalty(*groups[0])])
 
 
-def _hit(above: int, level: int, own_above: int, own_level: int, k: int) -> float:
+def _hit(k: int, above: int, level: int, own_above: int, own_level: int) -> float:
     """Chance that the best group has a relevant item within `k`."""
     places = min(max(k - above, 0), level)
     return 1 - comb(level - own_level, places) / comb(level, places)

@@ -7,7 +7,7 @@ import datasets
 import evaluate
 import numpy as np
 
-from modeling_prompt_clip.retrieval.metrics.query_metrics import KS, retrieval_metrics
+from modeling_prompt_clip.retrieval.metrics.query_metrics import KS, Ties, retrieval_metrics
 
 DESCRIPTION = """\
 Rank-k, mAP and mINP of text-to-image person re-identification: every query ranks the whole gallery by inner product,
@@ -46,7 +46,7 @@ class PersonRetrieval(evaluate.Metric):
         gallery_embeds: Any,
         gallery_person_ids: Any,
         ks: Sequence[int] = KS,
-        ties: str = "pessimistic",
+        ties: Ties = "pessimistic",
     ) -> dict[str, float | int]:
         queries = np.asarray(predictions, dtype=np.float32)
         gallery = np.asarray(gallery_embeds, dtype=np.float32)
