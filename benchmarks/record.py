@@ -1,4 +1,4 @@
-"""What every benchmark writes: its question and command, the machine, the versions, the date, and the results."""
+"""The record of a benchmark: question, command, machine, versions, date and results."""
 
 import json
 import os
@@ -17,7 +17,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def processor_name() -> str:
-    """The processor's name as Linux gives it, elsewhere what Python knows."""
+    """The processor's name, from Linux or from Python."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -25,7 +25,7 @@ def processor_name() -> str:
 
 
 def gpu() -> dict[str, str]:
-    """Name and driver of the NVIDIA GPU, where there is one."""
+    """Name and driver of the NVIDIA GPU, if there is one."""
     if (program := shutil.which("nvidia-smi")) is None:
         return {}
     query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]

@@ -1,4 +1,4 @@
-"""What all tests share: a quiet, offline, single-threaded session, tiny CLIPs built from config, and a Hub."""
+"""Shared by all tests: a quiet, offline, single-threaded session, tiny CLIPs, and a Hub."""
 
 import os
 
@@ -36,7 +36,7 @@ CAPTIONS = ["a man", "a man in red", "the woman walks in a long blue coat", "red
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Pass over two attributes that transformers 5 deprecates and that PEFT 0.21 and its own trainer still use."""
+    """Ignore warnings about two deprecated attributes that PEFT 0.21 still uses."""
     for name in ("is_gradient_checkpointing", "gradient_checkpointing_enable"):
         config.addinivalue_line("filterwarnings", f"ignore:`{name}` is deprecated:FutureWarning")
 
@@ -97,7 +97,7 @@ def clip_config_dict(vocab_size: int, **vision: object) -> dict:
 
 
 def spread_weights(model: torch.nn.Module, std: float = 0.15) -> None:
-    """Redraw all matrices with a spread at which every tensor of the tiny model shows in its features."""
+    """Redraw all matrices so that every tensor of the tiny model affects its features."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
@@ -191,7 +191,7 @@ def pictures() -> list[Image.Image]:
 
 @pytest.fixture(scope="session")
 def hub_process() -> Iterator["HubHandle"]:
-    """A Hub in a process of its own, at one address for all tests, as the real one has."""
+    """A Hub in a process of its own, at one address for all tests."""
     from hub_process import running_hub
 
     with running_hub() as handle:

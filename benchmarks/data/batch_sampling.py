@@ -20,7 +20,7 @@ PERSONS, BATCH_SIZE, NUM_INSTANCES, CONTEXT = 11_003, 64, 4, 77
 
 
 def measure(order: EpochOrder, lengths: np.ndarray) -> dict[str, float]:
-    """Cost of one epoch; the few pairs that it leaves to the next epoch's first batch are not counted."""
+    """Measure one epoch, without the few pairs left for the next epoch's first batch."""
     start = time.process_time()
     rows = np.array(order.of_epoch(0))
     seconds = time.process_time() - start

@@ -43,7 +43,7 @@ sys.stderr.write(f"\\n{status} {usage.ru_maxrss} {usage.ru_utime + usage.ru_stim
 
 
 def captions() -> Iterator[str]:
-    """Endless sentences."""
+    """Yield sentences endlessly."""
     random = np.random.default_rng(0)
     while True:
         for row in random.integers(0, 1 << 30, (4096, 12)).tolist():
@@ -56,7 +56,7 @@ def captions() -> Iterator[str]:
 
 
 def write_annotation(folder: Path, rows: int) -> list[str]:
-    """Writes rows in the schema of `reid_raw.json`, the last tenth of the persons in val and test.
+    """Write rows in the schema of `reid_raw.json`, the last tenth of the persons in val and test.
 
     Returns the paths of the images, below `imgs/`.
     """
@@ -80,7 +80,7 @@ def write_annotation(folder: Path, rows: int) -> list[str]:
 
 
 def write_image(folder: Path, path: str) -> int:
-    """Writes smooth noise as a JPEG of some 7 KB, and returns its bytes."""
+    """Write smooth noise as a JPEG of about 7 KB; return its size in bytes."""
     random = np.random.default_rng(int(Path(path).stem))
     width = int(random.integers(64, 140))
     size = (width, int(width * random.uniform(2, 3)))
@@ -91,7 +91,7 @@ def write_image(folder: Path, path: str) -> int:
 
 
 def check(folder: Path, *options: str) -> dict[str, Any]:
-    """Checks a folder in a process of its own."""
+    """Check a folder in a separate process."""
     start = time.perf_counter()
     command = [sys.executable, "-c", MEASURED, str(folder), *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -42,7 +42,7 @@ AUGMENT = "flip, jitter, pad, erase"
 
 
 def jpeg_crops(count: int) -> list[bytes]:
-    """JPEG files of `count` made-up crops."""
+    """Return `count` invented crops as JPEG files."""
     random = np.random.default_rng(0)
     files = []
     for _ in range(count):
@@ -67,7 +67,7 @@ def crops_table() -> datasets.Dataset:
 
 
 class Pipelines:
-    """What evaluation and training do with the images of a table."""
+    """The image pipelines of evaluation and training."""
 
     def __init__(self) -> None:
         self.table = crops_table()
@@ -75,12 +75,12 @@ class Pipelines:
         self.preparation = ImagePreparation(self.processor)
 
     def transform(self, **augmentations: float) -> TrainingTransform:
-        """Training's, by default as the recipes have it."""
+        """The training transform, by default that of the recipes."""
         settings = self.processor.image_processor
         return TrainingTransform(SIZE, settings.image_mean, settings.image_std, **augmentations)
 
     def pairs(self, **augmentations: float) -> CaptionPairs:
-        """The table's rows as training asks for them."""
+        """The table as training pairs."""
         return CaptionPairs(self.table, self.processor.tokenizer, self.transform(**augmentations), seed=0)
 
     def evaluation(self, workers: int, passes: int = 1) -> Iterator[torch.Tensor]:
@@ -111,7 +111,7 @@ def whole_paths(pipelines: Pipelines) -> dict[str, Callable[[], object]]:
 
 
 def steps(pipelines: Pipelines) -> dict[str, Callable[[], object]]:
-    """The steps of these paths, or several in one, on images that are ready for them; `IMAGES` images a call."""
+    """The steps of these paths on prepared images, `IMAGES` images a call; some calls join several steps."""
     images = pipelines.table["image"][:]
     batches = [images[start : start + BATCH_SIZE] for start in range(0, IMAGES, BATCH_SIZE)]
     resized = [pipelines.preparation.resize(batch) for batch in batches]
@@ -140,12 +140,12 @@ def steps(pipelines: Pipelines) -> dict[str, Callable[[], object]]:
 
 
 def count(items: Iterable[object]) -> int:
-    """Consume an iterator without keeping what comes."""
+    """Consume an iterator without keeping its items."""
     return sum(1 for _ in items)
 
 
 def times(cases: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Microseconds of processor time an image in the best turn of each case, each having `seconds` in all."""
+    """Processor time per image in microseconds, in the best turn of each case; each case runs for `seconds` in all."""
     best = dict.fromkeys(cases, math.inf)
     spent = dict.fromkeys(cases, 0.0)
     while waiting := [name for name in cases if spent[name] < seconds]:
@@ -164,7 +164,7 @@ def shares(parts: dict[str, float]) -> dict[str, float]:
 
 
 def shares_by_path(step: dict[str, float]) -> dict[str, dict[str, float]]:
-    """Shares of the steps in each path; steps that come in one call are told apart by differences."""
+    """Shares of the steps in each path; steps joined in one call are separated by subtraction."""
     plain = step["transform without augmentation"]
     evaluation = {
         "read and decode": step["read and decode"],
@@ -208,7 +208,7 @@ def images_per_second(batches: Iterator[torch.Tensor], seconds: float) -> float:
 
 
 def show(one_core: dict[str, int], percent: dict[str, dict[str, float]], loaders: dict[str, dict[int, int]]) -> None:
-    """Tables for people."""
+    """Print the results as tables."""
     print("\nimages a second of one core")
     for name, speed in one_core.items():
         print(f"  {name:46}{speed:6}" + (f"   target {TARGETS[name]}" if name in TARGETS else ""))

@@ -42,7 +42,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def cut(image: Image.Image, share: float) -> Image.Image:
-    """Without `share` of the width and height at each edge, at the size it had."""
+    """Cut `share` of width and height off each edge, then resize to the old size."""
     width, height = image.size
     box = (width * share, height * share, width * (1 - share), height * (1 - share))
     return image.resize(image.size, Image.Resampling.BICUBIC, box=box)
@@ -118,7 +118,7 @@ def correlate(one: ImagePrints, other: ImagePrints, rows: np.ndarray, others: np
 
 
 def false_alarms(prints: ImagePrints, persons: np.ndarray) -> dict[str, dict]:
-    """Pairs of different images that are near, and that are confirmed: of one person, and of two."""
+    """Count near and confirmed pairs of different images, of one person and of two."""
     answers = {who: dict.fromkeys((*DISTANCES, "confirmed"), 0) for who in ("same person", "different persons")}
     highest = 0.0
     for left, right, distance in near_pair_blocks(prints.hashes, None, max(DISTANCES)):
@@ -149,7 +149,7 @@ def cpu_seconds(work: Callable[[], object]) -> tuple[float, object]:
 
 
 def hash_speed(pictures: list[Image.Image]) -> dict[str, int]:
-    """Images a second of one core, best of three, reading the files included."""
+    """Images hashed per second by one core, reading included; best of three."""
     speeds = {}
     for width, height in SPEED_SIZES:
         with TemporaryDirectory() as folder:
@@ -162,7 +162,7 @@ def hash_speed(pictures: list[Image.Image]) -> dict[str, int]:
 
 
 def like(hashes: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """Made-up hashes as unevenly spread as real ones: halves of two of them, and 10 bits turned over."""
+    """Invent hashes as unevenly spread as real ones: two halves of real hashes, 10 bits flipped."""
     made = np.stack([random.choice(hashes[:, word], count) for word in range(2)], axis=1)
     for _ in range(10):
         made[np.arange(count), random.integers(0, 2, count)] ^= np.uint64(1) << random.integers(
@@ -183,7 +183,7 @@ def search_speed(hashes: np.ndarray) -> dict[str, dict]:
 
 
 def worst_case(padded: ImagePrints, prints: ImagePrints) -> dict[str, dict]:
-    """Sets that share what they show: all padded alike, or one picture many times."""
+    """Time the worst sets: all images padded alike, or one picture many times."""
     answers = {}
     seconds, pairs = cpu_seconds(lambda: same_pictures(padded))
     answers["5,000 different images, padded with white"] = {"seconds": seconds, "same_pictures": len(pairs.left)}

@@ -66,7 +66,7 @@ def before_first_step(args: TwoStageTrainingArguments, splits: datasets.DatasetD
 
 
 def run_variant(name: str, seed: int, folder: Path, splits: datasets.DatasetDict) -> dict[str, float]:
-    """Train a variant with a seed; returns its figures in percent."""
+    """Train a variant with one seed; return its metrics in percent."""
     recipe = read_recipe(RECIPE) | {"mixed_precision": faster_precision(), "report_to": "none", "seed": seed}
     recipe |= {"output_dir": str(folder / f"{name}-{seed}"), "resume": "auto", "eval_steps": EARLY}
     recipe |= VARIANTS[name]
@@ -90,7 +90,7 @@ def run_variant(name: str, seed: int, folder: Path, splits: datasets.DatasetDict
 
 
 def markdown(variants: dict[str, dict[str, Any]]) -> str:
-    """A table of test figures by seed, and of what is gained over the base with the same seeds."""
+    """A table of test metrics by seed, and of the gains over the base with equal seeds."""
     lines = ["| variant | test R@1 by seed | mean | gain, mean (least to most) |", "|---|---|---:|---:|"]
     for name, variant in variants.items():
         figures = {seed: each[TEST] for seed, each in variant["by_seed"].items()}
@@ -105,7 +105,7 @@ def markdown(variants: dict[str, dict[str, Any]]) -> str:
 
 
 def stage_one_markdown(variants: dict[str, dict[str, Any]]) -> str:
-    """A table of the figures along stage one, of the variants that change it: mean (least to most)."""
+    """A table of metrics during stage one, for variants that change it: mean (least to most)."""
     changed = {name: list(variant["by_seed"].values()) for name, variant in variants.items() if name in STAGE_ONE}
     columns = [*ALONG_STAGE_ONE, TEST]
     lines = [f"| variant | seeds | {' | '.join(columns)} |", "|---|---:|" + "---:|" * len(columns)]

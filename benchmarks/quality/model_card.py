@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def take_over(run: RunFolder) -> None:
-    """Copy what the card needs of a demo run, without places, and measure what the run leaves out."""
+    """Copy a demo run's results without local paths, and measure what the card needs besides."""
     settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     args = TwoStageTrainingArguments(**settings)
     test = load_person_search(args.dataset, args.data_dir, "test", **args.dataset_options)
@@ -97,7 +97,7 @@ def take_over(run: RunFolder) -> None:
 
 
 def with_intervals(row: dict[str, Any], values: dict[str, QueryValues]) -> dict[str, Any]:
-    """A row of the demo's results, with intervals where it is one of the test split, text to image."""
+    """Add intervals to a row of results if it is text to image on the test split."""
     if (row["split"], row["direction"]) != ("test", "text_to_image"):
         return row
     measured = values[row["method"]]
@@ -107,7 +107,7 @@ def with_intervals(row: dict[str, Any], values: dict[str, QueryValues]) -> dict[
 
 
 def card() -> str:
-    """The text of model_card.md, from committed results alone."""
+    """The text of model_card.md, from committed results only."""
     run = RunFolder(DEMO)
     args = TwoStageTrainingArguments(**yaml.safe_load(run.config.read_text(encoding="utf-8")))
     rows = {
@@ -139,7 +139,7 @@ def card() -> str:
 
 
 def split_sizes(args: TwoStageTrainingArguments) -> str:
-    """How large the set is, of which persons are in one split only."""
+    """The sizes of the splits, which share no person."""
     drawn = SyntheticPedesConfig(**args.dataset_options)
     return (
         f"{drawn.train_identities} persons to train on, {drawn.validation_identities} to validate, "
@@ -160,7 +160,7 @@ def test_table(rows: dict[str, dict[str, Any]]) -> Table:
 
 
 def seeds_table(seeds: dict[str, dict[str, list[float]]], remarks: tuple[str, ...]) -> Table:
-    """The same with several seeds, and what all these figures say."""
+    """The same models with several seeds, and how to read the results."""
     lead = (
         f"With {len(seeds['direct']['R@1'])} seeds (`python -m benchmarks.quality.two_stage`, "
         "[results](benchmarks/results/two_stage.json)), likewise in percent:"
@@ -174,13 +174,13 @@ def seeds_table(seeds: dict[str, dict[str, list[float]]], remarks: tuple[str, ..
 
 
 def benchmarks_table() -> Table:
-    """The rows that nobody ran."""
+    """The field's benchmarks, which are not measured yet."""
     sets = ("CUHK-PEDES", "ICFG-PEDES", "RSTPReid")
     return Table(NOBODY_RAN, ("data set", *METRICS), tuple((name, *["not measured"] * len(METRICS)) for name in sets))
 
 
 def reading(seeds: dict[str, dict[str, list[float]]], comparison: dict[str, dict[str, Any]]) -> str:
-    """What the figures say of two stages against one.
+    """Compare two stages with one, in words that the results must support.
 
     Raises:
         ValueError: they say something else than these sentences.
@@ -212,7 +212,7 @@ def reading(seeds: dict[str, dict[str, list[float]]], comparison: dict[str, dict
 
 
 def environment(record: dict[str, Any]) -> str:
-    """Machine, versions and date of the figures."""
+    """Machine, versions and date of the results."""
     machine = record["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     return (

@@ -26,7 +26,7 @@ TARGETS = {CUHK_PEDES: (1.0, 1536), ICFG_PEDES: (20.0, 1536)}
 
 
 def random_split(queries: int, gallery: int, people: int) -> tuple[torch.Tensor, ...]:
-    """Unit embeddings and person ids; those of a person lie about one centre, a modality's beside the other's."""
+    """Unit embeddings around one centre for each person, shifted between modalities; and person ids."""
     torch.manual_seed(0)
     centres = torch.randn(people, DIM)
     embeds = []
@@ -37,7 +37,7 @@ def random_split(queries: int, gallery: int, people: int) -> tuple[torch.Tensor,
 
 
 def by_full_argsort(text: torch.Tensor, image: torch.Tensor, text_ids: torch.Tensor, image_ids: torch.Tensor) -> dict:
-    """Ranks everything; ties fall as the sort has it."""
+    """Rank everything; the sort decides ties."""
     order = (text @ image.T).argsort(dim=1, descending=True)
     right = image_ids[order] == text_ids[:, None]
     ranks = torch.arange(1, right.shape[1] + 1)
@@ -58,7 +58,7 @@ def reranked(method: str) -> Callable[..., dict]:
 
 
 def measure(method: str, queries: int, gallery: int, people: int, repeats: int) -> dict:
-    """Runs in a process of its own, so that its peak memory is its own."""
+    """Time one method, in a process of its own so that peak memory is its own."""
     torch.set_num_threads(1)
     split = random_split(queries, gallery, people)
     functions = {"retrieval_metrics": by_blocks, "full argsort": by_full_argsort}
@@ -88,7 +88,7 @@ def measure(method: str, queries: int, gallery: int, people: int, repeats: int) 
 
 
 def target(size: tuple[int, ...], results: list[dict]) -> dict:
-    """What the plain metrics of a size are to keep to, and whether they do."""
+    """The limits for the plain metrics of a size, and whether they are kept."""
     seconds, mebibytes = TARGETS[size]
     plain = next(row for row in results if (row["method"], row["queries"]) == ("retrieval_metrics", size[0]))
     met = plain["seconds_median"] < seconds and plain["peak_memory_above_inputs_mib"] < mebibytes

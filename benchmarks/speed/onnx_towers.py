@@ -39,7 +39,7 @@ def vit_b16() -> PromptCLIPModel:
 
 
 def inputs_of(tower: Tower, count: int) -> torch.Tensor:
-    """A batch of captions that all end at the last of `TOKENS` tokens, or of noise images."""
+    """A batch of captions of `TOKENS` tokens each, or of noise images."""
     generator = torch.Generator().manual_seed(1)
     if isinstance(tower, ImageTower):
         return torch.randn(count, *tower.input_shape[1:], generator=generator)
@@ -49,14 +49,14 @@ def inputs_of(tower: Tower, count: int) -> torch.Tensor:
 
 
 def processor_seconds(run: Callable[[], object]) -> float:
-    """Of one call."""
+    """Processor seconds of one call."""
     start = time.process_time()
     run()
     return time.process_time() - start
 
 
 def compare(tower: Tower, half: Tower, session: onnxruntime.InferenceSession, count: int, rounds: int) -> dict:
-    """All three runtimes in turns on one batch; a first round warms them up."""
+    """Time three runtimes in turns on one batch, after a round of warm-up."""
     batch = inputs_of(tower, count)
     runs = {
         TORCH: lambda: tower(batch),
@@ -76,7 +76,7 @@ def compare(tower: Tower, half: Tower, session: onnxruntime.InferenceSession, co
 
 
 def table(results: list[dict]) -> str:
-    """The figures in Markdown, a row for each graph and batch."""
+    """The results in Markdown, a row for each graph and batch."""
     lines = [f"| graph | batch | {TORCH}, ms | {BF16}, ms | {ONNX}, ms |", "|---|---:|---:|---:|---:|"]
     for result in results:
         cells = [f"{result['milliseconds'][name]:.0f}" for name in (TORCH, BF16, ONNX)]

@@ -1,4 +1,4 @@
-"""What the field's repositories run: the reference that `train_step.py` holds our training step against.
+"""The field's training step: the reference for ours in `train_step.py`.
 
 One clean implementation of habits seen in public code of text-to-image person re-identification, none of ours:
 

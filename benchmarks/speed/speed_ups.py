@@ -110,7 +110,7 @@ CHANGES: dict[str, tuple[Toggle, set[str]]] = {
 
 
 class Turns:
-    """A loop's batches, each under another change; the time until the next one is asked for is that of a step.
+    """A loop's batches, each under another change; a step lasts until the next batch is requested.
 
     Args:
         case: what is measured.
@@ -144,14 +144,14 @@ class Turns:
         yield self.batch  # so that the last measured step comes to its end
 
     def now(self) -> float:
-        """Seconds of processor time; on a GPU, of the clock on the wall once the GPU has caught up."""
+        """Processor time in seconds; on a GPU, wall time after synchronizing."""
         if self.device == "cuda":
             torch.cuda.synchronize()
             return time.perf_counter()
         return time.process_time()
 
     def figures(self) -> list[dict[str, object]]:
-        """Seconds of a step under each change, and over those of the step as it is."""
+        """Seconds of a step under each change, and their ratio to the unchanged step."""
         base = self.times[AS_IT_IS]
         return [
             {
@@ -164,7 +164,7 @@ class Turns:
 
 
 def table(cases: dict[str, list[dict[str, object]]]) -> str:
-    """The figures in Markdown, a row for each change."""
+    """The results in Markdown, a row for each change."""
     by_case = {case: {row["change"]: row["times_as_long"] for row in rows} for case, rows in cases.items()}
     lines = ["| | " + " | ".join(by_case) + " |", "|---|" + "---:|" * len(by_case)]
     for change in CHANGES:

@@ -83,7 +83,7 @@ def batches_of(case: Case, settings: Settings) -> list[dict[str, torch.Tensor]]:
 
 
 class TimedBatches:
-    """Batches that are handed out on command, and the time until the next one is asked for: that of a step.
+    """Batches handed out on command; a step lasts until the next batch is requested.
 
     Talks with the parent process: a line on stdin starts a step, a line of JSON on stdout says how long it took.
     """
@@ -101,7 +101,7 @@ class TimedBatches:
         self.finish()
 
     def finish(self) -> None:
-        """Report the step that runs, if one does."""
+        """Report the running step, if there is one."""
         if self.started is None:
             return
         if self.settings.device == "cuda":
@@ -112,7 +112,7 @@ class TimedBatches:
 
 
 def tell(answer: dict[str, float]) -> None:
-    """One line to the parent process."""
+    """Send one line to the parent process."""
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 
@@ -193,7 +193,7 @@ def forward_flops(config: PromptCLIPConfig, tokens: int) -> float:
 
 
 def needed_flops(case: Case, settings: Settings) -> float:
-    """What a step of the batch needs at least, whoever computes it: the captions' own tokens, no padding.
+    """The operations that a step needs at least: the captions' own tokens, no padding.
 
     Stage one needs the forward pass and the gradient of the activations, the others that of the weights too.
     """
@@ -204,7 +204,7 @@ def needed_flops(case: Case, settings: Settings) -> float:
 
 
 def peak_bytes(device: str) -> int:
-    """The most memory this process has held: of the GPU by torch, or of the machine, the libraries included."""
+    """Peak memory of this process: torch's on the GPU, or all of it on the CPU."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status").read_text()

@@ -96,7 +96,7 @@ class PretrainArguments:
 
 @dataclass(frozen=True, slots=True)
 class _PairSet:
-    """Pictures and captions to retrieve by: `pixels` uint8 `[G, H, W, 3]`, `input_ids` `[Q, L]`, and whose each is."""
+    """A retrieval set: `pixels` uint8 `[G, H, W, 3]`, `input_ids` `[Q, L]`, and their owners."""
 
     pixels: Tensor
     input_ids: Tensor
@@ -147,7 +147,7 @@ def _learning_rate(step: int, arguments: PretrainArguments) -> float:
 
 
 def _batch_rows(step: int, count: int, arguments: PretrainArguments) -> np.ndarray:
-    """The rows of one step, sorted: each epoch permutes the set anew, from the seed and the epoch alone."""
+    """The rows of one step, sorted: each epoch's permutation follows from seed and epoch only."""
     epoch, batch = divmod(step, count // arguments.batch_size)
     order = np.random.default_rng((arguments.seed, epoch)).permutation(count)
     return np.sort(order[batch * arguments.batch_size : (batch + 1) * arguments.batch_size])
@@ -170,7 +170,7 @@ def train_step(
 
 
 class _Log:
-    """JSON lines in a file and in the program's log. A resumed run drops what an interrupted one wrote too much."""
+    """JSON lines in a file and in the program's log. A resumed run drops lines after its checkpoint."""
 
     def __init__(self, path: Path, steps_done: int):
         lines = path.read_text(encoding="utf-8").splitlines() if steps_done and path.exists() else []
@@ -204,12 +204,12 @@ def _restore(path: Path, model: CLIPModel, optimizer: torch.optim.Optimizer, arg
         ValueError: it was written with other settings, so that going on would give other weights.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: run without --resume to start anew")
+        raise FileNotFoundError(f"{path} does not exist: run without --resume to start over")
     state = torch.load(path, weights_only=True)
     for name in ("steps", "batch_size", "seed", "source_pictures", "learning_rate", "weight_decay", "warmup_steps"):
         before, now = state["arguments"][name], getattr(arguments, name)
         if before != now:
-            raise ValueError(f"{name}={now}, but {path} was written with {name}={before}: use that or start anew")
+            raise ValueError(f"{name}={now}, but {path} was written with {name}={before}: use that or start over")
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["step"]
@@ -264,7 +264,7 @@ def _zero_shot_figures(model: CLIPModel, tokenizer: CLIPTokenizer, arguments: Pr
 
 
 def _describe_run(model: CLIPModel, arguments: PretrainArguments, seconds: float) -> dict:
-    """What somebody who reads the figures needs to know about the run."""
+    """Arguments, size, time, machine and versions of the run."""
     packages = ("torch", "transformers", "tokenizers", "numpy", "pillow")
     return {
         "arguments": {name: value for name, value in asdict(arguments).items() if name not in _PLACES},

@@ -1,4 +1,4 @@
-"""Programs of people who do not have this package: in a process of its own, where it cannot be imported."""
+"""Programs run in a process that cannot import this package."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def run_elsewhere(
     environment: Mapping[str, str] | None = None,
     missing: Iterable[str] = OURS,
 ) -> str:
-    """Runs a program to its good end, and returns what it printed.
+    """Run a program, which must succeed; return what it printed.
 
     Args:
         program: Python text.

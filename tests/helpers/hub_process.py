@@ -1,4 +1,4 @@
-"""The Hub for tests (`hub_server`) in a process of its own, and the handle by which a test rules it."""
+"""The test Hub (`hub_server`) in a process of its own, and a handle to control it."""
 
 import threading
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _METHODS = (
 
 
 class HubHandle(MakeProxyType("_HubMethods", _METHODS)):
-    """Calls the methods of the Hub in the other process; what it returns, attributes as well, are copies."""
+    """Call the Hub's methods in its process; results and attributes are copies."""
 
     def __getattr__(self, name: str) -> Any:
         return BaseProxy._callmethod(self, "__getattribute__", (name,))

@@ -31,7 +31,7 @@ __all__ = ["Handler"]
 
 
 class Reply(NamedTuple):
-    """An answer."""
+    """The answer to a request."""
 
     content: bytes
     status: int = 200
@@ -300,7 +300,7 @@ _ROUTES: tuple[tuple[str, str, Callable[..., Reply]], ...] = (
 
 
 def _answer(hub: Hub, request: Request) -> Reply:
-    """Finds the route of a request and takes it; the answer to HEAD is that to GET."""
+    """Route a request; HEAD is answered like GET."""
     method = "GET" if request.method == "HEAD" else request.method
     for route_method, pattern, function in _ROUTES:
         if method == route_method and (found := re.fullmatch(pattern, request.path)):
@@ -309,7 +309,7 @@ def _answer(hub: Hub, request: Request) -> Reply:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Reads a request, lets it fail where the test wants that, and writes the answer."""
+    """Read a request, fail if the test wants it to, and write the answer."""
 
     protocol_version = "HTTP/1.1"
     # An answer in one piece, sent at once: in two, each would wait 40 ms for the client's acknowledgement.
@@ -317,7 +317,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Says nothing: `Hub.requests` has it."""
+        """Log nothing: `Hub.requests` records it."""
 
     def _handle(self) -> None:
         hub: Hub = self.server.hub

@@ -16,7 +16,7 @@ _LFS_ENDINGS = (".bin", ".parquet", ".png", ".pt", ".safetensors")
 
 
 class HubError(Exception):
-    """An answer that is an error: status, message, and the code by which the client tells errors apart."""
+    """An error answer: status, message, and the code that clients distinguish errors by."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(status, message, code)  # as it is pickled
@@ -86,7 +86,7 @@ class Repository:
         raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
 
     def add_commit(self, files: Mapping[str, StoredFile], message: str) -> Commit:
-        """Makes a new newest state."""
+        """Add a commit."""
         parent = self.commits[-1].sha
         contents = "".join(f"{path}:{file.oid};" for path, file in sorted(files.items()))
         sha = hashlib.sha1(f"{parent}{message}{contents}".encode()).hexdigest()
@@ -96,7 +96,7 @@ class Repository:
 
 @dataclass
 class Fault:
-    """What goes wrong at the next `times` requests that fit.
+    """A fault of the next `times` matching requests.
 
     Attributes:
         path: regular expression, searched in the path.
@@ -164,29 +164,29 @@ class Hub:
         message: str = "a fault that the test asked for",
         **headers: str,
     ) -> None:
-        """Lets the next `times` requests whose path fits answer `status`; `Retry_After="0"` adds a header."""
+        """Answer the next `times` requests with a matching path by `status`; `Retry_After="0"` adds a header."""
         self.faults.append(Fault(path, method, status, times, json.dumps({"error": message}), headers))
 
     def drop(self, path: str, times: int = 1, method: str | None = None) -> None:
-        """Lets the connection of the next `times` requests whose path fits be closed without an answer."""
+        """Close the connection of the next `times` requests with a matching path."""
         self.faults.append(Fault(path, method, None, times))
 
     def impersonate(self, content: str) -> None:
-        """Lets something that is no Hub answer every request."""
+        """Answer every request as something that is not a Hub."""
         self.faults.append(Fault("", None, 200, 1_000_000, content))
 
     def heal(self) -> None:
-        """Lets nothing go wrong any more."""
+        """Remove all faults."""
         self.faults.clear()
 
     def clear(self) -> None:
-        """Forgets everything that happened."""
+        """Forget repositories, requests and faults."""
         with self.lock:
             for things in (self.repositories, self.large_files, self.requests, self.faults):
                 things.clear()
 
     def fault_of(self, request: Request) -> Fault | None:
-        """Takes one from the first fault that fits a request and has some left."""
+        """Use up the first fault that matches a request."""
         for fault in self.faults:
             if fault.times and fault.method in (None, request.method) and re.search(fault.path, request.path):
                 fault.times -= 1
@@ -202,7 +202,7 @@ class Hub:
     def add_repository(
         self, kind: str, repo_id: str, files: Mapping[str, bytes] | None = None, private: bool = False
     ) -> Repository:
-        """Puts a repository with one commit there, without a client."""
+        """Add a repository with one commit, without a client."""
         repository = self.repositories[kind, repo_id] = Repository(kind, repo_id, private)
         if files:
             stored = {path: StoredFile(content, is_large(path, len(content))) for path, content in files.items()}
@@ -210,7 +210,7 @@ class Hub:
         return repository
 
     def add_commit(self, kind: str, repo_id: str, files: Mapping[str, StoredFile], message: str) -> Commit:
-        """Makes a new newest state of a repository, without a client."""
+        """Add a commit to a repository, without a client."""
         return self.repository(kind, repo_id).add_commit(files, message)
 
     def files(self, kind: str, repo_id: str) -> dict[str, bytes]:
@@ -218,12 +218,12 @@ class Hub:
         return {path: file.content for path, file in self.repository(kind, repo_id).commits[-1].files.items()}
 
     def requested(self, path: str, method: str | None = None) -> list[Request]:
-        """Returns the requests so far whose path fits a regular expression."""
+        """The requests so far whose path matches a regular expression."""
         return [
             request for request in self.requests if re.search(path, request.path) and method in (None, request.method)
         ]
 
 
 def is_large(path: str, size: int) -> bool:
-    """Says whether a file has to be uploaded by git-LFS."""
+    """Whether a file must be uploaded by git-LFS."""
     return size > _LFS_BYTES or path.endswith(_LFS_ENDINGS)

@@ -1,4 +1,4 @@
-"""The folder of every person-search set, written by code: exact schema, known dirty spots, tiny drawn pictures.
+"""The folder of every person-search set, written by code: exact schema, known flaws, tiny drawn pictures.
 
     folder = make_folder("icfg_pedes", tmp_path / "ICFG-PEDES")
 
@@ -41,7 +41,7 @@ class FolderContent:
 
 
 def make_folder(name: str, path: Path) -> Path:
-    """Writes the folder `name` of `FOLDERS` at `path`, which is made, and returns `path`."""
+    """Write the folder `name` of `FOLDERS` at `path`; return `path`."""
     content = FOLDERS[name]()
     for file, text in content.texts.items():
         (path / file).parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,7 @@ def _ufine6926() -> FolderContent:
 
 
 def _synth_pedes() -> FolderContent:
-    """No splits; two or three captions; attributes and a template's caption beside."""
+    """No splits; two or three captions; attributes and a caption from a template besides."""
     rows = [
         {
             "id": person,

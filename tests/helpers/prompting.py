@@ -1,4 +1,4 @@
-"""What the tests of the PEFT method share: strong prompts, and how embeddings compare."""
+"""Helpers for tests of the PEFT method: strong prompts, comparison of embeddings."""
 
 import torch
 from peft import PeftModel, get_peft_model

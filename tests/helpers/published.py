@@ -1,4 +1,4 @@
-"""What a published model is worth to a reader who has its name, and neither this package nor the run."""
+"""Use of a published model by its name, without this package and the run."""
 
 import json
 import re
@@ -42,13 +42,13 @@ save_file({"images": found.image_embeds, "texts": found.text_embeds}, folder / "
 
 
 def card_snippets(card: str) -> list[str]:
-    """The ways to load the model that a card gives, each with the use of it that follows."""
+    """The card's snippets: each way to load the model, with the code that uses it."""
     *loading, use = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     return [way + use for way in loading]
 
 
 def metrics_elsewhere(hub: Any, repo_id: str, dataset: datasets.Dataset, folder: Path) -> dict[str, float]:
-    """R@1 and mAP, text to image, in percent, of a repository's model on a split, by the definitions alone.
+    """Text-to-image R@1 and mAP of a repository's model in percent, by definition.
 
     Args:
         hub: that has the repository.

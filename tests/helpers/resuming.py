@@ -1,4 +1,4 @@
-"""Runs that are killed and go on: their settings, where they die, and what must be the same at the end."""
+"""Helpers for runs that are killed and resumed."""
 
 import json
 from pathlib import Path
@@ -31,11 +31,11 @@ SETTINGS = {
 
 
 class Killed(BaseException):
-    """Stands for the end of the process at an exact place."""
+    """Stands for the death of the process."""
 
 
 def ending(folder: Path) -> dict[str, object]:
-    """Everything that must not depend on whether a run was interrupted."""
+    """The results that an interruption must not change."""
     weights = {
         **load_file(folder / "adapter" / "adapter_model.safetensors"),
         **load_file(folder / "model" / "model.safetensors"),
@@ -52,7 +52,7 @@ def assert_same(one: dict[str, object], other: dict[str, object]) -> None:
 
 
 class DieAfter(TrainerCallback):
-    """The process ends after a step of a stage, or of the first one, and its checkpoint if that is due."""
+    """The process dies after a step, of any stage if none is named, and after its checkpoint."""
 
     def __init__(self, step: int, stage: str | None = None) -> None:
         self.step, self.stage = step, stage
@@ -63,7 +63,7 @@ class DieAfter(TrainerCallback):
 
 
 class NoStep(TrainerCallback):
-    """Fails where a step is taken."""
+    """Fail if a step is taken."""
 
     def on_step_begin(self, *_: object, **also: object) -> None:
         pytest.fail("a step was taken")
