@@ -31,9 +31,8 @@ from trainers.stages.best_weights import RunWeights
 from trainers.stages.checkpoints import StageCheckpoints, load_adapter_weights, load_model_weights, save_adapter
 from trainers.stages.evaluation import RunEvaluation
 from trainers.stages.loop import StageLoop
-from trainers.stages.lora import lora_model
 from trainers.stages.module import StageModule, new_objective
-from trainers.stages.starting_model import merged_adapter, prompted_model
+from trainers.stages.starting_model import lora_model, merged_adapter, prompted_model
 
 
 @dataclass

@@ -1,7 +1,7 @@
-"""The model and the prompts that a run starts from."""
+"""The models that the stages start from: base, prompts, low-rank updates."""
 
 import datasets
-from peft import PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from modeling_prompt_clip import DeepPromptConfig, PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.configuration_prompt_clip import validate_prompt_settings
@@ -9,6 +9,11 @@ from modeling_prompt_clip.loading import is_adapter, resolve_model_path, with_ad
 from modeling_prompt_clip.retrieval.image_batches import ImagePreparation
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.data.streaming import first_rows
+
+# every matrix of a layer, not only those of attention: what QLoRA (arXiv 2305.14314) found to matter most
+LORA_TARGETS = (
+    r"(?:text|vision)_model\.encoder\.layers\.\d+\.(?:self_attn\.(?:q_proj|k_proj|v_proj|out_proj)|mlp\.fc[12])"
+)
 
 
 def load_base(
@@ -104,4 +109,20 @@ def chosen_processor(
     return processor
 
 
-__all__ = ["chosen_processor", "load_base", "merged_adapter", "new_prompt_config", "prompted_model"]
+def lora_model(model: PromptCLIPModel, rank: int, alpha: float) -> PeftModel:
+    """Wrap a model with trainable updates `alpha / rank * B A` of each matrix in both towers' layers.
+
+    This is LoRA (arXiv 2106.09685). B starts at 0. Prompts, norms, biases, embeddings and projections are frozen.
+    """
+    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=alpha, target_modules=LORA_TARGETS))
+
+
+__all__ = [
+    "LORA_TARGETS",
+    "chosen_processor",
+    "load_base",
+    "lora_model",
+    "merged_adapter",
+    "new_prompt_config",
+    "prompted_model",
+]

@@ -20,8 +20,8 @@ from trainers.distributed.gather import gather_ids, gather_with_gradient, proces
 from trainers.objectives import OBJECTIVES, CombinedObjective
 from trainers.stages.gradient_cache import GradientCache
 from trainers.stages.loop import StageLoop
-from trainers.stages.lora import lora_model
 from trainers.stages.module import StageModule
+from trainers.stages.starting_model import lora_model
 
 PAIRS = 8
 SOFT = {"same_image_weight": 1.0, "same_person_weight": 0.3}

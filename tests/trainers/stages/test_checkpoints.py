@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from modeling_prompt_clip import PromptCLIPModel
 from prompting import strong
 from trainers.stages.checkpoints import load_adapter_weights, random_state, restore_random_state, save_adapter
-from trainers.stages.lora import lora_model
+from trainers.stages.starting_model import lora_model
 
 
 @pytest.mark.parametrize(

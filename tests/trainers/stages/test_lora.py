@@ -22,7 +22,7 @@ from modeling_prompt_clip.retrieval import TextToImageEvaluator
 from prompting import adapted, trainable
 from resuming import DieAfter, Killed
 from trainers import TwoStageTrainer, TwoStageTrainingArguments
-from trainers.stages.lora import lora_model
+from trainers.stages.starting_model import lora_model
 
 MATRICES = {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"}
 SETTINGS = {"stage_two_lora_rank": 2, "stage_two_learning_rate": 1e-2, "save_steps": 1}
