@@ -1,1 +1,1 @@
-"""Rows of a data set to batches of pairs: splits, samplers, tokens, streams."""
+"""From rows of a data set to batches: splits, samplers, tokens, streams."""

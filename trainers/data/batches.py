@@ -1,4 +1,4 @@
-"""Which rows the batches of a run hold: epochs without end, cut into global batches and shared by the processes."""
+"""Endless epochs cut into global batches and shared among processes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -11,11 +11,11 @@ from trainers.data.samplers import identity_batches, length_batched_indices, num
 
 
 class EpochOrder(NamedTuple):
-    """The rows of every epoch, in order.
+    """Order of rows in every epoch.
 
     Attributes:
-        rows: of one epoch, the same for each; rows that come again are counted again.
-        of_epoch: epoch, 0 or more -> its row numbers.
+        rows: rows of one epoch, the same for each; repeated rows count again.
+        of_epoch: epoch, 0 or more -> row numbers.
     """
 
     rows: int
@@ -28,10 +28,10 @@ def shuffled(num_rows: int, seed: int) -> EpochOrder:
 
 
 def by_identity(person_ids: Sequence[int], global_batch: int, num_instances: int, seed: int) -> EpochOrder:
-    """Every row at least once an epoch, in batches of [`identity_batches`].
+    """Order every row at least once an epoch, in batches of [`identity_batches`].
 
     Raises:
-        ValueError: `num_instances` does not divide the batch, or there are fewer persons than a batch needs.
+        ValueError: `num_instances` does not divide the batch, or a batch needs more persons.
     """
     rows = global_batch * num_identity_batches(person_ids, global_batch, num_instances)
 
@@ -42,27 +42,25 @@ def by_identity(person_ids: Sequence[int], global_batch: int, num_instances: int
 
 
 def by_length(lengths: Sequence[int], global_batch: int, seed: int) -> EpochOrder:
-    """Every row once an epoch, rows of about one length together, see [`length_batched_indices`]."""
+    """Order every row once an epoch by [`length_batched_indices`]."""
     return EpochOrder(len(lengths), partial(length_batched_indices, lengths, global_batch, seed))
 
 
 class StepBatches(Sampler):
-    """Batches of `(epoch, row)` for a number of steps, one process's share of each global batch.
+    """Batches of `(epoch, row)`: one process's share of each global batch.
 
-    The epochs follow one another without a gap and are cut into global batches of `batch_size * world_size`; rank r
-    takes the r-th part of each, so that the union over ranks is what one process with the larger batch would see.
-    Batches are always full and no row is left out: where an epoch's rows do not fill its last batch, the next epoch
-    does. Such a batch may hold a pair twice, augmented differently. To the losses these are two captions of one image,
-    as `image_ids` and `person_ids` say: a match, but for `itc` with hard targets, to which all but a pair's own
-    caption are wrong.
+    Epochs follow each other without a gap, cut into global batches of `batch_size * world_size`. Rank r takes the r-th
+    part, so all ranks together see what one process with the larger batch would. The next epoch fills the last batch
+    of an epoch, which may then hold a pair twice, augmented differently. The losses see two captions of one image by
+    their ids: a match, except for `itc` with hard targets.
 
     Args:
-        order: of the rows in each epoch, made for this global batch.
+        order: rows of each epoch, for this global batch.
         batch_size: pairs of one process in one step.
-        num_steps: batches in all.
+        num_steps: number of batches.
         rank: this process.
         world_size: number of processes.
-        done: so many of the batches are left out at the start, by a run that goes on after them.
+        done: batches to skip at the start, when a run resumes.
     """
 
     def __init__(
@@ -92,10 +90,10 @@ class StepBatches(Sampler):
 
 
 def check_batch_fits(num_pairs: int, batch_size: int, world_size: int) -> None:
-    """See that a global batch holds no epoch twice.
+    """Check that no global batch is larger than the split.
 
     Raises:
-        ValueError: it is larger than the split.
+        ValueError: one is.
     """
     if batch_size * world_size > num_pairs:
         raise ValueError(

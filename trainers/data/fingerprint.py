@@ -1,4 +1,4 @@
-"""A fingerprint of the data that a run learns from and is measured on, taken without decoding an image."""
+"""Fingerprint of a run's data, taken without decoding images."""
 
 import hashlib
 import itertools
@@ -30,11 +30,10 @@ logger = logging.getLogger(__name__)
 def data_fingerprint(
     splits: Mapping[str, datasets.Dataset | datasets.IterableDataset], args: TwoStageTrainingArguments
 ) -> dict[str, dict[str, Any]]:
-    """By split: the number of rows, and a hash of each column of the annotation and of the images.
+    """Count rows and hash each column and the images, by split.
 
-    Images in files count by name, size and time of the last change, images inside a table by their bytes; where a
-    folder lies, and how it is spelled, does not matter. Of a stream the first rows count, and what its Parquet folder
-    records of the shards.
+    Image files count by name, size and modification time, images inside a table by their bytes, wherever the folder
+    is. A stream counts by its first rows and its Parquet folder's record of shards.
 
     Args:
         splits: of the run.
@@ -50,15 +49,15 @@ def data_fingerprint(
 
 
 def check_same_data(before: object, now: Mapping[str, Mapping[str, Any]], place: Path) -> None:
-    """Compare the fingerprint that a run was under way with, with that of the data here.
+    """Compare the fingerprint a run started with to the present one.
 
     Args:
-        before: None where an earlier version kept none: a warning says that nothing was compared.
-        now: see [`data_fingerprint`].
-        place: where `before` was read, for the message.
+        before: None if an earlier version kept none, which only warns.
+        now: from [`data_fingerprint`].
+        place: source of `before`, for the message.
 
     Raises:
-        ValueError: the data are others; the message says which split, and whether annotations or images.
+        ValueError: the data differ; the message names the split, and annotations or images.
     """
     if before is None:
         logger.warning(
@@ -91,7 +90,7 @@ def check_same_data(before: object, now: Mapping[str, Mapping[str, Any]], place:
 
 
 def _same_images(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether they are; tar and others keep times in whole seconds, which are compared then."""
+    """Compare images; times in whole seconds if one side has no finer ones, as after tar."""
     if before.get("images") == now.get("images"):
         return True
     return bool(now.get("whole_seconds")) and before.get("images_by_second") == now.get("images_by_second")
@@ -141,7 +140,7 @@ class _Images:
 
 
 def _file_state(path: str | None) -> tuple[str, int, int]:
-    """Name, size and time of an image file; what cannot be had is left to whoever reads it."""
+    """Return name, size and time of an image file; a missing one is left to its reader."""
     if path is None:
         return "", 0, 0
     try:
@@ -163,7 +162,7 @@ def _of_stream(rows: datasets.IterableDataset, split: str, args: TwoStageTrainin
 
 
 def _shards(split: str, args: TwoStageTrainingArguments) -> str:
-    """What a Parquet folder records of the shards of a split, or their sizes and times; empty without one."""
+    """Return a Parquet folder's record of a split's shards, or their sizes and times; empty without one."""
     folder = resolve_source(args.dataset, args.data_dir)[1]
     if folder is None or not is_parquet_folder(folder):
         return ""
@@ -177,7 +176,7 @@ def _shards(split: str, args: TwoStageTrainingArguments) -> str:
 
 
 def _absorb(digest: Any, array: pa.Array | pa.ChunkedArray) -> None:
-    """Take in the values of a column, whatever slices and buffers they lie in."""
+    """Hash a column's values, independent of slices and buffers."""
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):

@@ -15,7 +15,7 @@ SIGNATURE = "(split, **dataset_options) -> datasets.Dataset, or None for a split
 
 
 def own_splits(name: str, data_dir: str | Path | None, options: Mapping[str, Any]) -> dict[str, datasets.Dataset]:
-    """All splits of a data set; see [`own_split`]."""
+    """Load all splits of a data set, see [`own_split`]."""
     found = {split: own_split(name, split, data_dir, options) for split in SPLITS}
     return {split: rows for split, rows in found.items() if rows is not None}
 
@@ -23,12 +23,12 @@ def own_splits(name: str, data_dir: str | Path | None, options: Mapping[str, Any
 def own_split(
     name: str, split: str, data_dir: str | Path | None, options: Mapping[str, Any]
 ) -> datasets.Dataset | None:
-    """Call a function of the user's for the rows of a split, which must have our columns and types.
+    """Call the user's function for the rows of a split and check their columns.
 
     Args:
-        name: MODULE:FUNCTION, which the user has typed.
+        name: MODULE:FUNCTION, typed by the user.
         split: "train", "validation" or "test".
-        data_dir: passed on under this name where it is set.
+        data_dir: passed on if set.
         options: passed on.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Training pairs: one caption and its image a row, decoded, augmented and stacked."""
+"""Training pairs: one caption and its image, augmented and stacked."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -20,17 +20,16 @@ from trainers.transforms.images import TrainingTransform, sample_generator
 
 
 class PairAugmenter:
-    """Makes a training pair of an encoded image and a caption's tokens.
+    """Make a training pair from an encoded image and a caption's tokens.
 
-    The random draws hang on the seed, the epoch and the row alone, so that neither worker count nor order nor where
-    the row comes from changes the pair.
+    Random draws depend only on seed, epoch and row, not on workers, order or source of the row.
 
     Args:
-        feature: of the data set's `image` column; it decodes.
+        feature: of the data set's `image` column, for decoding.
         transform: PIL image and generator -> `(3, height, width)`.
         seed: of the augmentations.
-        augment_text: of the captions; `None` leaves them as they are.
-        mask_words: of the captions before that, for the objective `mlm`; `None` makes no masked captions.
+        augment_text: of the captions, if any.
+        mask_words: of the captions before that, for the objective `mlm`.
     """
 
     def __init__(
@@ -50,14 +49,12 @@ class PairAugmenter:
     def __call__(
         self, epoch: int, row: int, image_row: int, record: Mapping[str, Any], token_ids: Sequence[int]
     ) -> dict[str, Any]:
-        """`pixel_values`, `input_ids` and `image_row` of the pair `row` in `epoch`, and `masked`, with `mask_words`.
+        """Return `pixel_values`, `input_ids`, `image_row` and, with `mask_words`, `masked`.
 
         Args:
-            epoch: 0 or more.
-            row: of the pair in the split, 0 or more.
-            image_row: of its image in the split, 0 or more.
+            epoch, row, image_row: of the pair and its image in the split, 0 or more.
             record: `image` (`bytes` and `path`, as `datasets` stores it) and `image_id`.
-            token_ids: of the caption; they stay as they are.
+            token_ids: of the caption; they do not change.
 
         Raises:
             OSError: the image cannot be decoded.
@@ -78,19 +75,18 @@ class PairAugmenter:
 
 
 class CaptionPairs(Dataset):
-    """One row for each caption of a split, with its image augmented.
+    """Dataset of one row for each caption of a split, with its augmented image.
 
-    Captions are tokenised once, see [`tokenized_captions`]. A row is asked for as `(epoch, row)`, see
-    [`PairAugmenter`].
+    Captions are tokenised once by [`tokenized_captions`]. Indices are `(epoch, row)`, see [`PairAugmenter`].
 
     Args:
         dataset: rows with `image`, `image_id`, `person_id`, `captions`.
-        tokenizer: CLIP's tokenizer; captions are cut to its `model_max_length`, their end token kept.
+        tokenizer: CLIP's; captions are cut to its `model_max_length` and keep their end token.
         transform: PIL image and generator -> `(3, height, width)`.
-        seed: of the augmentations and of the order.
-        augment_text: of the captions; `None` leaves them as they are.
-        mask_words: of the captions, for the objective `mlm`; `None` makes no masked captions.
-        sampling: what a batch holds: `"shuffle"`, `"identity"` or `"length"`.
+        seed: of the augmentations and the order.
+        augment_text: of the captions, if any.
+        mask_words: of the captions, for the objective `mlm`.
+        sampling: `"shuffle"`, `"identity"` or `"length"`.
         num_instances: with `"identity"`, pairs of a person in a batch.
         clean_captions: see [`tokenized_captions`].
 
@@ -155,7 +151,7 @@ class CaptionPairs(Dataset):
         }
 
     def batches_per_epoch(self, batch_size: int, world_size: int = 1) -> Fraction:
-        """Global batches of an epoch; a batch may hold the end of one epoch and the beginning of the next.
+        """Count global batches of an epoch, as a fraction.
 
         Raises:
             ValueError: the split has too few pairs or persons for one.
@@ -165,7 +161,7 @@ class CaptionPairs(Dataset):
     def batches(
         self, batch_size: int, num_steps: int, rank: int = 0, world_size: int = 1, done: int = 0
     ) -> StepBatches:
-        """What a loader of one process asks for; see [`StepBatches`].
+        """Return the batches of one process's loader, see [`StepBatches`].
 
         Raises:
             ValueError: the split has too few pairs or persons for a batch.
@@ -173,7 +169,6 @@ class CaptionPairs(Dataset):
         return StepBatches(self._order(batch_size, world_size), batch_size, num_steps, rank, world_size, done)
 
     def _order(self, batch_size: int, world_size: int) -> EpochOrder:
-        """The rows of every epoch, for batches of this size on so many processes."""
         global_batch = batch_size * world_size
         if self.sampling == "identity":
             person_ids = [self.person_ids[image_row] for image_row in self.image_rows]
@@ -185,19 +180,17 @@ class CaptionPairs(Dataset):
 
 
 class PairCollator:
-    """Stacks pairs; captions are padded to the longest of the batch, on the right.
-
-    Args:
-        pad_token_id: the token to pad with.
-    """
+    """Stack pairs and pad captions on the right to the longest of the batch."""
 
     def __init__(self, pad_token_id: int) -> None:
         self.pad_token_id = pad_token_id
 
     def __call__(self, pairs: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """`pixel_values` (batch, 3, height, width), `input_ids` (batch, tokens), and (batch,) `person_ids`, `labels`,
-        `image_ids`; of pairs with masked captions also `masked_input_ids` (batch, masked tokens), `mlm_positions` and
-        `mlm_labels` (batch, words)."""
+        """Return `pixel_values` (batch, 3, height, width) and `input_ids` (batch, tokens).
+
+        Also `person_ids`, `labels` and `image_ids` (batch,), and for pairs with masked captions `masked_input_ids`
+        (batch, masked tokens), `mlm_positions` and `mlm_labels` (batch, words).
+        """
         batch = {
             "pixel_values": default_collate([pair["pixel_values"] for pair in pairs]),  # into shared memory at once
             "input_ids": _padded([pair["input_ids"] for pair in pairs], self.pad_token_id),
@@ -214,7 +207,7 @@ class PairCollator:
 
 
 def pair_loader(pairs: Dataset, batches: Sampler, pad_token_id: int, num_workers: int) -> DataLoader:
-    """A loader of the `batches` that the `pairs` gave; the data is the same for any number of workers."""
+    """Load `batches` of `pairs`; the data is the same for any number of workers."""
     return DataLoader(
         pairs,
         batch_sampler=batches,
@@ -226,25 +219,25 @@ def pair_loader(pairs: Dataset, batches: Sampler, pad_token_id: int, num_workers
 
 
 def _list_lengths(tokens: datasets.Dataset) -> np.ndarray:
-    """Captions of each image, `(images,)`."""
+    """Count captions of each image, `(images,)`."""
     if not len(tokens):
         return np.zeros(0, dtype=np.int64)
     return pc.list_value_length(tokens.data.column("input_ids")).to_numpy().astype(np.int64)
 
 
 def _caption_lengths(tokens: datasets.Dataset) -> np.ndarray:
-    """Tokens of each caption, image by image, `(pairs,)`."""
+    """Count tokens of each caption, image by image, `(pairs,)`."""
     return pc.list_value_length(pc.list_flatten(tokens.data.column("input_ids"))).to_numpy()
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
-    """Rows of integers as one tensor, (rows, longest), filled up on the right."""
+    """Stack rows of integers, padded on the right to the longest."""
     tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
     return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)
 
 
 def _one_thread(worker: int) -> None:
-    """A worker prepares images one by one: more threads would only fight the training process for cores."""
+    """Limit a worker to one thread: more would compete with the training process."""
     torch.set_num_threads(1)
 
 

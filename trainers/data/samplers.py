@@ -1,4 +1,4 @@
-"""The order in which training rows are seen: plain shuffling, P identities with K rows each, or captions by length."""
+"""Order of training rows: shuffled, by identity, or by length."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,13 +11,11 @@ WINDOW = 50  # batches whose rows are sorted together by length
 
 
 def shuffled_indices(num_rows: int, seed: int, epoch: int, window: int = 0) -> list[int]:
-    """A permutation of all rows; another one in every epoch and window, the same one on every machine.
+    """Permute all rows, differently in every epoch and window, equally on every machine.
 
     Args:
-        num_rows: 0 or more.
-        seed: the run's seed, 0 or more.
-        epoch: 0 or more.
-        window: which part of the epoch it is, where rows are shuffled in parts; 0 or more.
+        num_rows, seed, epoch: 0 or more.
+        window: part of the epoch, if rows are shuffled in parts; 0 or more.
 
     Raises:
         ValueError, TypeError: a number is negative or no integer.
@@ -27,17 +25,16 @@ def shuffled_indices(num_rows: int, seed: int, epoch: int, window: int = 0) -> l
 
 
 def length_batched_indices(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[int]:
-    """A permutation of all rows; in an endless run of epochs cut into batches, most batches hold rows of one length.
+    """Permute all rows so that most batches hold rows of similar length.
 
     Rows are shuffled, sorted by length within windows of 50 batches, cut into batches, and the batches shuffled. The
-    first rows, which complete the last batch of the epoch before, and the last, which the next epoch completes, stay
+    first rows, which complete the previous epoch's last batch, and the last rows, which the next epoch completes, stay
     in random order.
 
     Args:
         lengths: tokens of each row.
         batch_size: rows of a batch over all processes, 1 or more.
-        seed: the run's seed, 0 or more.
-        epoch: 0 or more.
+        seed, epoch: 0 or more.
 
     Raises:
         ValueError, TypeError: a number breaks its rule or is no integer.
@@ -57,26 +54,24 @@ def length_batched_indices(lengths: Sequence[int], batch_size: int, seed: int, e
 def identity_batches(
     person_ids: Sequence[int], batch_size: int, num_instances: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """Batches of `batch_size / num_instances` different persons with `num_instances` rows each ("P x K").
+    """Make batches of `batch_size / num_instances` persons with `num_instances` rows each ("P x K").
 
-    Every person's rows are shuffled and cut into groups of `num_instances`; the last group is topped up with rows that
-    the person has already given. Batches draw persons in proportion to the groups they have left, those first who
-    could not give all of theirs otherwise. Where too few persons have groups left, groups of other persons come again.
-    So every row is seen in every epoch, and some more than once; the number of batches is always
-    [`num_identity_batches`].
+    Each person's rows are shuffled and cut into groups of `num_instances`; repeated rows fill the last group. Batches
+    draw persons in proportion to their remaining groups, first those who would otherwise not place all. If too few
+    persons have groups left, groups of other persons are repeated. So an epoch holds every row, some more than once,
+    in [`num_identity_batches`] batches.
 
     Args:
         person_ids: the person of each row.
         batch_size: rows of a batch over all processes, a multiple of `num_instances`.
         num_instances: K, rows of a person in a batch, 1 or more.
-        seed: the run's seed, 0 or more.
-        epoch: 0 or more.
+        seed, epoch: 0 or more.
 
     Returns:
-        Row numbers, batch by batch, the rows of a person side by side.
+        Row numbers of each batch, a person's rows side by side.
 
     Raises:
-        ValueError: a number breaks its rule, or there are fewer persons than a batch needs.
+        ValueError: a number breaks its rule, or a batch needs more persons.
         TypeError: a number is no integer.
     """
     count = num_identity_batches(person_ids, batch_size, num_instances)
@@ -96,10 +91,10 @@ def identity_batches(
 
 
 def num_identity_batches(person_ids: Sequence[int], batch_size: int, num_instances: int) -> int:
-    """The fewest batches of [`identity_batches`] that hold every group of every person; the same in each epoch.
+    """Count the fewest [`identity_batches`] that hold every group of every person.
 
     Raises:
-        ValueError, TypeError: as there.
+        ValueError, TypeError: see [`identity_batches`].
     """
     check_integer("num_instances", num_instances, least=1)
     check_integer("batch_size", batch_size, least=num_instances)
@@ -120,10 +115,10 @@ def num_identity_batches(person_ids: Sequence[int], batch_size: int, num_instanc
 
 
 def _draw_persons(left: np.ndarray, count: int, batches_left: int, random: np.random.Generator) -> list[int]:
-    """Different persons for a batch, of those with groups `left` as long as there are any.
+    """Draw different persons for a batch, preferring those with groups `left`.
 
-    Whoever has a group left for each of the batches to come is in; as no one has more, and all groups together fit
-    into those batches, there is always room.
+    A person with as many groups as batches to come is always in. There is room: nobody has more groups, and all groups
+    fit into those batches.
     """
     due = np.flatnonzero(left == batches_left)
     others = np.where(left < batches_left, left, 0)
@@ -138,7 +133,7 @@ def _draw_persons(left: np.ndarray, count: int, batches_left: int, random: np.ra
 def _groups_by_person(
     person_ids: Sequence[int], num_instances: int, random: np.random.Generator
 ) -> list[list[list[int]]]:
-    """For each person, in order of appearance, its shuffled rows in groups of exactly `num_instances`."""
+    """Cut each person's shuffled rows into groups of exactly `num_instances`, in order of appearance."""
     rows_of = defaultdict(list)
     for row, person_id in enumerate(person_ids):
         rows_of[person_id].append(row)
@@ -151,7 +146,7 @@ def _groups_by_person(
 
 
 def _epoch_random(seed: int, epoch: int, window: int = 0) -> np.random.Generator:
-    """Random numbers of one window of one epoch, independent of all others and of the augmentations' streams."""
+    """Return the random numbers of one window of an epoch, apart from those of augmentations."""
     for name, value in (("seed", seed), ("epoch", epoch), ("window", window)):
         check_integer(name, value, least=0)
     # keys of two and three numbers are those of a row's image and caption

@@ -1,4 +1,4 @@
-"""What a split holds and how it came about: the facts that belong beside every figure."""
+"""Facts of a split that belong beside every figure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,8 +15,8 @@ class SplitFacts:
 
     Attributes:
         persons, images, captions: counts.
-        drawn: how its persons were drawn; `None` for a split of the set's own.
-        options: of the data set, where they are not the usual ones.
+        drawn: how persons were drawn; `None` for a split of the set's own.
+        options: of the data set, where not the default.
     """
 
     persons: int
@@ -26,7 +26,7 @@ class SplitFacts:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As fields of a row of `results.json`; how it was drawn only where it was."""
+        """Fields of a row of `results.json`."""
         row: dict[str, Any] = {"persons": self.persons, "images": self.images, "captions": self.captions}
         if self.drawn is not None:
             row["drawn_splits"] = asdict(self.drawn)
@@ -35,7 +35,7 @@ class SplitFacts:
         return row
 
     def __str__(self) -> str:
-        """Sizes, and the draw, or the options where there was none."""
+        """Sizes, and the draw or the options."""
         sizes = f"{self.persons:,} persons, {self.images:,} images, {self.captions:,} captions"
         if self.drawn is not None:
             return f"{sizes}; drawn by {self.drawn}"
@@ -43,13 +43,7 @@ class SplitFacts:
 
 
 def split_facts(dataset: datasets.Dataset, split: str, options: Mapping[str, Any] | None = None) -> SplitFacts:
-    """The facts of a split.
-
-    Args:
-        dataset: its rows.
-        split: its name.
-        options: that the data set was loaded with.
-    """
+    """Collect the facts of a split that was loaded with `options`."""
     captions = sum(map(len, dataset["captions"]))
     drawn = read_person_split(dataset)
     if drawn is not None and not drawn.made(split):
@@ -60,12 +54,12 @@ def split_facts(dataset: datasets.Dataset, split: str, options: Mapping[str, Any
 def evaluation_facts(
     dataset: datasets.Dataset, split: str, image_size: tuple[int, int], options: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Image size and facts of a split, as fields of a row of `results.json`; see [`split_facts`]."""
+    """Image size and facts of a split, as fields of a row of `results.json`."""
     return {"image_size": list(image_size), **split_facts(dataset, split, options).to_dict()}
 
 
 def row_text(row: Mapping[str, Any]) -> str:
-    """What a row of `results.json` says of its split beyond its metrics; "" for rows of earlier versions."""
+    """Text of a `results.json` row about its split; "" for rows of earlier versions."""
     parts = []
     if "persons" in row:
         parts.append(f"{row['persons']:,} persons")
@@ -78,13 +72,13 @@ def row_text(row: Mapping[str, Any]) -> str:
 
 
 def size_text(size: tuple[int, int] | list[int]) -> str:
-    """An image size as people write it: height x width."""
+    """Format an image size as height x width."""
     height, width = size
     return f"{height}x{width}"
 
 
 def options_text(options: Mapping[str, Any]) -> str:
-    """Options of a data set in words."""
+    """Format options of a data set."""
     return ", ".join(f"{name} {value}" for name, value in options.items())
 
 

@@ -1,4 +1,4 @@
-"""The splits of a run: loaded, joined with other training sets, and guarded against test images among them."""
+"""A run's splits: loaded, combined with other training sets, and guarded against test images."""
 
 import itertools
 import logging
@@ -36,14 +36,14 @@ Rows = datasets.Dataset | datasets.IterableDataset
 
 @dataclass
 class RunSplits:
-    """What a run trains and is tested on, and what was done to get there.
+    """Splits of a run, and what was done to them.
 
     Attributes:
-        splits: `train`, and, where there are, `validation` and `test`.
-        joined: names of all sets in the training split, where there are several.
-        skipped: images that were left out because they cannot be used, as [`skipped_images`] lists them.
-        leaks: what the guard found; `None` where it had nothing to compare.
-        dropped: rows of the training split that were dropped for it.
+        splits: `train` and, if present, `validation` and `test`.
+        joined: names of all sets in the training split, if several.
+        skipped: unusable images that were left out, see [`skipped_images`].
+        leaks: the guard's findings; `None` if it had nothing to compare.
+        dropped: training rows dropped for them.
     """
 
     splits: dict[str, Rows]
@@ -53,7 +53,7 @@ class RunSplits:
     dropped: int = 0
 
     def notes(self) -> list[str]:
-        """Sentences for the run's card; none for a run on one whole set."""
+        """Sentences for the run's card; none for one whole set."""
         notes = []
         if self.joined:
             notes.append(f"The training split joins those of {', '.join(map(as_code, self.joined))}.")
@@ -68,14 +68,14 @@ class RunSplits:
         return notes
 
     def write(self, folder: Path) -> None:
-        """Write `skipped_images.json` and `leaks.json` into a run folder, each where there is something to list."""
+        """Write `skipped_images.json` and `leaks.json` into a run folder, if they have entries."""
         if self.skipped:
             write_json(folder / "skipped_images.json", self.skipped)
         if self.leaks is not None:
             write_json(folder / "leaks.json", self.leaks.to_dict())
 
     def draw_training_set(self, folder: Path, seed: int) -> Path:
-        """Draw a sheet of the training set; faults in data are seen sooner than read.
+        """Draw a contact sheet of the training set, where faults show.
 
         Returns:
             The picture's path.
@@ -86,7 +86,6 @@ class RunSplits:
         return folder / "training_set.png"
 
     def _leaks_note(self) -> str:
-        """What the guard found, and what came of it."""
         if not self.leaks:
             return "No training image was found, by name or picture, among the validation and test images"
         found = (
@@ -99,15 +98,15 @@ class RunSplits:
 
 
 def prepare_splits(args: TwoStageTrainingArguments, splits: Mapping[str, Rows] | None = None) -> RunSplits:
-    """The splits that the settings name.
+    """Load, combine and guard the splits that the settings name.
 
     Args:
         args: the settings.
-        splits: used instead of `args.dataset`; their images are read by the same rule.
+        splits: used instead of `args.dataset`; their images are read by our rule.
 
     Raises:
-        ValueError, TypeError, OSError: see [`load_person_search`]; no train split; sets that cannot be joined; test
-            images among the training images, where `args.on_leak` is "error".
+        ValueError, TypeError, OSError: see [`load_person_search`]; no train split; sets that cannot be combined; test
+            images among the training images, with `args.on_leak` "error".
     """
     splits = splits if splits is not None else load_splits(args)
     run = RunSplits({name: read_by_our_rule(rows) for name, rows in splits.items()})
@@ -127,9 +126,9 @@ def prepare_splits(args: TwoStageTrainingArguments, splits: Mapping[str, Rows] |
 
 
 def read_by_our_rule(rows: Rows) -> Rows:
-    """A split whose images are read as those of every set are: upright, on white, and from no address.
+    """Read a split's images upright, on white, and from no address.
 
-    A caller's own split has `datasets.Image`, which asks whatever address a row names.
+    A caller's split has `datasets.Image`, which requests any address that a row names.
     """
     own = type((rows.features or {}).get("image")) is datasets.Image
     return rows.cast_column("image", PersonImage()) if own else rows
@@ -139,7 +138,7 @@ def named_splits(
     splits: Mapping[str, Rows] | None,
     single: Mapping[str, Rows | None],
 ) -> Mapping[str, Rows] | None:
-    """The data sets that the caller passed, by split, if there are any."""
+    """Combine the splits that a caller passed in either form."""
     passed = {name: rows for name, rows in single.items() if rows is not None}
     arguments = {"train": "train_dataset", "validation": "eval_dataset", "test": "test_dataset"}
     names = " and ".join(arguments[name] for name in passed)
@@ -151,7 +150,7 @@ def named_splits(
 
 
 def load_splits(args: TwoStageTrainingArguments) -> dict[str, Rows]:
-    """All splits of the run's own data set; with `args.streaming`, the train split as a stream."""
+    """Load all splits of the run's data set; with `args.streaming`, the train split as a stream."""
     name, folder = resolve_source(args.dataset, args.data_dir)
     options = source_options(args, name, folder)
     if names_code(name):
@@ -168,14 +167,14 @@ def load_splits(args: TwoStageTrainingArguments) -> dict[str, Rows]:
 
 
 def source_options(args: TwoStageTrainingArguments, name: str, folder: str | Path | None = None) -> dict[str, Any]:
-    """What the builder of the run's own data set is given, beside the folder."""
+    """Options for the builder of the run's data set, beside the folder."""
     return {**joined_options(args, name, folder), **args.dataset_options}
 
 
 def resolve_source(name: str, folder: str | Path | None = None) -> tuple[str, str | Path | None]:
-    """A data set's name and folder, as [`load_person_search`] takes them; of a folder alone, the format is found out.
+    """Return a data set's name and folder as [`load_person_search`] takes them.
 
-    What is a name of a set is one, what begins as a path or is a folder is a folder, and anything else is on the Hub.
+    A known name is a set, a path or existing folder is a folder whose format is detected, anything else is on the Hub.
     """
     is_path = name.startswith((".", "/", "~")) or Path(name).is_dir()
     if folder is None and name not in PERSON_SEARCH_DATASETS and is_path:
@@ -184,14 +183,14 @@ def resolve_source(name: str, folder: str | Path | None = None) -> tuple[str, st
 
 
 def source_label(name: str, folder: str | Path | None) -> str:
-    """What people call a set: its name, or its folder's where the name says nothing."""
+    """Label of a set: its name, or its folder's name if the format says nothing."""
     if folder is not None and name in ("auto", "custom", "parquet"):
         return Path(folder).expanduser().resolve().name
     return name
 
 
 def joined_options(args: TwoStageTrainingArguments, name: str, folder: str | Path | None) -> dict[str, Any]:
-    """What the builder of a set in a folder is given, of the settings that are not the usual ones."""
+    """Non-default settings for the builder of a set in a folder."""
     if name not in FORMATS and (name != "auto" or is_parquet_folder(folder)):
         return {}
     options = {} if args.clean_captions else {"clean_captions": False}
@@ -201,7 +200,7 @@ def joined_options(args: TwoStageTrainingArguments, name: str, folder: str | Pat
 
 
 def _join(args: TwoStageTrainingArguments, run: RunSplits) -> None:
-    """Add the train splits of `args.also_train_on` to the run's."""
+    """Add the train splits of `args.also_train_on`."""
     if not isinstance(run.splits["train"], datasets.Dataset):
         raise ValueError("the train split is a stream, which cannot be joined; leave also_train_on out")
     parts = {source_label(*resolve_source(args.dataset, args.data_dir)): run.splits["train"]}
@@ -221,14 +220,14 @@ def _join(args: TwoStageTrainingArguments, run: RunSplits) -> None:
 
 
 def _free(label: str, taken: Mapping[str, Any]) -> str:
-    """The label, with a number where it is taken."""
+    """Number the label if it is taken."""
     if label not in taken:
         return label
     return next(free for number in itertools.count(2) if (free := f"{label}-{number}") not in taken)
 
 
 def _guard(args: TwoStageTrainingArguments, run: RunSplits) -> None:
-    """Look for evaluation images in the joined training split, and do about them what `args.on_leak` says."""
+    """Find evaluation images in the combined training split and apply `args.on_leak`."""
     held_out = {name: rows for name, rows in run.splits.items() if name != "train"}
     if not held_out:
         return
@@ -258,7 +257,7 @@ def split_evaluator(
     splits: Mapping[str, Rows],
     split: str,
 ) -> TextToImageEvaluator | None:
-    """The evaluator of a split of a run; `None` where the data set does not have it."""
+    """Return the evaluator of a split; `None` if the data set lacks the split."""
     if split not in splits:
         return None
     on_cpu = accelerator.device.type == "cpu"  # there workers would take the model's own cores

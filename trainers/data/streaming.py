@@ -1,4 +1,4 @@
-"""Training pairs of a stream: read once an epoch, shuffled in windows, the same for any number of workers."""
+"""Training pairs of a stream: read once an epoch, shuffled in windows."""
 
 import itertools
 from bisect import bisect_right
@@ -22,12 +22,10 @@ BOOKMARK_EVERY = 1000  # images; a run that goes on reads at most so many, and a
 
 
 class StreamedPair(NamedTuple):
-    """A caption and its image as the stream gives them, on the way to a worker.
+    """A caption and its encoded image on the way to a worker.
 
     Attributes:
-        epoch: 0 or more.
-        row: of the pair in the split, 0 or more.
-        image_row: of its image in the split, 0 or more.
+        epoch, row, image_row: of the pair and its image in the split, 0 or more.
         record: `image` (`bytes` and `path`), `image_id`, `person_id`.
         caption: the sentence.
     """
@@ -40,7 +38,7 @@ class StreamedPair(NamedTuple):
 
 
 class _Bookmark(NamedTuple):
-    """Where to go on reading: the state of `datasets` before an image, its row and first pair's, and its id."""
+    """Where to resume reading: `datasets`' state before an image, its row, first pair and id."""
 
     row: int
     image_row: int
@@ -49,23 +47,21 @@ class _Bookmark(NamedTuple):
 
 
 class StreamedPairs(Dataset):
-    """The pairs of [`CaptionPairs`], from a split that is read as it is needed and never held as a whole.
+    """Pairs like [`CaptionPairs`], from a split that is never in memory as a whole.
 
-    The training process reads encoded images, once for each of its epochs; workers are handed them and decode and
-    augment. Of one epoch only `shuffle_buffer` pairs are in memory: the stream is cut into windows of at most that
-    many (of equal size), and each window is permuted. Where one window holds the split, pairs and order are those of
-    [`CaptionPairs`] when it shuffles; where it does not, rows that lie far apart never meet in a batch, so the files
-    should not be sorted by what matters.
+    The training process reads encoded images once an epoch; workers decode and augment. The stream is cut into equal
+    windows of at most `shuffle_buffer` pairs, each permuted. If one window holds the split, pairs and order equal
+    those of [`CaptionPairs`]. Otherwise distant rows never meet in a batch, so do not sort the files.
 
     Args:
         dataset: rows with `image`, `image_id`, `person_id`, `captions`, the same in every pass.
-        tokenizer: CLIP's tokenizer; captions are cut to its `model_max_length`, their end token kept.
+        tokenizer: CLIP's; captions are cut to its `model_max_length` and keep their end token.
         transform: PIL image and generator -> `(3, height, width)`.
-        seed: of the augmentations and of the order.
+        seed: of the augmentations and the order.
         shuffle_buffer: pairs, 1 or more.
-        augment_text: of the captions; `None` leaves them as they are.
-        mask_words: of the captions, for the objective `mlm`; `None` makes no masked captions.
-        clean_captions: clean them first, as the processor does.
+        augment_text: of the captions, if any.
+        mask_words: of the captions, for the objective `mlm`.
+        clean_captions: clean them first, like the processor.
 
     Raises:
         ValueError: no rows, a blank caption, or a stream that does not know its columns.
@@ -104,7 +100,7 @@ class StreamedPairs(Dataset):
         return self.num_pairs
 
     def __getitem__(self, pair: StreamedPair) -> dict[str, Any]:
-        """The pair, decoded and augmented.
+        """Decode and augment the pair.
 
         Raises:
             OSError: the image cannot be decoded.
@@ -118,7 +114,7 @@ class StreamedPairs(Dataset):
         }
 
     def batches_per_epoch(self, batch_size: int, world_size: int = 1) -> Fraction:
-        """Global batches of an epoch; a batch may hold the end of one epoch and the beginning of the next.
+        """Count global batches of an epoch, as a fraction.
 
         Raises:
             ValueError: the split has too few pairs for one.
@@ -129,11 +125,11 @@ class StreamedPairs(Dataset):
     def batches(
         self, batch_size: int, num_steps: int, rank: int = 0, world_size: int = 1, done: int = 0
     ) -> "StreamBatches":
-        """What a loader of one process asks for; see [`StreamBatches`]."""
+        """Return the batches of one process's loader, see [`StreamBatches`]."""
         return StreamBatches(self, batch_size, num_steps, rank, world_size, done)
 
     def shuffled(self, first_epoch: int = 0, done: int = 0) -> Iterator[StreamedPair]:
-        """All pairs, epoch after epoch without end, but for the first `done` of the first epoch."""
+        """Yield all pairs, epoch after epoch, without the first `done` of the first epoch."""
         starts = list(itertools.accumulate(self.window_sizes, initial=0))
         window = bisect_right(starts, done) - 1
         pairs = self._shuffled_windows(first_epoch, window, self._in_order(first_epoch, starts[window]))
@@ -142,7 +138,7 @@ class StreamedPairs(Dataset):
     def _shuffled_windows(
         self, first_epoch: int, first_window: int, in_order: Iterator[StreamedPair]
     ) -> Iterator[StreamedPair]:
-        """Permute window after window; for each pair that leaves, one is read, so that what is held stays the same."""
+        """Permute window after window; read one pair for each that leaves, so memory stays constant."""
         ahead = list(itertools.islice(in_order, self.window_sizes[first_window]))
         for epoch in itertools.count(first_epoch):
             for number in range(first_window if epoch == first_epoch else 0, len(self.window_sizes)):
@@ -157,7 +153,7 @@ class StreamedPairs(Dataset):
                 ahead.extend(itertools.islice(in_order, next_size - len(ahead)))
 
     def _in_order(self, first_epoch: int, first_row: int) -> Iterator[StreamedPair]:
-        """All pairs in the order of the stream, from a row of an epoch on, epoch after epoch without end."""
+        """Yield all pairs in the order of the stream, from a row of an epoch on, without end."""
         for epoch in itertools.count(first_epoch):
             row, first_image, records = self._records_before(first_row if epoch == first_epoch else 0)
             for image_row, record in enumerate(records, first_image):
@@ -173,7 +169,7 @@ class StreamedPairs(Dataset):
                 )
 
     def _records_before(self, row: int) -> tuple[int, int, Iterator[dict[str, Any]]]:
-        """Image records from the last bookmark before a pair, and the pair and image row of the first of them."""
+        """Return pair and image row of the last bookmark before a pair, and the records from there."""
         passed = bisect_right(self.bookmarks, row, key=lambda bookmark: bookmark.row)
         if passed:
             bookmark = self.bookmarks[passed - 1]
@@ -189,20 +185,19 @@ class StreamedPairs(Dataset):
 
 
 class StreamBatches(Sampler):
-    """Batches of [`StreamedPair`] for a number of steps, one process's share of each global batch.
+    """Batches of [`StreamedPair`]: one process's share of each global batch.
 
-    Cut as by [`StepBatches`], across the epochs' ends. Every process reads the whole stream and is handed its share:
-    `split_dataset_by_node` would fix which rows a process can see, so that batches hung on the number of processes.
-    Reading takes 26 microseconds an image of 12 kB, decoding and augmenting a pair 480 (one core), and a process
-    decodes only its own pairs.
+    Cut like [`StepBatches`], across the ends of epochs. Every process reads the whole stream: `split_dataset_by_node`
+    would fix the rows of each process, so batches would depend on their number. Reading takes 26 microseconds an image
+    of 12 kB, decoding and augmenting a pair 480 (one core), and a process decodes only its own pairs.
 
     Args:
         pairs: of the split.
         batch_size: pairs of one process in one step.
-        num_steps: batches in all.
+        num_steps: number of batches.
         rank: this process.
         world_size: number of processes.
-        done: batches to leave out at the start, by a run that goes on after them.
+        done: batches to skip at the start, when a run resumes.
     """
 
     def __init__(
@@ -233,14 +228,14 @@ class StreamBatches(Sampler):
 
 
 def window_sizes(num_pairs: int, shuffle_buffer: int) -> list[int]:
-    """Sizes of the fewest windows of at most `shuffle_buffer` pairs, equal but for one pair."""
+    """Sizes of the fewest windows of at most `shuffle_buffer` pairs, equal up to one pair."""
     windows = -(-num_pairs // shuffle_buffer)
     size, larger = divmod(num_pairs, windows)
     return [size + 1] * larger + [size] * (windows - larger)
 
 
 def first_rows(dataset: datasets.Dataset | datasets.IterableDataset, count: int) -> datasets.Dataset:
-    """The first rows (at most `count`) of a split, in memory where it is a stream; images stay encoded."""
+    """Take at most `count` first rows; a stream's rows go into memory, images stay encoded."""
     if isinstance(dataset, datasets.Dataset):
         return dataset.select(range(min(count, len(dataset))))
     encoded = dataset.cast_column("image", datasets.Image(decode=False))
@@ -249,7 +244,7 @@ def first_rows(dataset: datasets.Dataset | datasets.IterableDataset, count: int)
 
 
 def _survey(dataset: datasets.IterableDataset) -> tuple[int, dict[int, int], list[_Bookmark]]:
-    """Number of pairs, the label of each person in ascending order, and bookmarks, in one pass.
+    """Count pairs, label persons in ascending order and set bookmarks, in one pass.
 
     Raises:
         ValueError: no captions, or a blank one.

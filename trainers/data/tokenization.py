@@ -1,4 +1,4 @@
-"""Captions of a split to token ids, once: the tokens are kept beside the data set's own table."""
+"""Tokenise the captions of a split once, cached beside its table."""
 
 import hashlib
 import json
@@ -15,16 +15,15 @@ _RULES = "tokens 2"  # another number where `_tokenize` changes: what older vers
 
 
 def tokenized_captions(dataset: datasets.Dataset, tokenizer: Any, clean: bool = True) -> datasets.Dataset:
-    """The token ids of all captions, row by row: `input_ids`, one list for each caption of the image.
+    """Return the token ids of all captions, row by row, as `input_ids`.
 
-    Captions are cut to the tokenizer's `model_max_length`, their end token kept. Where `datasets` keeps the data set's
-    table on disk, the tokens lie beside it and are found again by the next run: as long as the data set (its captions
-    among the rest) and everything that the tokenizer's file says are the same. Of a set in memory they are made anew.
+    Captions are cut to the tokenizer's `model_max_length` and keep their end token. If `datasets` keeps the table on
+    disk, the tokens are cached beside it for later runs with the same data set and tokenizer file.
 
     Args:
         dataset: rows with `captions`.
         tokenizer: CLIP's.
-        clean: by `clean_caption` first, as the processor does; captions that a builder has cleaned stay the same.
+        clean: apply `clean_caption` first, like the processor.
 
     Raises:
         ValueError: a blank caption.
@@ -42,7 +41,6 @@ def tokenized_captions(dataset: datasets.Dataset, tokenizer: Any, clean: bool = 
 
 
 def _tokenize(rows: dict[str, list[list[str]]], numbers: list[int], tokenizer: Any, clean: bool) -> dict[str, list]:
-    """Token ids of a batch of rows, whose row numbers are given."""
     cleaned = [[clean_caption(caption) if clean else caption for caption in captions] for captions in rows["captions"]]
     for number, captions in zip(numbers, cleaned, strict=True):
         if not all(caption.strip() for caption in captions):
@@ -53,7 +51,7 @@ def _tokenize(rows: dict[str, list[list[str]]], numbers: list[int], tokenizer: A
 
 
 def _fingerprint(dataset: datasets.Dataset, tokenizer: Any, clean: bool) -> str:
-    """What the tokens hang on: the data set, the tokenizer's rules and vocabulary, its cut, and `_RULES`."""
+    """Hash of the data set, the tokenizer's rules and vocabulary, its length limit, and `_RULES`."""
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     for last_call in ("truncation", "padding"):  # left there by the last call, and set by every call
         rules.pop(last_call)

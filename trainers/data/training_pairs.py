@@ -1,4 +1,4 @@
-"""From a training split and the settings of a run to the pairs that its stages are trained on."""
+"""From a training split and a run's settings to training pairs."""
 
 import datasets
 
@@ -16,11 +16,11 @@ def training_pairs(
     processor: PromptCLIPProcessor,
     train: datasets.Dataset | datasets.IterableDataset,
 ) -> CaptionPairs | StreamedPairs:
-    """The training split as augmented caption-image pairs.
+    """Return the training split as augmented caption-image pairs.
 
     Raises:
-        ValueError: the split has no rows or a blank caption, an augmentation does not suit the tokenizer, or a stream
-            is to be sampled in another way than `shuffle`.
+        ValueError: no rows, a blank caption, an augmentation that does not suit the tokenizer, or a stream with
+            another sampling than `shuffle`.
     """
     transform = TrainingTransform(
         processor.image_size,

@@ -1,1 +1,1 @@
-"""Changes to images and captions while training: crops, colours, left-out and masked words."""
+"""Augmentations of training images and captions."""

@@ -1,4 +1,4 @@
-"""Word-level augmentations of training captions, on their tokens: a word left out, a token masked."""
+"""Augmentations of caption tokens: word deletion and token masking."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,19 +18,18 @@ _STREAM = 1
 
 
 class TextAugmentation:
-    """Augments one caption's tokens, by draws that hang on the run's seed, the epoch and the row alone.
+    """Augment a caption's tokens by draws that depend only on seed, epoch and row.
 
-    `deletion` leaves out each word (or punctuation mark) with its probability, never all of them ("random deletion" of
-    EDA, arXiv 1901.11196). `mask` puts the mask token in the place of each token with its probability; the field's
-    code does so by an accident (IRRA's masked captions, meant for its masked-language head, reach all its losses),
-    here it is a choice. Start and end token stay.
+    `deletion` drops each word or punctuation mark with its probability, but never all ("random deletion" of EDA, arXiv
+    1901.11196). `mask` replaces each token by the mask token with its probability, which IRRA's code does by accident:
+    its masked captions, meant for the language head, reach all losses. Start and end token stay.
 
     Args:
-        probabilities: augmentation -> probability in [0, 1]; what is not named is off.
+        probabilities: augmentation -> probability in [0, 1]; others are off.
         tokenizer: CLIP's.
 
     Raises:
-        ValueError: the tokenizer does not mark where words end, or has no mask token (see [`mask_token_id`]).
+        ValueError: the tokenizer does not mark ends of words, or has no mask token (see [`mask_token_id`]).
     """
 
     def __init__(self, probabilities: Mapping[str, float], tokenizer: Any) -> None:
@@ -46,13 +45,11 @@ class TextAugmentation:
             )
 
     def __call__(self, token_ids: Sequence[int], seed: int, epoch: int, row: int) -> list[int]:
-        """The augmented tokens; `token_ids` stays as it is.
+        """Return augmented tokens; `token_ids` does not change.
 
         Args:
             token_ids: start token, words, end token.
-            seed: the run's seed, 0 or more.
-            epoch: 0 or more.
-            row: of the caption in the training split, 0 or more.
+            seed, epoch, row: of the run and of the caption in the training split, 0 or more.
 
         Raises:
             ValueError, TypeError: a number is negative or no integer.
@@ -64,7 +61,7 @@ class TextAugmentation:
         return [token_ids[0], *np.where(masked, self.mask_id, inner)[kept].tolist(), token_ids[-1]]
 
     def _kept(self, tokens: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """Which tokens stay, `(tokens,)`: those of the words that stay, at least one word."""
+        """Return a mask, `(tokens,)`, that keeps whole words, at least one."""
         if not self.deletion or not len(tokens):
             return np.ones(len(tokens), dtype=bool)
         ends = self.ends_word[tokens]
@@ -77,13 +74,11 @@ class TextAugmentation:
 
 
 def caption_random(seed: int, epoch: int, row: int, stream: int) -> np.random.Generator:
-    """Random numbers for one caption in one epoch, independent of all others and of those for its image.
+    """Return the random numbers of one caption in one epoch.
 
     Args:
-        seed: the run's seed, 0 or more.
-        epoch: 0 or more.
-        row: of the caption in the training split, 0 or more.
-        stream: what they are for, 0 or more; every use has its own.
+        seed, epoch, row: of the run and of the caption in the training split, 0 or more.
+        stream: purpose of the numbers, 0 or more; every use has its own.
 
     Raises:
         ValueError, TypeError: a number is negative or no integer.
@@ -95,12 +90,12 @@ def caption_random(seed: int, epoch: int, row: int, stream: int) -> np.random.Ge
 
 
 def mask_token_id(tokenizer: Any) -> int:
-    """The token that stands for a masked one. CLIP has none; as in IRRA it is the token of the last BPE merge.
+    """Return the token of the last BPE merge, which masks words as in IRRA.
 
-    That token is the rarest of the vocabulary, right before the start token: 49405 in OpenAI's.
+    CLIP has no mask token. This is the rarest of the vocabulary, right before the start token: 49405 in OpenAI's.
 
     Raises:
-        ValueError: the tokenizer's vocabulary does not end with its last merge, the start and the end token.
+        ValueError: the vocabulary does not end with its last merge, the start and the end token.
     """
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     last_merge = (model.get("merges") or [""])[-1]

@@ -1,7 +1,7 @@
-"""Training augmentations of pedestrian images with Pillow and torch: flip, pad and crop, erasing, colour jitter.
+"""Augmentations of pedestrian images: flip, pad and crop, erasing, colour jitter.
 
-Every random choice of an image comes from one call on the generator it is given, so the data of a run depends on the
-seed, the epoch and the row, never on how many workers prepared it.
+One call on the given generator draws all random numbers of an image, so a run's data depends on seed, epoch and row,
+not on the number of workers.
 """
 
 import math
@@ -25,16 +25,13 @@ _GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue in luma, ITU-R B
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> Generator:
-    """A generator for one row in one epoch, independent of all others.
+    """Return the random generator of one row in one epoch.
 
-    The three numbers are mixed by `numpy.random.SeedSequence`, whose hash is documented, the same on every
-    platform, and avalanches: neighbouring rows get unrelated streams. torch's CPU generator is seeded with 32 bits, so
-    one pair of rows in 2**32 shares a stream.
+    `numpy.random.SeedSequence` mixes the numbers, the same on every platform. torch's generator takes 32 bits of seed,
+    so one pair of rows in 2**32 shares a stream.
 
     Args:
-        seed: the run's seed, 0 or more.
-        epoch: 0 or more.
-        index: the row, 0 or more.
+        seed, epoch, index: of the run and of the row, 0 or more.
 
     Raises:
         ValueError, TypeError: a number is negative or no integer.
@@ -46,25 +43,22 @@ def sample_generator(seed: int, epoch: int, index: int) -> Generator:
 
 
 class TrainingTransform:
-    """From an image to the augmented tensor the vision tower is trained on.
+    """Turn an image into an augmented tensor for the vision tower.
 
     Steps: RGB, one resize, mirror, colour jitter, normalisation, pad and crop as one shift, erasing. Padding and
-    erased boxes are 0 after normalisation, the mean colour exactly; the field's code fills in normalised space with
-    the mean meant for pixels, which is not that colour. With all augmentations off the result equals that of
-    `transformers.CLIPImageProcessorPil` bit for bit, so Pillow's shortcuts for large images (`draft`, `reducing_gap`),
-    which change pixels and do nothing for crops of persons, stay unused.
+    erased boxes are 0 after normalisation, which is the mean colour; the field's code fills in the pixels' mean after
+    normalisation, another colour. With all augmentations off the result equals `transformers.CLIPImageProcessorPil`
+    bit for bit; Pillow's shortcuts for large images (`draft`, `reducing_gap`) change pixels, so they are not used.
 
     Args:
         image_size: height and width of the result in pixels.
-        image_mean: mean of red, green and blue, of pixels in [0, 1].
-        image_std: standard deviation likewise, above 0.
+        image_mean, image_std: by colour channel, of pixels in [0, 1]; the second above 0.
         flip: probability of mirroring left and right.
-        pad: padding on each side before the random crop, in pixels of an image 384 high; scaled with the height, so
-            that the person moves by the same share of its size at any resolution. 0 or more; scaled, it must stay
-            below the image's smaller side.
+        pad: padding on each side before the random crop, in pixels of an image 384 high, scaled with the height; 0 or
+            more, and scaled below the image's smaller side.
         erase: probability of erasing a box.
         erase_area: smallest and largest share of the image that a box covers, in (0, 1].
-        color_jitter: brightness, contrast and saturation are each scaled by a factor from 1 - x to 1 + x; in [0, 1].
+        color_jitter: x in [0, 1]; brightness, contrast and saturation are scaled by factors from 1 - x to 1 + x.
         resample: Pillow's filter.
 
     Raises:
@@ -119,8 +113,8 @@ class TrainingTransform:
         """Augment one image.
 
         Args:
-            image: of any size and of any mode that `to_rgb` knows; it is not changed.
-            generator: source of all random draws; eleven numbers are taken whatever the settings.
+            image: of any size and any mode that `to_rgb` knows; it does not change.
+            generator: source of all random draws; always eleven numbers.
 
         Returns:
             `[3, height, width]`, float32, normalised.
@@ -147,10 +141,10 @@ class TrainingTransform:
         return tensor
 
     def _erased_box(self, draws: "_Draws") -> tuple[int, int, int, int]:
-        """Top, left, height and width of a box of uniform area and log-uniform aspect.
+        """Draw top, left, height and width of a box of uniform area and log-uniform aspect.
 
-        Where the aspect would not fit, it gives way and the area stays: drawing again, as is usual, favours small
-        boxes and takes an unknown number of draws.
+        An aspect that does not fit is changed and the area kept: the usual redrawing favours small boxes and takes an
+        unknown number of draws.
         """
         smallest, largest = self.erase_area
         area = (smallest + (largest - smallest) * draws.area) * self.height * self.width
@@ -163,12 +157,11 @@ class TrainingTransform:
 
 
 def shift(tensor: Tensor, down: int, right: int) -> Tensor:
-    """Move an image by whole pixels, zeros flowing in: padding, then cropping elsewhere, in one copy.
+    """Pad and crop in one copy: move an image by whole pixels, with zeros behind it.
 
     Args:
         tensor: `[channels, height, width]`.
-        down: rows to move down, negative for up; less than the height either way.
-        right: columns to move right, negative for left; less than the width either way.
+        down, right: pixels to move, negative for up and left; absolutely less than height and width.
     """
     if down == 0 and right == 0:
         return tensor
@@ -181,16 +174,14 @@ def shift(tensor: Tensor, down: int, right: int) -> Tensor:
 
 
 def jitter_color(pixels: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:
-    """Scale brightness (from black), contrast (from the mean grey) and saturation (from each pixel's grey), in turn.
+    """Scale brightness (from black), contrast (from mean grey), then saturation (from each pixel's grey).
 
     Args:
         pixels: `[3, height, width]` in [0, 1].
-        brightness: factor, 0 or more; 1 changes nothing.
-        contrast: likewise.
-        saturation: likewise.
+        brightness, contrast, saturation: factors, 0 or more; 1 changes nothing.
 
     Returns:
-        `[3, height, width]` in [0, 1]; each step is cut to that range, as Pillow's `ImageEnhance` does.
+        `[3, height, width]`; each step clips to [0, 1] like Pillow's `ImageEnhance`.
     """
     grey = torch.tensor(_GREY, dtype=pixels.dtype).view(3, 1, 1)
     pixels = (pixels * brightness).clamp_(0, 1)
@@ -201,7 +192,7 @@ def jitter_color(pixels: Tensor, brightness: float, contrast: float, saturation:
 
 
 class _Draws(NamedTuple):
-    """The uniform numbers in [0, 1) that decide on one image."""
+    """Uniform numbers in [0, 1) for one image."""
 
     flip: float
     down: float
@@ -217,12 +208,11 @@ class _Draws(NamedTuple):
 
 
 def _integer(draw: float, bound: int) -> int:
-    """A uniform integer from -bound to bound, from a uniform number in [0, 1)."""
+    """Map a uniform number in [0, 1) to a uniform integer from -bound to bound."""
     return int(draw * (2 * bound + 1)) - bound
 
 
 def _check_lengths(**settings: tuple[Sequence[float], int]) -> None:
-    """Refuse settings, by name, that are not sequences of the length beside them."""
     for name, (value, length) in settings.items():
         if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != length:
             raise ValueError(f"{name} is {value!r}: it must hold {length} numbers.")

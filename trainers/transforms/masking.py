@@ -1,4 +1,4 @@
-"""Masking of captions for masked-language modelling, BERT's rule, arXiv 1810.04805, section 3.1."""
+"""Masking of captions for masked-language modelling (BERT, arXiv 1810.04805, section 3.1)."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,11 +12,11 @@ _STREAM = 100  # of random numbers; the augmentations of captions take the small
 
 
 class MaskedCaption(NamedTuple):
-    """A caption with some of its words hidden, int64 throughout.
+    """A caption with masked words; int64 tensors.
 
     Attributes:
         input_ids: `(tokens,)`, the caption with masked words replaced.
-        positions: `(masked,)`, where the masked words stand, ascending; empty where chance chose none.
+        positions: `(masked,)`, positions of masked words, ascending; may be empty.
         labels: `(masked,)`, their true ids.
     """
 
@@ -26,11 +26,11 @@ class MaskedCaption(NamedTuple):
 
 
 class CaptionMasking:
-    """Masks one caption's tokens, by draws that hang on the run's seed, the epoch and the row alone.
+    """Mask a caption's tokens by draws that depend only on seed, epoch and row.
 
     Args:
         tokenizer: CLIP's. A random word is any token before its mask token, see [`mask_token_id`].
-        probability: of each word to be chosen, in [0, 1].
+        probability: of masking each word, in [0, 1].
 
     Raises:
         ValueError: the tokenizer has no mask token, or a probability out of range.
@@ -43,13 +43,11 @@ class CaptionMasking:
         self.probability = probability
 
     def __call__(self, token_ids: Sequence[int], seed: int, epoch: int, row: int) -> MaskedCaption:
-        """The masked caption; `token_ids` stays as it is.
+        """Return the masked caption; `token_ids` does not change.
 
         Args:
             token_ids: start token, words, end token.
-            seed: the run's seed, 0 or more.
-            epoch: 0 or more.
-            row: of the caption in the training split, 0 or more.
+            seed, epoch, row: of the run and of the caption in the training split, 0 or more.
 
         Raises:
             ValueError, TypeError: a number is negative or no integer.
@@ -74,17 +72,16 @@ def mask_tokens(
     random_high: int,
     probability: float = 0.15,
 ) -> MaskedCaption:
-    """Choose words to be guessed: of these 80 % become the mask, 10 % a random word, 10 % stay as they are.
+    """Choose words to predict: 80 % become the mask, 10 % a random word, 10 % stay.
 
-    The first and the last token, start and end of the caption, are never chosen.
+    The first and the last token are never chosen.
 
     Args:
-        token_ids: at least 2: start token, words, end token, without padding; they stay as they are.
-        draws: `(3, tokens)`, uniform in [0, 1): which words, what becomes of each, and the random word.
-        mask_id: the token that stands for a hidden word.
-        random_low: the smallest token that a random word may be.
-        random_high: above the largest one; leave special tokens out.
-        probability: of each word to be chosen, in [0, 1].
+        token_ids: at least 2: start token, words, end token, without padding; they do not change.
+        draws: `(3, tokens)`, uniform in [0, 1): choice of words, their fate, and the random word.
+        mask_id: token of a masked word.
+        random_low, random_high: half-open range of random words; leave special tokens out.
+        probability: of choosing each word, in [0, 1].
 
     Raises:
         ValueError: a shape or setting breaks its rule.
