@@ -1,1 +1,1 @@
-"""The folder of a run: settings, figures, checkpoints, its lock, and where it goes on."""
+"""The folder of a run: settings, figures, checkpoints, lock, and resuming."""

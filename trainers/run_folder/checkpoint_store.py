@@ -1,10 +1,9 @@
-"""Checkpoints of a run: whole or absent, the newest few kept, the best of each stage apart, and checked when read.
+"""Checkpoints of a run: complete or absent, the newest few kept, checked when read.
 
 ```
-checkpoints/
-    stage_one-step_120/        all it takes to go on: weights, optimizer, schedule, random numbers, place in the data
-        checkpoint.json        written last: the facts, and the hash of every other file and of the best weights
-    stage_one-step_120-best/   weights only, in the form in which they are published
+checkpoints/ stage_one-step_120/        all that resuming needs: weights, optimizer, schedule, random numbers, place in
+the data checkpoint.json        written last: the facts, and the hash of every other file and of the best weights
+stage_one-step_120-best/   weights only, in the form in which they are published
 ```
 """
 
@@ -31,13 +30,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint on disk.
+    """A complete checkpoint on disk.
 
     Attributes:
         path: its folder.
         stage: `"one"` or `"two"`.
         step: optimizer steps taken in that stage.
-        facts: what `CheckpointStore.save` was given.
+        facts: as passed to `CheckpointStore.save`.
     """
 
     path: Path
@@ -47,10 +46,9 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """The checkpoints of a run. All processes follow what is there; one writes.
+    """Checkpoints of a run: every process reads them, one writes.
 
-    A folder is removed only when nothing that may still be needed refers to it: a state keeps the best weights that it
-    knows of, so that a run that is killed at any instant finds everything that its newest state names.
+    A state keeps the best weights that it names, so a run killed at any instant finds all that its newest state needs.
 
     Args:
         folder: the run's `checkpoints`.
@@ -65,16 +63,16 @@ class CheckpointStore:
         self._best_hashes: dict[Path, dict[str, str]] = {}
 
     def save(self, stage: str, step: int, write: Callable[[Path], None], facts: Mapping[str, Any]) -> None:
-        """Write the state of `step`, then remove states beyond the newest `keep`, and weights that none refers to.
+        """Write the state of `step`, then remove old states and unreferenced weights.
 
         Args:
             stage: `"one"` or `"two"`.
             step: optimizer steps taken.
-            write: fills the folder that it is given.
+            write: fills the folder it gets.
             facts: JSON values; `best_step` is the step of the best weights so far, or 0.
 
         Raises:
-            OSError: it cannot be written; the message names the newest state that is whole.
+            OSError: it cannot be written; the message names the newest complete state.
         """
         if not self.writer:
             return
@@ -90,7 +88,7 @@ class CheckpointStore:
         self._prune(stage, facts["best_step"])
 
     def save_best(self, stage: str, step: int, write: Callable[[Path], None]) -> None:
-        """Write the best weights so far; those before stay until no state refers to them."""
+        """Write the best weights; earlier ones stay while a state refers to them."""
         if not self.writer:
             return
         path = self.best(stage, step)
@@ -102,10 +100,10 @@ class CheckpointStore:
         self._write(path, write_all)
 
     def best_hashes(self, stage: str, step: int) -> dict[str, str]:
-        """Hashes of the best weights of a step, as they were written; of the writer.
+        """Return the hashes of a step's best weights from when they were written.
 
         Raises:
-            OSError: an earlier version wrote them without hashes, and they cannot be read.
+            OSError: an earlier version wrote no hashes, and the weights cannot be read.
         """
         path = self.best(stage, step)
         if path not in self._best_hashes:
@@ -117,11 +115,11 @@ class CheckpointStore:
 
         Args:
             stage: `"one"` or `"two"`.
-            step: that the weights are of.
-            hashes: None where an earlier version kept none: then a warning says that nothing was compared.
+            step: of the weights.
+            hashes: None if an earlier version kept none, which only warns.
 
         Raises:
-            OSError, ValueError: they are missing, or are not what was written.
+            OSError, ValueError: the weights are missing or have changed.
         """
         path = self.best(stage, step)
         if hashes is None:
@@ -135,20 +133,20 @@ class CheckpointStore:
         self._best_hashes[path] = dict(hashes)
 
     def state(self, stage: str, step: int) -> Path:
-        """Where the state of a step is."""
+        """Path of the state of a step."""
         return self.folder / f"stage_{stage}-step_{step}"
 
     def best(self, stage: str, step: int) -> Path:
-        """Where the best weights of a step are."""
+        """Path of the best weights of a step."""
         return self.folder / f"stage_{stage}-step_{step}-best"
 
     def newest(self, without: Collection[str] = ()) -> Checkpoint | None:
-        """The newest state that is whole, with the best weights that it names; None where there is none.
+        """Find the newest complete state whose best weights are complete too, if any.
 
-        Damaged ones are named in a warning.
+        A warning names damaged states.
 
         Args:
-            without: stages whose states are passed over.
+            without: stages whose states are skipped.
         """
         for path, stage, step in reversed(self._states()):
             if stage in without:
@@ -160,14 +158,14 @@ class CheckpointStore:
         return None
 
     def has_states(self, without: Collection[str] = ()) -> bool:
-        """Whether there are states, whole or not, of other stages than `without`."""
+        """Whether there are states, complete or not, of stages not in `without`."""
         return any(stage not in without for _, stage, _ in self._states())
 
     def _checked(self, path: Path, stage: str, step: int) -> Checkpoint:
-        """A state, after comparing every file with its hash, and those of the best weights that it names.
+        """Compare every file of a state, and of the best weights it names, with its hash.
 
         Raises:
-            OSError, ValueError: something is missing or was changed.
+            OSError, ValueError: something is missing or has changed.
         """
         saved = _read_facts(path)
         if (saved["stage"], saved["step"]) != (stage, step):
@@ -178,7 +176,7 @@ class CheckpointStore:
         return Checkpoint(path, stage, step, saved["facts"])
 
     def clear(self) -> None:
-        """Remove all that is left, half-written folders of a killed run among it."""
+        """Remove everything, including half-written folders of a killed run."""
         if self.writer and self.folder.is_dir():
             for path in self.folder.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -195,7 +193,7 @@ class CheckpointStore:
             raise OSError(f"checkpoint {path} cannot be written ({error}); {whole} with --resume auto") from error
 
     def _states(self) -> list[tuple[Path, str, int]]:
-        """Folder, stage and step of every state, oldest first."""
+        """List folder, stage and step of every state, oldest first."""
         if not self.folder.is_dir():
             return []
         found = [(path, _STATE_NAME.fullmatch(path.name)) for path in self.folder.iterdir()]
@@ -204,7 +202,7 @@ class CheckpointStore:
         return sorted(states, key=lambda state: (order.get(state[1], -1), state[2]))
 
     def _prune(self, stage: str, best_step: int) -> None:
-        """Remove old states, and best weights that neither a kept state nor the run refers to."""
+        """Remove old states, and best weights without a reference."""
         states = self._states()
         for path, _, _ in states[: -self.keep]:
             shutil.rmtree(path)
@@ -221,7 +219,7 @@ class CheckpointStore:
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
-    """The content of a state's `checkpoint.json`.
+    """Read a state's `checkpoint.json`.
 
     Raises:
         OSError, ValueError: it is missing or damaged.

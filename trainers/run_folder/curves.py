@@ -1,4 +1,4 @@
-"""Pictures of a run: loss and learning rate of each stage, and validation scores over the whole run."""
+"""Plots of a run: loss and learning rate by stage, validation over the run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +18,12 @@ def plot_curves(records: Records, folder: str | Path) -> list[Path]:
     """Draw `loss.png`, `learning_rate.png` and `validation.png` from a run's records.
 
     A record with `split` "train" may hold `loss` and `learning_rate`, one with `split` "validation" `R@1` and `mAP` in
-    percent. Steps count within a stage; the validation picture puts the stages one after another. Nulls leave gaps; a
-    picture without a single value is not drawn.
+    percent. Steps count within a stage; the validation plot concatenates the stages. Nulls leave gaps; a plot without
+    values is not drawn.
 
     Args:
-        records: as from `trainers.run_folder.metrics_log.read_metrics`.
-        folder: made if missing.
+        records: from `trainers.run_folder.metrics_log.read_metrics`.
+        folder: created if missing.
 
     Returns:
         The files written.
@@ -50,7 +50,7 @@ def plot_curves(records: Records, folder: str | Path) -> list[Path]:
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """Exponential moving average over about a tenth of the values, at least 5, without the pull towards 0.
+    """Average exponentially over a tenth of the values, at least 5, without bias to 0.
 
     Args:
         values: `[points]`, finite.
@@ -64,7 +64,7 @@ def smoothed(values: np.ndarray) -> np.ndarray:
 
 
 def _stage_starts(records: Records) -> dict[str, int]:
-    """For each stage, in order of appearance, the steps of all stages before it."""
+    """Count the steps of all stages before each stage, in order of appearance."""
     lengths: dict[str, int] = {}
     for record in records:
         lengths[record["stage"]] = max(lengths.get(record["stage"], 0), record["step"])
@@ -73,14 +73,14 @@ def _stage_starts(records: Records) -> dict[str, int]:
 
 
 def _series(records: Records, stage: str, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one stage's records that hold `key`; null is NaN. Both `[points]`."""
+    """Return steps and values, `[points]` each, of a stage's records with `key`; null is NaN."""
     points = [(record["step"], record[key]) for record in records if record["stage"] == stage and key in record]
     steps, values = np.array(points, dtype=float).reshape(-1, 2).T
     return steps, values
 
 
 def _stage_figure(records: Records, key: str, title: str, smooth: bool) -> "Figure | None":
-    """One panel a stage, as the scale of a loss or a rate differs between stages; None without a value."""
+    """Draw one panel a stage, because scales differ between stages; None without a value."""
     series = {stage: _series(records, stage, key) for stage in _stage_starts(records)}
     series = {stage: curve for stage, curve in series.items() if np.isfinite(curve[1]).any()}
     if not series:
@@ -103,7 +103,7 @@ def _stage_figure(records: Records, key: str, title: str, smooth: bool) -> "Figu
 
 
 def _validation_figure(records: Records, starts: Mapping[str, int]) -> "Figure | None":
-    """R@1 and mAP over the steps of the run, with a line where a stage begins; None without a value."""
+    """Draw R@1 and mAP over the run with a line at each stage; None without a value."""
     curves = {name: [_series(records, stage, name) for stage in starts] for name in ("R@1", "mAP")}
     if not any(np.isfinite(values).any() for series in curves.values() for _, values in series):
         return None

@@ -1,4 +1,4 @@
-"""Which rows a model is evaluated on: where splits are drawn, as the run that made the model drew them."""
+"""Rows to evaluate a model on, with the splits of the run that made it."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ class EvaluatedData:
 
     @property
     def format(self) -> str:
-        """The name of the set, found out where a folder only is given; "auto" where it cannot be."""
+        """Name of the set, detected if only a folder is known; "auto" if detection fails."""
         if self.name != "auto":
             return self.name
         try:
@@ -49,11 +49,11 @@ class EvaluatedData:
 
     @property
     def label(self) -> str:
-        """What people call the set."""
+        """The set's name for people."""
         return source_label(self.name, self.data_dir)
 
     def drawing(self) -> dict[str, Any]:
-        """What decides who is in which split, defaults written out; empty for sets whose splits are their own."""
+        """Options that decide the splits, with defaults; empty for sets with their own splits."""
         known = self.format
         if known == SYNTHETIC:
             return {name: getattr(SyntheticPedesConfig(**self.options), name) for name in IDENTITIES}
@@ -66,7 +66,7 @@ class EvaluatedData:
         return drawing
 
     def draws(self) -> bool:
-        """Whether a folder of this set lacks splits by itself, so that a tenth is drawn for each."""
+        """Whether a folder of this set lacks splits, so a tenth is drawn for each."""
         return any(self._default_shares())
 
     def _default_shares(self) -> tuple[float, float]:
@@ -79,13 +79,13 @@ class EvaluatedData:
 
 @dataclass(frozen=True)
 class _Trained:
-    """A data set that a run was trained on, and where the run's settings lie."""
+    """A data set that a run was trained on, and the place of its settings."""
 
     place: str
     data: EvaluatedData
 
     def relation(self, other: EvaluatedData) -> str:
-        """Whether it is the "same" set as another, "maybe" (the folder may have moved), or "no"."""
+        """Compare sets: "same", "maybe" (the folder may have moved), or "no"."""
         mine, theirs = self.data.format, other.format
         if names_code(mine):
             return "same" if mine == theirs else "no"
@@ -104,18 +104,18 @@ class _Trained:
 def evaluated_data(
     models: Sequence[str], data: str | None, data_dir: Path | None, given: Mapping[str, Any]
 ) -> EvaluatedData:
-    """The rows that models are to be evaluated on.
+    """Choose the rows to evaluate models on.
 
     Args:
-        models: the model, and the one that it is compared with.
-        data, data_dir: as the user names them; without `data`, the set of the run that made the first model.
+        models: the model, and the one to compare with.
+        data, data_dir: as the user names them; by default the set of the run that made the first model.
         given: options of the set that the user names.
 
     Returns:
-        The set, with the options of the run where it was trained on this set, and its draw where it may have been.
+        The set with the run's options if the run was trained on it, and its splits if it may have been.
 
     Raises:
-        ValueError: no data are named and none are known; options that disagree with those of a run.
+        ValueError: no data are named or known; options that contradict a run's.
         OSError: see [`settings_of_model`].
     """
     runs = list(_runs_of(models))
@@ -140,7 +140,7 @@ def evaluated_data(
 
 
 def check_earlier_runs(args: TwoStageTrainingArguments) -> None:
-    """See that the persons whom a run tests were not trained on by the runs that made its base model and adapter.
+    """Check that runs behind the base model and adapter did not train on this run's test persons.
 
     Raises:
         ValueError: one of them drew the splits of the same set by other options.
@@ -153,10 +153,10 @@ def check_earlier_runs(args: TwoStageTrainingArguments) -> None:
 
 
 def check_drawing(trained: Sequence[_Trained], data: EvaluatedData) -> None:
-    """Compare who is drawn to which split with what runs did that were trained on the set.
+    """Compare splits with those of runs that were trained on the set.
 
     Raises:
-        ValueError: a run was trained on the same set by other options. Of a set that may be the same, it is a warning.
+        ValueError: a run was trained on the same set by other options; if it only may be the same, a warning says so.
     """
     if data.format == SYNTHETIC:
         data = replace(data, options={"seed": 0, **data.options})
@@ -189,7 +189,7 @@ def check_drawing(trained: Sequence[_Trained], data: EvaluatedData) -> None:
 
 
 def _runs_of(models: Sequence[str]) -> Iterator[tuple[str, TwoStageTrainingArguments]]:
-    """Settings of the runs that made these models, and of those that made their base models and adapters."""
+    """Yield the settings of the runs that made these models, their base models and adapters."""
     seen: set[str] = set()
     waiting = [name for name in models if name != STAND_IN]
     while waiting:
@@ -203,7 +203,7 @@ def _runs_of(models: Sequence[str]) -> Iterator[tuple[str, TwoStageTrainingArgum
 
 
 def _trained_on(place: str, args: TwoStageTrainingArguments) -> Iterator[_Trained]:
-    """The data sets of a run; those that were joined have the options that joining gives them."""
+    """Yield the data sets of a run; further training sets have the options that combining gives them."""
     if args.dataset == UNNAMED_DATA:
         return
     name, folder = resolve_source(args.dataset, args.data_dir)
@@ -215,7 +215,7 @@ def _trained_on(place: str, args: TwoStageTrainingArguments) -> Iterator[_Traine
 
 
 def _options(trained: Sequence[_Trained], data: EvaluatedData) -> Mapping[str, Any]:
-    """Options of the first run that was trained on a set; its draw where it may have been."""
+    """Return the options of the first run trained on a set; only its splits if the set may differ."""
     for each in trained:
         if each.relation(data) == "same":
             return each.data.options

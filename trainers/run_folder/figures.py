@@ -1,4 +1,4 @@
-"""The look of our plots; matplotlib is imported when the first is made."""
+"""Style of our plots; imports matplotlib with the first one."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ BLUE, ORANGE = "#1f6fb4", "#d9731a"  # apart in lightness too, for print and for
 
 
 def new_figure(width: float) -> "Figure":
-    """An empty figure, `width` inches wide, outside of pyplot: nothing is kept open and no display is needed.
+    """Make an empty figure, `width` inches wide, outside pyplot: no display, nothing stays open.
 
     Raises:
         ImportError: matplotlib is missing; the extra `train` brings it.
@@ -22,7 +22,7 @@ def new_figure(width: float) -> "Figure":
 
 
 def prepare(axes: "Axes", title: str, xlabel: str) -> None:
-    """Give axes their title and a quiet look."""
+    """Set title, label and a quiet style."""
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_xlabel(xlabel, fontsize=9, color=INK)
     axes.grid(axis="y", color=GRID, linewidth=0.8)

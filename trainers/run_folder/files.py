@@ -1,4 +1,4 @@
-"""Reading the files of a run folder: each is what a run writes, or an error names it and what to do."""
+"""Read the files of a run folder, or name the damaged one and its remedy."""
 
 import json
 import math
@@ -20,16 +20,16 @@ _REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxdict, _REPR.maxlist = 
 
 
 def shown(value: object) -> str:
-    """A value of a file in a message: whatever it is, it does not fill the screen."""
+    """Shorten a value of a file for a message."""
     return _REPR.repr(value)
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The settings in a run's `config.yaml`, by name; those that an earlier version lacked are left out.
+    """Read the settings in a run's `config.yaml`; those an earlier version lacked are missing.
 
     Raises:
         OSError: it is missing or cannot be read.
-        ValueError: it is damaged, or holds what is no setting.
+        ValueError: it is damaged, or holds an unknown setting.
     """
     try:
         content = yaml.safe_load(_text(path, START_AGAIN))
@@ -48,7 +48,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_arguments(path: Path) -> TwoStageTrainingArguments:
-    """The settings in a run's `config.yaml`.
+    """Read a run's `config.yaml` as arguments.
 
     Raises:
         OSError, ValueError: see [`read_config`]; a value that its setting does not take.
@@ -63,13 +63,13 @@ def read_arguments(path: Path) -> TwoStageTrainingArguments:
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """The evaluations in a `results.json`; none where there is no such file.
+    """Read the evaluations in a `results.json`; empty without the file.
 
-    Rows of the run itself have a `stage`; what `prompt-clip evaluate --output` added has none, and is not looked at.
+    Rows of the run have a `stage`; rows added by `prompt-clip evaluate --output` have none and are not checked.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is damaged, or a row of the run lacks what the run wrote into it.
+        ValueError: it is damaged, or a row of the run lacks a field.
     """
     rows = read_json(path, FIGURES_LOST, absent=[])
     if not isinstance(rows, list):
@@ -81,7 +81,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 
 def read_progress(path: Path) -> dict[str, dict[str, Any]]:
-    """By stage, how each finished one ended; none where there is no such file.
+    """Read the result of each finished stage; empty without the file.
 
     Raises:
         OSError: it cannot be read.
@@ -94,7 +94,7 @@ def read_progress(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def wrong_progress(content: object) -> str:
-    """What is wrong with a JSON value as the content of `progress.json`, in words; empty where nothing is."""
+    """Describe the fault of a JSON value as `progress.json`; empty if valid."""
     if not isinstance(content, dict):
         return f"it is {shown(content)}, but must be an object"
     for name, entry in content.items():
@@ -112,11 +112,11 @@ def wrong_progress(content: object) -> str:
 
 
 def read_json(path: Path, remedy: str, absent: Any = None) -> Any:
-    """The value in a JSON file, `absent` where there is no file.
+    """Read a JSON file; `absent` without the file.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not JSON, or has numbers that are not finite; the message names the file and the `remedy`.
+        ValueError: it is not JSON, or has non-finite numbers; the message names the file and the `remedy`.
     """
     if not path.exists():
         return absent
@@ -124,7 +124,7 @@ def read_json(path: Path, remedy: str, absent: Any = None) -> Any:
 
 
 def parsed_json(text: str | bytes, place: str, remedy: str) -> Any:
-    """The value that a JSON text stands for; errors are those of [`read_json`]."""
+    """Parse JSON text, with the errors of [`read_json`]."""
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
@@ -150,7 +150,7 @@ def _text(path: Path, remedy: str) -> str:
 
 
 def _wrong_row(row: object) -> str:
-    """What is wrong with a row of `results.json`, in words; empty where nothing is."""
+    """Describe the fault of a row of `results.json`; empty if valid."""
     if not isinstance(row, dict):
         return f"it is {shown(row)}, but must be an object"
     if "stage" not in row:
@@ -194,7 +194,6 @@ def _refuse_constant(name: str) -> None:
 
 
 def _words(error: BaseException) -> str:
-    """An error as part of a line."""
     return "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:300]
 
 

@@ -1,4 +1,4 @@
-"""The folder that a run leaves: settings, logs, results, weights, pictures and a card."""
+"""The folder of a run: settings, logs, results, weights, plots and card."""
 
 import logging
 import os
@@ -46,7 +46,7 @@ class RunFolder:
         self.progress = self.path / "progress.json"
 
     def check_free(self, overwrite: bool) -> None:
-        """See that a run may be written here.
+        """Check that a new run may be written here.
 
         Raises:
             OSError: the folder holds a run and `overwrite` is not set, or it cannot be written, or the path is a file.
@@ -60,7 +60,7 @@ class RunFolder:
             )
 
     def take(self, args: TwoStageTrainingArguments) -> bool:
-        """Whether there is a run to go on with; where there is none, see that one may be written.
+        """Return whether there is a run to resume; if not, check that one may be written.
 
         Raises:
             OSError, ValueError: see `can_go_on` and `check_free`.
@@ -71,10 +71,10 @@ class RunFolder:
         return goes_on
 
     def can_go_on(self, args: TwoStageTrainingArguments) -> bool:
-        """Whether there is a run here that these settings go on with.
+        """Return whether these settings resume a run that is here.
 
         Raises:
-            ValueError: there is one, of other settings; the message names them.
+            ValueError: there is a run with other settings; the message names them.
             OSError: its settings are missing or cannot be read.
         """
         if args.resume == "no":
@@ -98,7 +98,7 @@ class RunFolder:
         return True
 
     def drawn_as_before(self, args: TwoStageTrainingArguments) -> TwoStageTrainingArguments:
-        """The settings, with what an earlier version did where it began the run to resume."""
+        """Return the settings with the earlier version's defaults that the run to resume began with."""
         if args.resume == "no" or not self.config.is_file():
             return args
         earlier = unrecorded_settings(read_config(self.config))
@@ -107,7 +107,7 @@ class RunFolder:
         return replace(args, **earlier)
 
     def create(self, args: TwoStageTrainingArguments) -> MetricsLog:
-        """Make the folder, clear what an earlier run left, and write the settings; `check_free` comes before.
+        """Create the folder, clear an earlier run, and write the settings; call `check_free` first.
 
         Raises:
             OSError: the folder cannot be written.
@@ -123,7 +123,7 @@ class RunFolder:
         return MetricsLog(self.metrics)
 
     def reopen(self) -> MetricsLog:
-        """Make removed folders again, see that the files can be read, and open the metrics of a run to go on.
+        """Recreate removed folders, check the files, and open the metrics to resume.
 
         Raises:
             OSError, ValueError: `results.json` or `metrics.jsonl` is damaged.
@@ -139,9 +139,9 @@ class RunFolder:
         return log
 
     def record(self, entries: list[dict[str, Any]]) -> None:
-        """Add evaluations of the run to `results.json`, each in place of that of the same model, split and direction.
+        """Add evaluations to `results.json`, replacing those of the same model, split and direction.
 
-        What `prompt-clip evaluate --output` added stays.
+        Rows added by `prompt-clip evaluate --output` stay.
 
         Raises:
             OSError, ValueError: the file is damaged, see [`read_results`], or cannot be written.
@@ -151,38 +151,38 @@ class RunFolder:
         write_json(self.results, [*kept, *new.values()])
 
     def recorded(self) -> list[dict[str, Any]]:
-        """The evaluations in `results.json`; see [`read_results`] for errors."""
+        """Read the evaluations in `results.json`; see [`read_results`] for errors."""
         return read_results(self.results)
 
     def weights_of(self, stage: str) -> Path:
-        """Where the weights of a finished stage are."""
+        """Path of the weights of a finished stage."""
         return {"one": self.adapter, "two": self.model}[stage]
 
     def finish_stage(self, name: str, result: StageResult, **facts: Any) -> None:
-        """Take note, for a run that goes on, that a stage is done.
+        """Record that a stage is done, for resuming.
 
         Args:
             name: of the stage.
             result: how it ended.
-            facts: JSON values to compare then: hashes of its weights, a fingerprint of its data.
+            facts: JSON values to compare on resuming: hashes of weights, a fingerprint of the data.
         """
         write_json(self.progress, {**self.finished(), name: asdict(result) | facts})
 
     def note(self, name: str, **facts: Any) -> None:
-        """Add facts to a stage that is done."""
+        """Add facts to a finished stage."""
         done = self.finished()
         write_json(self.progress, done | {name: done[name] | facts})
 
     def finished(self) -> dict[str, dict[str, Any]]:
-        """By stage, what `finish_stage` was told; see [`read_progress`] for errors."""
+        """Return what `finish_stage` recorded, by stage; see [`read_progress`] for errors."""
         return read_progress(self.progress)
 
     def finished_stages(self) -> dict[str, StageResult]:
-        """How each finished stage ended; see [`read_progress`] for errors."""
+        """Return the result of each finished stage; see [`read_progress`] for errors."""
         return {name: stage_result(entry) for name, entry in self.finished().items()}
 
     def forget_stage(self, name: str) -> None:
-        """Let a stage that was done be run again from its checkpoints."""
+        """Mark a finished stage to run again from its checkpoints."""
         write_json(self.progress, {stage: entry for stage, entry in self.finished().items() if stage != name})
 
     def draw_curves(self) -> list[Path]:
@@ -191,10 +191,10 @@ class RunFolder:
 
 
 def check_folder(path: Path, name: str = "output") -> None:
-    """See that a folder can be written, or made.
+    """Check that a folder exists and is writable, or can be created.
 
     Raises:
-        OSError: it is a file, or read-only; the message says so of the setting `name`.
+        OSError: it is a file, or read-only; the message names the setting `name`.
     """
     there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if not there.is_dir():
@@ -204,7 +204,7 @@ def check_folder(path: Path, name: str = "output") -> None:
 
 
 def _is_same(rule: Rule, earlier: Any, now: Any) -> bool:
-    """Whether two values of a setting mean the same; data in folders are compared by fingerprints, later."""
+    """Whether two values of a setting mean the same; folders of data are compared later, by fingerprint."""
     if not rule.local:
         return earlier == now
     change = _without_folder if rule.local == "data" else _real_folder
@@ -224,7 +224,6 @@ def _as_yaml(args: TwoStageTrainingArguments) -> str:
 
 
 def _key(entry: dict[str, Any]) -> tuple[str, ...]:
-    """What an evaluation is of."""
     return tuple(entry[name] for name in ("stage", "method", "split", "direction"))
 
 

@@ -1,4 +1,4 @@
-"""Hashes of the files in a folder: taken when they are written, compared before anything goes on from them."""
+"""Hashes of the files in a folder, compared before a run resumes from them."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ WEIGHTS = ".safetensors"
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder, by its path there; hidden files are left out.
+    """Return SHA-256 of every file below a folder, by relative path, without hidden files.
 
     Raises:
         OSError: a file cannot be read.
@@ -19,13 +19,13 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 
 def check_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
-    """Compare the files of a folder with the hashes that they were written with.
+    """Compare the files of a folder with their recorded hashes.
 
-    Files that came later are let be, unless they are weights, which a loader would read with the others.
+    Later files are ignored, except weights, which a loader would read.
 
     Raises:
         OSError: the folder or a file is missing, or cannot be read.
-        ValueError: a file is not what was written, or weights are there that were not.
+        ValueError: a file has changed, or there are more weights.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is missing")
@@ -42,7 +42,7 @@ def check_hashes(folder: Path, hashes: Mapping[str, str]) -> None:
 
 
 def is_hashes(value: object) -> bool:
-    """Whether a JSON value can be what `file_hashes` returned: names inside the folder, hashes as text."""
+    """Whether a JSON value can come from `file_hashes`: names inside the folder, hashes as text."""
     return isinstance(value, dict) and all(
         isinstance(digest, str) and not Path(name).is_absolute() and ".." not in Path(name).parts
         for name, digest in value.items()
@@ -55,7 +55,7 @@ def _file_hash(path: Path) -> str:
 
 
 def _hidden(name: str) -> bool:
-    """Whether a file is nobody's data: what NFS keeps of a removed file, what a Mac adds."""
+    """Whether a file is no data: remains of a removed file on NFS, additions of a Mac."""
     return any(part.startswith(".") for part in Path(name).parts)
 
 

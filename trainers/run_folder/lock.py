@@ -1,4 +1,4 @@
-"""One writer for each run folder: a second start of a command must not mix its files with the first one's."""
+"""One writer for each run folder."""
 
 import errno
 import logging
@@ -20,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def only_writer(folder: str | Path, wait: float = 0.0) -> Iterator[None]:
-    """Keep other processes from writing into a run folder; it is made where it is missing.
+    """Keep other processes from writing into a run folder, which is created if missing.
 
-    The lock ends with the process, however that ends, so that a killed run needs no cleaning up. The thread that
-    has it may take it again. Where the file system has no locks, a warning says so and the block is entered without.
+    The lock ends with the process, so a killed run needs no cleaning up. The thread that holds the lock may take it
+    again. On a file system without locks the block runs anyway, with a warning.
 
     Args:
         folder: of the run.
-        wait: seconds to wait for whoever has it.
+        wait: seconds to wait for another holder.
 
     Raises:
         OSError: another process has the lock, or the folder cannot be written.
@@ -55,7 +55,7 @@ def only_writer(folder: str | Path, wait: float = 0.0) -> Iterator[None]:
 
 
 def check_unused(folder: str | Path) -> None:
-    """See that no process is writing into a run folder; nothing is left there.
+    """Check that no process is writing into a run folder; leaves no file there.
 
     Raises:
         OSError: a process is.
@@ -82,7 +82,7 @@ def _in_use(folder: Path) -> str:
 
 
 def _sign(folder: Path) -> None:
-    """Write who has the lock into it, for the message to others."""
+    """Write the holder into the lock, for the message to others."""
     writer = f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},"
     try:
         (folder / LOCK).write_text(writer, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The run's metrics: an append-only `metrics.jsonl` that survives a kill; `curves` draws it."""
+"""Append-only `metrics.jsonl` that survives a kill."""
 
 import json
 import logging
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 class MetricsLog:
-    """Appends records to `metrics.jsonl`, one JSON object a line; a context manager.
+    """Append records to `metrics.jsonl`, one JSON object a line; a context manager.
 
-    Opening mends what a kill left behind: a last line without its end is cut off, with a warning. Every record is
-    handed to the operating system at once, and forced to disk by `close`.
+    Opening cuts off an incomplete last line, with a warning. Records go to the operating system at once, and to disk
+    on `close`.
 
     Args:
-        path: the file; it and its folder are made if missing.
+        path: the file; created with its folder if missing.
 
     Raises:
         OSError: the file cannot be written.
@@ -44,7 +44,7 @@ class MetricsLog:
 
         Args:
             record: JSON values by name, with `stage` (a string) and `step` (optimizer steps taken in that stage, 0 or
-                more). Numbers that are not finite are written as null.
+                more). Non-finite numbers become null.
 
         Raises:
             ValueError: `stage` or `step` is missing or out of range.
@@ -58,9 +58,9 @@ class MetricsLog:
         self._file.flush()
 
     def truncate_after(self, stage: str, step: int) -> None:
-        """Forget, atomically, what was logged after `step` of `stage`, so that a resumed run does not log it twice.
+        """Remove, atomically, records after `step` of `stage`, which a resumed run logs again.
 
-        Kept are the records of `stage` up to `step`, and those of all stages that the file names before `stage`.
+        Records of `stage` up to `step` stay, and those of all earlier stages in the file.
 
         Raises:
             ValueError: a line of the file is not a record.
@@ -79,7 +79,7 @@ class MetricsLog:
         self._file = open(self.path, "ab")
 
     def close(self) -> None:
-        """Force all records to disk and close the file; more than once does no harm."""
+        """Force all records to disk and close the file; may be called again."""
         if not self._file.closed:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -95,7 +95,7 @@ class MetricsLog:
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`, in order; a last line still being written is left out.
+    """Read the records of a `metrics.jsonl`, without an incomplete last line.
 
     Raises:
         OSError: the file cannot be read.
@@ -112,7 +112,6 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
 
 
 def _parsed(line: bytes, place: str) -> dict[str, Any]:
-    """One line's record."""
     record = parsed_json(line, place, "remove the line: its figures are lost")
     if not isinstance(record, dict) or not isinstance(record.get("stage"), str) or "step" not in record:
         raise ValueError(
@@ -129,7 +128,7 @@ def _parsed(line: bytes, place: str) -> dict[str, Any]:
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Cut off what follows the last line end of a file, if it exists."""
+    """Cut off text after the last line end of an existing file."""
     if not path.exists():
         return
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""A fingerprint of the model that a run starts from: a run that goes on must start from the same."""
+"""Fingerprint of the model that a run starts from."""
 
 import hashlib
 import json
@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 def model_fingerprint(model: PromptCLIPModel, processor: PromptCLIPProcessor) -> dict[str, str]:
-    """Hashes of the weights, of the tokenizer's vocabulary and of the image settings.
+    """Hash the weights, the vocabulary and the image settings.
 
     Args:
-        model: before the first step, an adapter merged into it; it lies in the memory of the CPU.
+        model: before the first step, with any adapter merged, in CPU memory.
         processor: of the model.
     """
     weights = hashlib.sha256()
@@ -38,12 +38,12 @@ def model_fingerprint(model: PromptCLIPModel, processor: PromptCLIPProcessor) ->
 
 
 def check_same_model(before: object, now: Mapping[str, str], place: Path) -> None:
-    """Compare the model that a run started from with the one here.
+    """Compare the model that a run started from with this one.
 
     Args:
-        before: None where an earlier version kept no fingerprint: a warning says that nothing was compared.
-        now: see [`model_fingerprint`].
-        place: where `before` was read, for the message.
+        before: None if an earlier version kept none, which only warns.
+        now: from [`model_fingerprint`].
+        place: source of `before`, for the message.
 
     Raises:
         ValueError: the models differ; the message says in what.

@@ -1,4 +1,4 @@
-"""How stages ended, and evaluations as rows of `results.json`."""
+"""Results of stages, and evaluations as rows of `results.json`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -28,7 +28,7 @@ class StageResult:
 
 
 def stage_result(entry: Mapping[str, Any]) -> StageResult:
-    """How a stage ended, from its entry in `progress.json`."""
+    """Return the result of a stage from its entry in `progress.json`."""
     return StageResult(**{each.name: entry[each.name] for each in fields(StageResult)})
 
 
@@ -41,16 +41,16 @@ def result_rows(
     intervals: Mapping[str, Mapping[str, Interval]] | None = None,
     facts: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """An evaluation as rows of `results.json`.
+    """Format an evaluation as rows of `results.json`.
 
     Args:
         args: of the run.
-        stage: `"base"`, `"one"` or `"two"`: after which the model was evaluated.
-        split: what it was evaluated on.
-        step: optimizer steps that it had taken in that stage.
+        stage: `"base"`, `"one"` or `"two"`: the stage before the evaluation.
+        split: evaluated split.
+        step: optimizer steps taken in that stage.
         metrics: by direction, in percent by name.
-        intervals: of these metrics, where they were computed.
-        facts: what they are of, as [`evaluation_facts`] tells it.
+        intervals: of these metrics, if computed.
+        facts: of the split, from [`evaluation_facts`].
     """
     methods = {
         "base": "stage one" if args.adapter else "zero-shot",  # an adapter is merged before the run starts

@@ -1,4 +1,4 @@
-"""Where a run goes on: found, and compared with what was written, before the first step."""
+"""Find where a run resumes, and check it before the first step."""
 
 import logging
 from collections.abc import Mapping
@@ -22,19 +22,19 @@ logger = logging.getLogger(__name__)
 def resume_point(
     run: RunFolder, store: CheckpointStore, fingerprint: Mapping[str, Any], model: Mapping[str, str]
 ) -> tuple[dict[str, StageResult], Checkpoint | None]:
-    """What of a run is done, and the checkpoint to go on from, both whole; nothing of both where it begins.
+    """Return the finished stages and the checkpoint to resume from, both complete.
 
-    Weights of a finished stage that are damaged in the checkpoints are made again from an earlier state.
+    Damaged weights of a finished stage are made again from an earlier state.
 
     Args:
         run: the folder.
         store: its checkpoints.
-        fingerprint: of the data that it is to go on with.
-        model: fingerprint of the model that it starts from.
+        fingerprint: of the present data.
+        model: fingerprint of the model that the run starts from.
 
     Raises:
-        OSError, ValueError: something that the run goes on from is missing or damaged, and nothing earlier is whole;
-            the data or the model are others.
+        OSError, ValueError: something is missing or damaged and nothing earlier is complete; or the data or the model
+            differ.
     """
     finished = run.finished()
     if not finished:
@@ -65,7 +65,7 @@ def resume_point(
 
 
 def _is_whole(run: RunFolder, store: CheckpointStore, stage: str, entry: dict[str, Any]) -> bool:
-    """Whether the weights of a finished stage are; False where they can be made again from a state that is.
+    """Whether the weights of a finished stage are complete; False if a state can make them again.
 
     Raises:
         OSError, ValueError: they are not, and nothing can make them again.
@@ -95,7 +95,7 @@ def _is_whole(run: RunFolder, store: CheckpointStore, stage: str, entry: dict[st
 
 
 def _told_by_checkpoint(run: RunFolder, store: CheckpointStore) -> dict[str, dict[str, Any]]:
-    """What the newest whole state says of the stages before it, where `progress.json` is gone; it is written again."""
+    """Restore a missing `progress.json` from the newest complete state."""
     checkpoint = store.newest()
     told = checkpoint.facts.get("finished") if checkpoint is not None else None
     if not told or wrong_progress(told):
@@ -106,7 +106,6 @@ def _told_by_checkpoint(run: RunFolder, store: CheckpointStore) -> dict[str, dic
 
 
 def _starts_with_two(run: RunFolder) -> bool:
-    """Whether the run has no stage one."""
     return "one" not in read_arguments(run.config).stages
 
 

@@ -1,4 +1,4 @@
-"""The settings of a run as its `config.yaml` has them, beside whatever part of the run a model's name points at."""
+"""Read a run's settings from any part of the run that a model's name points at."""
 
 import os
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ PARENTS = 3  # RUN/checkpoints/two-best/weights is the deepest part of a run tha
 
 
 def complete_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run, including those that its version did not have."""
+    """Return the settings of a run, including those its version lacked."""
     return asdict(TwoStageTrainingArguments()) | unrecorded_settings(recorded) | dict(recorded)
 
 
 def unrecorded_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run did where it lacks a setting whose default does something else."""
+    """Return what a run did for missing settings whose default has changed."""
     return {
         name: rule.before
         for name, rule in rules(TwoStageTrainingArguments).items()
@@ -33,14 +33,14 @@ def unrecorded_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_of_model(name_or_path: str | os.PathLike) -> tuple[str, TwoStageTrainingArguments] | None:
-    """Where the settings of the run that made a model lie, and the settings; `None` where they cannot be found.
+    """Find the settings of the run that made a model, and their place; `None` if unknown.
 
     Args:
-        name_or_path: a run folder, or any folder in it, such as `model` or a checkpoint; a pushed model, as a folder
-            or by its name on the Hub.
+        name_or_path: a run folder, or any folder in it, such as `model` or a checkpoint; or a pushed model, as a
+            folder or by its name on the Hub.
 
     Raises:
-        ValueError: the folder's own `config.yaml` is damaged, or no run's.
+        ValueError: the folder's own `config.yaml` is damaged, or not a run's.
     """
     folder = Path(name_or_path)
     if not folder.is_dir():
@@ -54,7 +54,7 @@ def settings_of_model(name_or_path: str | os.PathLike) -> tuple[str, TwoStageTra
 
 
 def _from_hub(name: str) -> Path | None:
-    """The settings that were pushed with a model; `None` where there are none or they cannot be had."""
+    """Download the settings pushed with a model; `None` if there are none or the Hub fails."""
     try:
         return Path(hf_hub_download(name, CONFIG))
     except (EntryNotFoundError, HFValidationError, OSError):  # `evaluate` says that it knows of no draw

@@ -7,10 +7,10 @@ from dataset_scripts.common.suggest import did_you_mean
 
 
 def trackers(report_to: str) -> list[str]:
-    """Names for `Accelerator(log_with=...)`, whose unknown and missing trackers would be left out without a word.
+    """Return names for `Accelerator(log_with=...)`, which silently drops unknown and missing trackers.
 
     Args:
-        report_to: names separated by commas, "all" that are installed, or "none".
+        report_to: names separated by commas, "all" for all that are installed, or "none".
 
     Raises:
         ValueError: a name is unknown, or its package is not installed.
