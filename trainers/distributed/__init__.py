@@ -1,1 +1,1 @@
-"""Several processes: launching, gathering embeddings, cut models, signals."""
+"""Several processes: launches, gathering, sharded models, signals."""

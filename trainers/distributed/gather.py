@@ -12,12 +12,12 @@ Result = TypeVar("Result")
 
 
 def world_size() -> int:
-    """Number of processes; 1 in a run that is not distributed."""
+    """Number of processes; 1 without distribution."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def process_index() -> int:
-    """Rank of this process; 0 in a run that is not distributed."""
+    """Rank of this process; 0 without distribution."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
@@ -47,7 +47,7 @@ def from_main_process(accelerator: Accelerator, work: Callable[[], Result]) -> R
 # torch.distributed.nn.functional.all_gather gives the same gradients, but torch 2.13 deprecates it; its replacement is
 # in a private module, and was renamed there in the same version
 class _GatherWithGradient(torch.autograd.Function):
-    """all_gather forward; backward sums over ranks the gradients that reached this rank's slice."""
+    """all_gather forward; backward sums the gradients of this rank's slice over ranks."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, tensor: torch.Tensor) -> torch.Tensor:
@@ -67,14 +67,14 @@ class _GatherWithGradient(torch.autograd.Function):
 def gather_with_gradient(embeddings: torch.Tensor) -> torch.Tensor:
     """Concatenate the embeddings of all processes in rank order.
 
-    Every rank computes the loss of the whole batch, so the gradient of a rank's slice is `world_size` times too large.
-    DDP's mean over ranks cancels that factor: parameters get the gradient of one process with the whole batch.
+    Every rank computes the loss of the whole batch, so the gradient of its slice is `world_size` times too large.
+    DDP's mean over ranks cancels the factor: parameters get the gradient of one process with the whole batch.
 
     Args:
-        embeddings: `(batch, dim)`, the same batch on every rank.
+        embeddings: `(batch, dim)`, the same batch size on every rank.
 
     Returns:
-        `(world_size * batch, dim)`; the input itself in a run that is not distributed.
+        `(world_size * batch, dim)`; the input itself without distribution.
     """
     return embeddings if world_size() == 1 else _GatherWithGradient.apply(embeddings)
 

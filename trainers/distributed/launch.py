@@ -67,7 +67,7 @@ def relaunch(argv: Sequence[str], module: str = "trainers.two_stage") -> None:
 
 
 def launch_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """`--launch` and `LAUNCH_OPTIONS` among the arguments of a run, None where not given, and the other arguments."""
+    """Split `--launch` and `LAUNCH_OPTIONS` (None if absent) from the other arguments."""
     parser = argparse.ArgumentParser(prog="prompt-clip train", add_help=False, allow_abbrev=False)
     parser.add_argument("--launch")
     for option in LAUNCH_OPTIONS:
@@ -78,12 +78,12 @@ def launch_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]
 def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[str], dict[str, str]]:
     """Build the command that starts the processes of a configuration, without the module they run.
 
-    A single process is started by Python itself, because accelerate's launcher would keep signals from it.
+    Python itself starts a single process, because accelerate's launcher would swallow signals.
 
     Args:
         name: of a configuration.
-        options: some of `LAUNCH_OPTIONS`. `num_processes` counts those of all machines; where neither it nor the
-            configuration says, all GPUs of this machine times the machines.
+        options: some of `LAUNCH_OPTIONS`. `num_processes` counts those of all machines; the default is the
+            configuration's, or all GPUs of this machine times the machines.
 
     Returns:
         The command, and the environment variables to add.
@@ -112,7 +112,7 @@ def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[st
 
 
 def _check_fit(name: str, config: Mapping[str, Any], processes: int, machines: int, gpus: int | None) -> None:
-    """Raise a ValueError if a launch cannot run; `gpus` counts this machine's, `None` means CPU."""
+    """Raise ValueError if a launch cannot run; `gpus` counts this machine's, `None` means CPU."""
     if config["distributed_type"] == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
         raise ValueError(f"launch is {name!r} and DeepSpeed is not installed; run {install_hint('deepspeed')}")
     if gpus == 0:

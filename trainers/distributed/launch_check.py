@@ -1,4 +1,4 @@
-"""Whether a launch became what was asked for: accelerate turns some launches into smaller ones without a word."""
+"""Check that a launch became what was asked for: accelerate silently shrinks some."""
 
 import os
 from collections.abc import Mapping
@@ -37,11 +37,10 @@ _ALLOWED = {("mixed_precision", "no"), ("mixed_precision", "bf16")}
 
 
 def expected_processes(environment: Mapping[str, str]) -> tuple[int, str] | None:
-    """How many processes whoever started this one asked for, and how that is known; `None` where nothing tells.
+    """Return how many processes the launcher asked for, and how that is known; `None` if nothing tells.
 
-    The number is the least possible one where accelerate says "several" and no more: `accelerate launch --cpu
-    --num_processes 2` (and a file with `MULTI_CPU`) starts one process, and only the address at which several would
-    have met is left in the environment.
+    If accelerate only says "several", it is the smallest possible number: `accelerate launch --cpu --num_processes 2`
+    (or a file with `MULTI_CPU`) starts one process and leaves only the address where several would have met.
 
     Raises:
         ValueError: a variable that is no number.
@@ -57,14 +56,14 @@ def expected_processes(environment: Mapping[str, str]) -> tuple[int, str] | None
 
 
 def check_world_size(processes: int, environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse a run of another number of processes than was asked for.
+    """Check that a run has the number of processes that was asked for.
 
     Args:
         processes: how many there are.
         environment: variables of this process.
 
     Raises:
-        ValueError: another number was asked for, by any launcher that leaves a trace.
+        ValueError: a launcher that leaves a trace asked for another number.
     """
     expected = expected_processes(environment)
     if expected is not None and expected[0] != processes:
@@ -76,10 +75,10 @@ def check_world_size(processes: int, environment: Mapping[str, str] = os.environ
 
 
 def check_launch(accelerator: Accelerator) -> None:
-    """Refuse a run that its launcher silently made into another, or a precision that the device lacks.
+    """Check that the launcher did not change the run, and that the device has the precision.
 
     Raises:
-        ValueError: the number of processes or their kind is not what was asked for, or fp16 without a GPU.
+        ValueError: the number or kind of processes is not what was asked for, or fp16 without a GPU.
     """
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise ValueError("mixed_precision is fp16, which needs a GPU, and there is none here; take bf16 or no")
@@ -94,11 +93,10 @@ def check_launch(accelerator: Accelerator) -> None:
 
 
 def check_sharding(accelerator: Accelerator, args: TwoStageTrainingArguments) -> None:
-    """Refuse launches that cut model or optimizer into parts together with what was never tried there.
+    """Refuse sharded launches with settings that were never tried there.
 
     Raises:
-        ValueError: the launch is one of FSDP's first version, of another ZeRO stage than 2, or of one of both with
-            settings that it cannot serve or that were not tried there.
+        ValueError: FSDP's first version, another ZeRO stage than 2, or settings that a sharded launch cannot serve.
     """
     kind = accelerator.distributed_type
     if kind == DistributedType.FSDP and not accelerator.is_fsdp2:

@@ -1,4 +1,4 @@
-"""A cluster's request to stop: noticed at once, acted upon between two steps."""
+"""A cluster's request to stop: noticed at once, answered between two steps."""
 
 import signal
 from types import FrameType
@@ -11,14 +11,14 @@ _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Preempted(Exception):  # noqa: N818 - nothing is wrong
-    """The run was asked to stop and has saved a checkpoint; the message says how to go on."""
+    """The run was asked to stop and has saved a checkpoint; the message says how to resume."""
 
 
 class StopRequest:
-    """Remembers SIGTERM and SIGUSR1 while it is entered as a context; handlers are put back at its end.
+    """Context manager that remembers SIGTERM and SIGUSR1 and restores the handlers.
 
-    Processes hear of the request at different moments, and all must stop after the same step: with several of them,
-    `agreed` asks all, which costs a small exchange. Outside the main thread signals cannot be caught and none is.
+    Processes get the signal at different moments but must stop after the same step, so `agreed` asks all of them, a
+    small exchange. Signals can be caught only in the main thread.
 
     Args:
         accelerator: of the run.
@@ -43,7 +43,7 @@ class StopRequest:
         self._before.clear()
 
     def agreed(self) -> bool:
-        """Whether any process has been asked to stop. With several processes, all must call it after the same step."""
+        """Whether any process was asked to stop; all must call it after the same step."""
         if self.accelerator.num_processes == 1:
             return self.heard
         heard = torch.tensor(float(self.heard), device=self.accelerator.device)

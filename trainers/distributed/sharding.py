@@ -1,11 +1,11 @@
-"""Launches that cut something into parts among processes: the model (FSDP2), or gradients and optimizer (ZeRO-2).
+"""Sharded launches: of the model (FSDP2), or of gradients and optimizer (ZeRO-2).
 
-Under FSDP2 layers gather their own weights whenever they are called. What lies around them is gathered only while the
-prepared module is called itself, so evaluation and saving have to ask. DeepSpeed's engine takes over a module and its
-optimizer, and clips, steps and skips by itself.
+Under FSDP2 layers gather their weights whenever they are called. Other weights are gathered only while the prepared
+module is called, so evaluation and saving have to ask. DeepSpeed's engine takes over a module and its optimizer, and
+clips, steps and skips by itself.
 
-Under both, a stage trains a copy, which is thrown away at its end: the whole model stays as it was, and takes up the
-stage's result from the files that were written. In other launches nothing here has effect.
+Under both, a stage trains a copy and throws it away: the whole model stays unchanged and loads the stage's result from
+the files. In other launches nothing here has an effect.
 """
 
 import copy
@@ -36,20 +36,17 @@ _FROM_WHOLE = StateDictOptions(full_state_dict=True)
 
 
 def is_cut(accelerator: Accelerator) -> bool:
-    """Whether this launch cuts something into parts."""
+    """Whether this launch shards anything."""
     return accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
 
 
 def weights_kind(accelerator: Accelerator) -> str:
-    """How a run holds weights and optimizer; a checkpoint of one kind does not fit another."""
+    """How a run holds weights and optimizer; checkpoints of different kinds do not fit."""
     return f"cut by {accelerator.distributed_type.value}" if is_cut(accelerator) else "whole"
 
 
 def model_to_train(accelerator: Accelerator, model: Model) -> Model:
-    """The model itself, on the device of this process; where the launch is going to cut it, a copy.
-
-    The whole one waits on the CPU then.
-    """
+    """Return the model on this device, or for a sharded launch a copy, while the whole one waits on the CPU."""
     if not is_cut(accelerator):
         return model.to(accelerator.device)
     return copy.deepcopy(model.to("cpu")).to(accelerator.device)
@@ -58,19 +55,19 @@ def model_to_train(accelerator: Accelerator, model: Model) -> Model:
 def prepare(
     accelerator: Accelerator, args: TwoStageTrainingArguments, module: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """`accelerator.prepare` of a module and its optimizer, for any launch.
+    """Run `accelerator.prepare` on a module and its optimizer, for any launch.
 
-    The mixed precision of FSDP2 and DeepSpeed is left out: it would round the weights themselves, the mean of the
-    gradients, and the loss. The step runs under autocast instead, as in every other launch.
+    The mixed precision of FSDP2 and DeepSpeed is not used: it would round the weights, the mean of the gradients, and
+    the loss. The step runs under autocast instead, like in every other launch.
 
     Args:
         accelerator: of the run.
         args: settings of the run.
-        module: it is changed in place where it is cut.
+        module: changed in place if it is sharded.
         optimizer: of the module's parameters.
 
     Raises:
-        ValueError: something is cut, and a parameter without dimensions is trained: nobody would average its gradient.
+        ValueError: a sharded launch trains a parameter without dimensions, whose gradient nobody would average.
     """
     if not is_cut(accelerator):
         return accelerator.prepare(module, optimizer)

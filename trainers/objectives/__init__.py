@@ -1,7 +1,7 @@
-"""Objectives: pure functions of unit embeddings and ids, one loss a file, and their weighted sum by name.
+"""Objectives: pure functions of unit embeddings and ids, and their weighted sum.
 
-Every loss takes the embeddings of the *whole* batch over all ranks; gathering them is the trainer's work. Masked-
-language modelling is no function of embeddings: its head sees tokens, and its loss is summed over ranks instead.
+Every loss takes the embeddings of the *whole* batch over all ranks; the trainer gathers them. Masked-language
+modelling is different: its head sees tokens, and its loss is summed over ranks.
 """
 
 from trainers.objectives.citc import citc_loss

@@ -1,4 +1,4 @@
-"""Cyclic consistency of image-text contrast (C-ITC), from TBPS-CLIP, arXiv 2308.10045, after CyCLIP, 2205.14459."""
+"""Cyclic image-text contrast (C-ITC) of TBPS-CLIP, arXiv 2308.10045, after CyCLIP, 2205.14459."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""A weighted sum of objectives, chosen by name: what one stage of training minimises."""
+"""A weighted sum of named objectives: the loss of a stage."""
 
 import inspect
 import math
@@ -41,27 +41,26 @@ OBJECTIVES: tuple[str, ...] = tuple(_CONFIGURED)
 
 
 class CombinedObjective(nn.Module):
-    """Sum of named objectives times their weights; holds the heads that `id` and `mlm` train.
+    """Sum of named objectives times their weights; holds the heads of `id` and `mlm`.
 
-    With `learn_temperature` it holds the temperatures too, as logarithms in `log_temperatures`, each of shape `(1,)`:
-    FSDP2 holds no trained parameter without dimensions. Their values are then among the terms, as `NAME_temperature`.
+    With `learn_temperature` it also holds the logarithms of the temperatures in `log_temperatures`, of shape `(1,)`
+    because FSDP2 takes no trained parameter without dimensions. Their values are among the terms, as
+    `NAME_temperature`.
 
     Args:
-        weights: objective name (one of `OBJECTIVES`, or MODULE:FUNCTION of your own, see [`own_loss`]) to weight: a
-            finite number, 0 or more, at least one above 0. An objective of weight 0 is neither computed nor given a
-            head, nor imported.
-        options: objective name to the keyword options of its loss, or of its head for `mlm`, such as
-            `{"sdm": {"temperature": 0.02}, "mlm": {"layers": 2}}`. One table may serve two stages: options of an
-            objective that this one does not use change nothing.
+        weights: objective (one of `OBJECTIVES`, or MODULE:FUNCTION, see [`own_loss`]) -> weight, a finite number, 0 or
+            more, at least one above 0. An objective of weight 0 is not computed, imported or given a head.
+        options: objective -> keyword options of its loss, or of its head for `mlm`, such as `{"sdm": {"temperature":
+            0.02}, "mlm": {"layers": 2}}`. Options of unused objectives are ignored, so one table may serve two stages.
         embedding_dim: width D of the embeddings; needed for `id` and `mlm`.
         num_identities: number of training identities; needed for `id`.
         vocab_size: number of words of the text tower; needed for `mlm`.
-        learn_temperature: train the temperatures of `sdm`, `itc` and `tal`, from those of the options or the losses'
-            defaults; `limit_temperatures` must be called after each optimizer step.
+        learn_temperature: train the temperatures of `sdm`, `itc` and `tal`, starting from the options or the losses'
+            defaults; call `limit_temperatures` after each optimizer step.
 
     Raises:
-        ValueError: an unknown name or option (the nearest is suggested), a value that breaks its rule, no weight
-            above 0, a number missing for `id` or `mlm`, or temperatures to learn where no objective has one.
+        ValueError: an unknown name or option (the nearest is suggested), a value that breaks its rule, no weight above
+            0, a missing number for `id` or `mlm`, or no objective with a temperature to learn.
         TypeError: a weight or an option is not a number.
     """
 
@@ -94,7 +93,7 @@ class CombinedObjective(nn.Module):
 
     @torch.no_grad()
     def limit_temperatures(self) -> None:
-        """Raise learned temperatures that a step has brought below 0.01 to it, as CLIP does; without them a no-op."""
+        """Clamp learned temperatures to at least 0.01, like CLIP."""
         for logarithm in self.log_temperatures.values():
             logarithm.clamp_(min=math.log(LEAST_TEMPERATURE))
 
@@ -107,23 +106,21 @@ class CombinedObjective(nn.Module):
         image_ids: Tensor | None = None,
         mlm: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum of the objectives over a batch of pairs.
+        """Return the weighted sum of the objectives over a batch of pairs, and its terms.
 
         Args:
-            image_embeds: `[N, D]`, unit length.
-            text_embeds: `[N, D]`, unit length; row i is the caption of image i.
+            image_embeds, text_embeds: `[N, D]`, unit length; row i of both is a pair.
             person_ids: `[N]` integers.
             labels: `[N]` integers in [0, num_identities); needed for `id`.
             image_ids: `[N]` integers; needed for `sdm` and `itc` with unequal weights.
-            mlm: scalar, `mlm_loss` of this batch's masked captions under `mlm_head`; needed for `mlm`, which is no
-                function of embeddings.
+            mlm: scalar, `mlm_loss` of this batch's masked captions under `mlm_head`; needed for `mlm`.
 
         Returns:
-            The total, a scalar, and each objective's own value before weighting, detached, by name; after them
-            learned temperatures.
+            The total, a scalar, and by name each objective's value before weighting, detached, then learned
+                temperatures.
 
         Raises:
-            ValueError, TypeError: what the objectives raise; `labels` missing for `id`, `mlm` for `mlm`.
+            ValueError, TypeError: from the objectives; missing `labels` for `id` or `mlm` for `mlm`.
         """
         terms = {}
         learned = {name: logarithm.exp()[0] for name, logarithm in self.log_temperatures.items()}
@@ -146,7 +143,6 @@ class CombinedObjective(nn.Module):
         return total, {name: term.detach() for name, term in terms.items()}
 
     def _id_term(self, image_embeds: Tensor, text_embeds: Tensor, labels: Tensor | None) -> Tensor:
-        """The identity loss under this objective's head."""
         if labels is None:
             raise ValueError("labels is None: the objective 'id' needs the training label of each pair's person.")
         head = self.identity_head
@@ -154,7 +150,7 @@ class CombinedObjective(nn.Module):
 
     @torch.no_grad()
     def _try_out(self) -> None:
-        """Run once on two pairs, so that a bad option value is refused here and not at the first step."""
+        """Run once on two pairs, so bad options are refused before the first step."""
         if self.own:  # which were tried on pairs that suit them better
             return
         width = self.identity_head.classifier.in_features if self.identity_head is not None else 2
@@ -163,14 +159,13 @@ class CombinedObjective(nn.Module):
 
 
 def first_temperatures(weights: Mapping[str, float], options: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Temperatures that learning starts from, by objective: those of the options, or the losses' defaults.
+    """Return the temperatures that learning starts from, by objective.
 
     Args:
-        weights: as for `CombinedObjective`.
-        options: as for `CombinedObjective`.
+        weights, options: as for `CombinedObjective`.
 
     Raises:
-        ValueError: no objective of a weight above 0 has a temperature, or one starts below `LEAST_TEMPERATURE`.
+        ValueError: no objective with a weight above 0 has a temperature, or one starts below `LEAST_TEMPERATURE`.
         TypeError: a temperature is no number.
     """
     used = [name for name, weight in weights.items() if weight > 0]
@@ -190,7 +185,6 @@ def first_temperatures(weights: Mapping[str, float], options: Mapping[str, Mappi
 
 
 def _check_sizes(objective: str, **sizes: int | None) -> None:
-    """Refuse sizes of a head that are missing."""
     if None in sizes.values():
         missing = " and ".join(f"{name} is {value}" for name, value in sizes.items())
         raise ValueError(
@@ -200,7 +194,7 @@ def _check_sizes(objective: str, **sizes: int | None) -> None:
 
 
 def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
-    """The weights above 0, by name, after the checks that `CombinedObjective` documents."""
+    """Check the weights as `CombinedObjective` documents; return those above 0."""
     for name, weight in weights.items():
         if not names_code(name):
             _check_name("objective", name, OBJECTIVES)
@@ -212,7 +206,7 @@ def _checked_weights(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _checked_options(options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The options by objective, after a check of every name; the losses check the values."""
+    """Check the names of options; the losses check the values."""
     for name, values in options.items():
         _check_name("objective", name, OBJECTIVES)
         # image_ids is keyword-only too, but it is data.
@@ -223,7 +217,6 @@ def _checked_options(options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict
 
 
 def _check_name(kind: str, name: str, known: Sequence[str]) -> None:
-    """Refuse a name that is not one of `known`, suggesting the nearest."""
     if name not in known:
         nearest = nearest_name(str(name), known, cutoff=0)
         raise ValueError(f"{name!r} is no {kind}: did you mean {nearest!r}? Known are {', '.join(known)}.")

@@ -1,4 +1,4 @@
-"""Identity classification (ID) as in IRRA, arXiv 2303.12501; the instance loss of Dual-Path, arXiv 1711.05535."""
+"""Identity classification (ID) of IRRA, arXiv 2303.12501, after Dual-Path, arXiv 1711.05535."""
 
 import math
 
@@ -11,12 +11,11 @@ from trainers.objectives.pairs import check_ids, loss_dtype
 
 
 class IdentityHead(nn.Module):
-    """One linear classifier over the training identities, shared by images and captions.
+    """Linear classifier of training identities, shared by images and captions.
 
-    It sees embeddings times sqrt(D). The model returns unit vectors, whose entries shrink as 1/sqrt(D): fed as they
-    are, the logits could grow only through large weights, and one step would move them less the wider the model. With
-    the factor the entries have mean square 1 at any width, as a linear layer's usual learning rates expect; IRRA's
-    head sees unnormalised features.
+    It multiplies embeddings by sqrt(D). Entries of unit vectors shrink as 1/sqrt(D), so logits would need large
+    weights, and a step would move them less the wider the model. With the factor, entries have mean square 1 at any
+    width, which suits usual learning rates; IRRA's head sees unnormalised features.
 
     Args:
         embedding_dim: D, at least 1.
@@ -37,7 +36,7 @@ class IdentityHead(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, embeds: Tensor) -> Tensor:
-        """Logits `[N, K]`, in float32 or float64, of unit embeddings `[N, D]`."""
+        """Return logits `[N, K]`, float32 or float64, of unit embeddings `[N, D]`."""
         dtype = loss_dtype(embeds, self.classifier.weight)
         with torch.autocast(embeds.device.type, enabled=False):
             weight, bias = self.classifier.weight.to(dtype), self.classifier.bias.to(dtype)
@@ -45,17 +44,15 @@ class IdentityHead(nn.Module):
 
 
 def id_loss(image_logits: Tensor, text_logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Mean of the cross entropies of images and of captions over the training identities.
+    """Mean cross entropy of images and captions over the training identities.
 
     Args:
-        image_logits: `[N, K]`.
-        text_logits: `[N, K]`.
-        labels: `[N]` integers in [0, K): the rank of the pair's person among the sorted training ids, not its
-            `person_id`.
-        label_smoothing: share of the target spread evenly over all identities, in [0, 1); IRRA uses 0.
+        image_logits, text_logits: `[N, K]`.
+        labels: `[N]` integers in [0, K): the rank of the person among the sorted training ids, not `person_id`.
+        label_smoothing: share of the target spread over all identities, in [0, 1); IRRA uses 0.
 
     Returns:
-        Scalar, in float32 or float64; log(K) where all logits are equal.
+        Scalar, float32 or float64; log(K) if all logits are equal.
 
     Raises:
         ValueError: a shape or the smoothing breaks its rule.

@@ -1,6 +1,6 @@
-"""Image-text contrast (ITC, InfoNCE): CLIP's loss, arXiv 2103.00020, figure 3, and TBPS-CLIP's with soft targets.
+"""Image-text contrast (ITC, InfoNCE) of CLIP, arXiv 2103.00020, figure 3.
 
-The soft-target form is the "N-ITC" of TBPS-CLIP, arXiv 2308.10045.
+With soft targets it is the "N-ITC" of TBPS-CLIP, arXiv 2308.10045.
 """
 
 import torch

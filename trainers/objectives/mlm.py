@@ -1,4 +1,4 @@
-"""Masked-language modelling (MLM) with the image at hand: implicit relation reasoning of IRRA, arXiv 2303.12501."""
+"""Masked-language modelling (MLM) with the image: implicit relation reasoning of IRRA, arXiv 2303.12501."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ IGNORED = -100
 
 
 class MaskedWordHead(nn.Module):
-    """Guesses the masked words of a caption from its own tokens and from those of its image.
+    """Predict the masked words of a caption from its tokens and its image's.
 
-    IRRA's module: the caption's tokens ask, the image's tokens answer (cross attention, and as there no way around
-    it), some transformer layers let the answers speak to each other, and a two-layer head predicts the word. Heads of
-    attention are 64 wide as in CLIP, or wider where 64 does not fit. Two differences: padding is masked, so that a
-    caption's result does not hang on the longest one beside it, and only the masked positions meet the vocabulary,
-    which changes no result and saves most of the cost.
+    IRRA's module: caption tokens attend to image tokens (cross attention without a residual, as in IRRA), transformer
+    layers mix the results, and a two-layer head predicts the word. Attention heads are 64 wide like CLIP's, or wider
+    where 64 does not fit. Two differences from IRRA: padding is masked, so a caption's result does not depend on
+    longer captions beside it, and only masked positions meet the vocabulary, which changes no result and saves most of
+    the cost.
 
     Args:
         embedding_dim: width D of the projected tokens, at least 1.
@@ -50,13 +50,13 @@ class MaskedWordHead(nn.Module):
         self.classifier = nn.Linear(embedding_dim, vocab_size)
 
     def forward(self, text_tokens: Tensor, image_tokens: Tensor, padding: Tensor, positions: Tensor) -> Tensor:
-        """Scores of all words at the masked positions.
+        """Score all words at the masked positions.
 
         Args:
             text_tokens: `[B, T, D]`, projected token features of the masked captions.
             image_tokens: `[B, S, D]`, projected token features of their images.
-            padding: `[B, T]` boolean, true where a caption is over; its first token is never padding.
-            positions: `[B, M]` integers in [0, T): where the masked words stand, filled up with any position.
+            padding: `[B, T]` boolean, true after the caption's end, never for its first token.
+            positions: `[B, M]` integers in [0, T) of masked words, padded with any position.
 
         Returns:
             `[B, M, V]`.
@@ -75,13 +75,12 @@ def mlm_loss(logits: Tensor, labels: Tensor, *, count: Tensor | None = None) -> 
 
     Args:
         logits: `[..., V]`.
-        labels: `[...]` integers in [0, V): the true words, or `IGNORED` where there is none.
-        count: scalar, number of words that the mean is over, where these are a share of a larger batch; the number
-            of labels when left out.
+        labels: `[...]` integers in [0, V): the true words, or `IGNORED`.
+        count: scalar, number of words of the larger batch that these are part of; by default the number of labels.
 
     Returns:
-        Scalar, in float32 or float64; log(V) where all logits are equal, and 0 with gradients of 0 where there is no
-        masked word: every parameter still gets a gradient, which processes that train together wait for.
+        Scalar, float32 or float64; log(V) if all logits are equal, and without masked words 0 with gradients of 0,
+            because processes that train together wait for every gradient.
 
     Raises:
         ValueError: the shapes do not fit.

@@ -1,4 +1,4 @@
-"""A loss of the user's own, named in settings as MODULE:FUNCTION."""
+"""The user's own loss, named in settings as MODULE:FUNCTION."""
 
 from collections.abc import Callable
 
@@ -15,11 +15,11 @@ SIGNATURE = "(image_embeds, text_embeds, person_ids, **context) -> scalar tensor
 
 
 def own_loss(setting: str, name: str) -> Loss:
-    """Import a loss, and call it once on eight pairs of random unit embeddings.
+    """Import a loss and call it once on eight pairs of random unit embeddings.
 
-    The function is called as `loss(image_embeds, text_embeds, person_ids, image_ids=..., labels=...)`: `[N, D]`
-    embeddings of unit length, in float32, and `[N]` integers, of the pairs of all processes. Row i of both embeddings
-    is one pair; `labels` number the persons from 0.
+    The function is called as `loss(image_embeds, text_embeds, person_ids, image_ids=..., labels=...)`: float32 `[N,
+    D]` embeddings of unit length and `[N]` integers of the pairs of all processes. Row i of both embeddings is a pair;
+    `labels` number the persons from 0.
 
     Raises:
         ValueError: it cannot be imported, fails, or returns no finite scalar with a gradient.
@@ -44,14 +44,14 @@ def own_loss(setting: str, name: str) -> Loss:
 def call_own_loss(
     loss: Loss, image_embeds: Tensor, text_embeds: Tensor, person_ids: Tensor, **context: Tensor | None
 ) -> Tensor:
-    """Call a loss in full precision, as ours compute, whatever the precision of the model."""
+    """Call a loss in full precision, like ours, whatever the model's precision."""
     dtype = loss_dtype(image_embeds, text_embeds)
     with torch.autocast(image_embeds.device.type, enabled=False):
         return loss(image_embeds.to(dtype), text_embeds.to(dtype), person_ids, **context)
 
 
 def _problem(value: object, embeds: list[Tensor]) -> str:
-    """What is wrong with the value of a loss; "" if nothing is."""
+    """Describe the fault of a loss's value; "" if valid."""
     if not isinstance(value, Tensor) or value.ndim != 0:
         shape = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"
         return f"returns {shape} instead of a scalar tensor"

@@ -39,7 +39,7 @@ def check_pairs(image_embeds: Tensor, text_embeds: Tensor, person_ids: Tensor | 
 
 
 def check_ids(name: str, ids: Tensor, pairs: int) -> None:
-    """Refuse ids that are not one integer a pair.
+    """Check that ids are one integer a pair.
 
     Raises:
         TypeError: `ids` are not integers.
@@ -52,9 +52,9 @@ def check_ids(name: str, ids: Tensor, pairs: int) -> None:
 
 
 def check_temperature(temperature: float | Tensor) -> None:
-    """Refuse a temperature that is neither a finite number above 0 nor a scalar tensor.
+    """Check that a temperature is a finite number above 0 or a scalar tensor.
 
-    The value of a tensor is left alone, since reading it would make a GPU wait at every step.
+    A tensor's value is not read: a GPU would wait at every step.
 
     Raises:
         ValueError: the rule is broken.
@@ -68,16 +68,15 @@ def check_temperature(temperature: float | Tensor) -> None:
 
 
 def loss_dtype(*tensors: Tensor) -> torch.dtype:
-    """Precision of a loss over `tensors`: float64 if any of them is, else float32."""
+    """Precision of a loss: float64 if any tensor has it, else float32."""
     return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
 
 
 def similarities(image_embeds: Tensor, text_embeds: Tensor) -> Tensor:
-    """Cosines of all pairs of a batch, `[N, N]`, entry (i, j) between image i and caption j.
+    """Return the cosines of all pairs, `[N, N]`, entry (i, j) between image i and caption j.
 
     Args:
-        image_embeds: `[N, D]`, unit length.
-        text_embeds: `[N, D]`, unit length.
+        image_embeds, text_embeds: `[N, D]`, unit length.
     """
     dtype = loss_dtype(image_embeds, text_embeds)
     # Matrix products are what autocast lowers; all that follows keeps the precision it is handed.
@@ -86,12 +85,12 @@ def similarities(image_embeds: Tensor, text_embeds: Tensor) -> Tensor:
 
 
 def same_id(ids: Tensor) -> Tensor:
-    """Which pairs of a batch share an id: boolean `[N, N]`, symmetric, true on the diagonal, from `[N]` ids."""
+    """Compare `[N]` ids: boolean `[N, N]`, symmetric, true on the diagonal."""
     return ids[:, None] == ids[None, :]
 
 
 def row_distributions(weights: Tensor) -> Tensor:
-    """Turn non-negative `[N, N]` weights into one distribution a row; each row must hold a positive weight."""
+    """Normalise the rows of non-negative `[N, N]` weights; each needs a positive weight."""
     return weights / weights.sum(dim=1, keepdim=True)
 
 
@@ -102,17 +101,17 @@ def match_weights(
     same_person_weight: float,
     dtype: torch.dtype,
 ) -> Tensor:
-    """How much each pair of a batch counts as a match of each other, `[N, N]`, symmetric.
+    """Weight each two pairs of a batch as a match, `[N, N]`, symmetric.
 
     Args:
         person_ids: `[N]` integers.
-        image_ids: `[N]` integers, unique over all persons; needed where the two weights differ.
+        image_ids: `[N]` integers, unique over all persons; needed if the two weights differ.
         same_image_weight: of two captions of one image, and of a pair with itself.
         same_person_weight: of two images of one person.
         dtype: of the result.
 
     Raises:
-        ValueError: `image_ids` does not fit, or is missing where the weights differ.
+        ValueError: `image_ids` does not fit, or is missing although the weights differ.
         TypeError: `image_ids` are not integers.
     """
     same_person = same_id(person_ids)

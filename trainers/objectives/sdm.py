@@ -1,4 +1,4 @@
-"""Similarity distribution matching (SDM), from IRRA, arXiv 2303.12501, with the formula of its released code."""
+"""Similarity distribution matching (SDM) of IRRA, arXiv 2303.12501, as in its released code."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Triplet alignment loss (TAL), from RDE, arXiv 2308.09911: a triplet hinge with a soft maximum over all negatives."""
+"""Triplet alignment loss (TAL) of RDE, arXiv 2308.09911."""
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ def tal_loss(
 
 
 def _hinge(cosines: Tensor, positives: Tensor, temperature: float | Tensor, margin: float) -> Tensor:
-    """Mean over the rows of `[N, N]` cosines of RDE's hinge; `positives` is boolean and true on the diagonal."""
+    """Mean over rows of RDE's hinge; `positives` is boolean, true on the diagonal."""
     logits = cosines / temperature
     weights = logits.detach().masked_fill(~positives, -torch.inf).softmax(dim=1)
     positive = (weights * cosines).sum(dim=1)
