@@ -1,7 +1,7 @@
-"""Two-stage training: prompts adapt CLIP to the domain, then CLIP itself is adapted to the task.
+"""Two-stage training: prompts adapt CLIP to the domain, then CLIP adapts to the task.
 
-Runs as `accelerate launch -m trainers.two_stage --config NAME_OR_FILE [--any_field VALUE]`, which is the same as
-`prompt-clip train ...`. After "Prompt Decoupling" (arXiv 2401.02173); losses, schedules and prompt layout are ours.
+`accelerate launch -m trainers.two_stage --config NAME_OR_FILE [--any_field VALUE]` is the same as `prompt-clip train
+...`. After "Prompt Decoupling" (arXiv 2401.02173); losses, schedules and prompt layout are ours.
 """
 
 import contextlib
@@ -145,7 +145,7 @@ class TwoStageTrainer:
         processor: PromptCLIPProcessor | None,
         splits: Mapping[str, datasets.Dataset | datasets.IterableDataset] | None,
     ) -> DeepPromptConfig | None:
-        """Load what the caller did not pass, and check it; returns the prompts that stage one will train."""
+        """Load and check what the caller did not pass; return the prompts that stage one will train."""
         args = self.args
         # the data first: most of what goes wrong is there, and a base model may have to be downloaded
         with self.accelerator.main_process_first():  # what the first builds and hashes, the others find
@@ -168,11 +168,11 @@ class TwoStageTrainer:
         """Run the stages that the settings name, then evaluate the test split once.
 
         Returns:
-            The test metrics under "text_to_image" and "image_to_text"; empty where there is no test split.
+            The test metrics under "text_to_image" and "image_to_text"; empty without a test split.
 
         Raises:
-            Preempted: SIGTERM or SIGUSR1 asked the run to stop; it has saved what `resume: auto` goes on from.
-            ValueError, OSError: the run cannot go on from its checkpoint, or diverges, or cannot write.
+            Preempted: SIGTERM or SIGUSR1 stopped the run, which has saved a checkpoint for `resume: auto`.
+            ValueError, OSError: the run cannot resume from its checkpoint, or diverges, or cannot write.
         """
         with contextlib.ExitStack() as held:
             from_main_process(self.accelerator, lambda: held.enter_context(only_writer(self.run.path)))
@@ -211,22 +211,22 @@ class TwoStageTrainer:
         return metrics
 
     def stage_one(self, finished: StageResult | None = None) -> StageResult:
-        """Domain adaptation, see [`StageRunner.stage_one`]; the model has the merged prompts afterwards."""
+        """Adapt to the domain, see [`StageRunner.stage_one`]; the model then has the merged prompts."""
         self.model, result = self.runner.stage_one(self.model, finished)
         return result
 
     def stage_two(self, stage_one: StageResult | None = None, finished: StageResult | None = None) -> StageResult:
-        """Task adaptation, see [`StageRunner.stage_two`]."""
+        """Adapt to the task, see [`StageRunner.stage_two`]."""
         return self.runner.stage_two(self.model, stage_one, finished)
 
     def add_callback(self, callback: TrainerCallback | type[TrainerCallback]) -> None:
-        """Add a callback of transformers, as class or instance, before `train`."""
+        """Add a transformers callback, class or instance, before `train`."""
         self.runner.callbacks = [*self.runner.callbacks, *checked_callbacks([callback])]
 
     def evaluate(
         self, eval_dataset: datasets.Dataset | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Metrics of the model as it is now, such as `eval_text_to_image_R@1`, in percent.
+        """Return metrics of the current model, such as `eval_text_to_image_R@1`, in percent.
 
         Args:
             eval_dataset: rows to evaluate on; by default the validation split.
@@ -242,13 +242,13 @@ class TwoStageTrainer:
         return {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
 
     def save_model(self, output_dir: str | Path | None = None) -> None:
-        """Save the model as it is now, prompts merged, and its processor. All processes must call it.
+        """Save the current model, with merged prompts, and its processor; all processes must call it.
 
         Args:
-            output_dir: a new folder. By default `model/` in the run folder, which `train` has left there.
+            output_dir: a new folder; by default `model/` in the run folder, which `train` has left there.
 
         Raises:
-            OSError: the folder exists or cannot be written, or by default: `train` has left none.
+            OSError: the folder exists or cannot be written; by default, `train` has left no model.
         """
         if output_dir is None and self.run.model.exists():
             return
@@ -264,7 +264,7 @@ class TwoStageTrainer:
     def push_to_hub(
         self, repo_id: str | None = None, *, private: bool | None = None, license: str | None = None
     ) -> PushedRepository | None:
-        """Upload the finished run, as `prompt-clip push` does; the run folder is not changed.
+        """Upload the finished run like `prompt-clip push`; the run folder does not change.
 
         Args:
             repo_id: `USER/NAME`; by default the setting `hub_model_id`.
@@ -272,10 +272,10 @@ class TwoStageTrainer:
             license: identifier on the Hub; see [`hub_card`] for the default.
 
         Returns:
-            Where it is now; None in all processes but the first.
+            The repository; None in all processes but the first.
 
         Raises:
-            ValueError: no name is given; a repository that is public and should be private.
+            ValueError: no name, or a public repository that should be private.
             OSError: the run is not finished; the Hub refuses, fails or cannot be reached.
         """
         repo_id = repo_id or self.args.hub_model_id
@@ -290,7 +290,7 @@ class TwoStageTrainer:
         return pushed
 
     def _open_run(self) -> dict[str, StageResult]:
-        """Make the run folder, or find out how far the run in it has come; returns the stages that are done."""
+        """Create the run folder, or find how far its run has come; return the finished stages."""
         finished, checkpoint = from_main_process(self.accelerator, self._resume_point)
         self.runner.checkpoint, self.goes_on = checkpoint, bool(finished or checkpoint)
         if self.accelerator.is_main_process:
@@ -301,23 +301,23 @@ class TwoStageTrainer:
                 log.truncate_after(list(finished)[-1], sys.maxsize)
             self.data.write(self.run.path)
             picture = self.data.draw_training_set(self.run.plots, self.args.seed)
-            logger.info("%d caption-image pairs to train on; a look at them: %s", len(self.pairs), picture)
+            logger.info("%d caption-image pairs to train on; contact sheet: %s", len(self.pairs), picture)
         if self.goes_on:
             where = f"step {checkpoint.step} of stage {checkpoint.stage}" if checkpoint else "a new stage"
-            logger.info("going on with the run in %s, from %s", self.run.path, where)
+            logger.info("resuming the run in %s from %s", self.run.path, where)
         self.accelerator.wait_for_everyone()
         return finished
 
     def _resume_point(self) -> tuple[dict[str, StageResult], Checkpoint | None]:
-        """What is done and where to go on; work of the first process, which alone looks at the fingerprints."""
+        """Find the finished stages and the checkpoint to resume from; only the first process does."""
         data, model = data_fingerprint(self.data.splits, self.args), model_fingerprint(self.model, self.processor)
         self.runner.fingerprints = {"data": data, "model": model}
         return resume_point(self.run, self.store, data, model) if self.goes_on else ({}, None)
 
     def _stop_between(self, where: str) -> None:
-        """Stop the run if it was asked to; everything so far is on disk."""
+        """Stop the run between stages if asked to; everything is on disk."""
         if self.stop.agreed():
-            raise Preempted(f"asked to stop: {where}; the same command with --resume auto goes on from there")
+            raise Preempted(f"asked to stop: {where}; resume with the same command and --resume auto")
 
 
 if __name__ == "__main__":

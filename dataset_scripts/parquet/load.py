@@ -117,7 +117,7 @@ def _recorded_shards(folder: Path, manifest: Manifest) -> dict[str, list[Path]]:
         missing = sum(record is None for record in manifest.shards.values())
         raise ValueError(
             f"the conversion into {folder} is not finished: {missing} of {len(manifest.shards)} shards are missing. "
-            "Run prompt-clip data convert again: it goes on where it stopped."
+            "Run prompt-clip data convert again: it resumes where it stopped."
         )
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")}
     if unknown := sorted(present.difference(manifest.shards)):

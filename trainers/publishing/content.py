@@ -20,7 +20,7 @@ from trainers.publishing.run_card import CARD
 from trainers.run_folder.files import read_arguments
 from trainers.run_folder.folder import RunFolder
 
-NOT_FINISHED = "the run is not finished: go on with --resume auto"
+NOT_FINISHED = "the run is not finished: resume it with --resume auto"
 CURVES = ("loss.png", "learning_rate.png", "validation.png")  # the other plots show people of the data set
 
 

@@ -62,7 +62,7 @@ def card_in_progress(args: TwoStageTrainingArguments, stage: str, step: int) -> 
     adapter_only = stage == "one"
     facts = ModelCardFacts(
         name=args.hub_model_id.partition("/")[2],
-        summary=f"{summary(args, [stage])} Training goes on: these are the weights of stage {stage} after {step} "
+        summary=f"{summary(args, [stage])} Training continues: these are the weights of stage {stage} after {step} "
         "steps. Nothing has been tested yet.",
         loading=_loading(args.hub_model_id, adapter_only),
         image_size=tuple(args.image_size),

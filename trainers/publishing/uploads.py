@@ -60,7 +60,7 @@ class HubUploads:
         except OSError as error:
             if not goes_on:
                 raise
-            logger.warning("%s Training goes on.", error)
+            logger.warning("%s Training continues.", error)
             return
         logger.info("the run will be at %s (%s)", opened.url, "private" if opened.private else "public")
 
@@ -91,7 +91,7 @@ class HubUploads:
             self._complete(content, stage, step)
         except (OSError, ValueError) as error:
             shutil.rmtree(content, ignore_errors=True)
-            logger.warning("step %d of stage %s is not uploaded (%s). Training goes on.", step, stage, error)
+            logger.warning("step %d of stage %s is not uploaded (%s). Training continues.", step, stage, error)
             return
         message = f"Weights of stage {stage}, step {step}"
         # a daemon: a program that ends does not wait for it, and half an upload changes no repository
@@ -153,7 +153,7 @@ class HubUploads:
                 replaced=REPLACED,
             )
         except (OSError, ValueError, RuntimeError) as error:  # the last is what hf-xet raises
-            logger.warning("%s Training goes on.", error)
+            logger.warning("%s Training continues.", error)
         finally:
             shutil.rmtree(content, ignore_errors=True)
             if had_bars:

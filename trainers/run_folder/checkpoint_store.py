@@ -189,7 +189,9 @@ class CheckpointStore:
                 write(folder)
         except (OSError, RuntimeError, SafetensorError) as error:  # the last two are what a full disk is to torch
             newest = self.newest()
-            whole = f"{newest.path} is whole: mend this, then go on from it" if newest else "mend this, then go on"
+            whole = (
+                f"{newest.path} is complete: mend this, then resume from it" if newest else "mend this, then resume"
+            )
             raise OSError(f"checkpoint {path} cannot be written ({error}); {whole} with --resume auto") from error
 
     def _states(self) -> list[tuple[Path, str, int]]:

@@ -12,7 +12,7 @@ import yaml
 from trainers.arguments.settings import TwoStageTrainingArguments
 
 STAGES = ("one", "two")
-FIGURES_LOST = "put it back from a copy, or remove it: the run goes on, and its figures so far are lost"
+FIGURES_LOST = "put it back from a copy, or remove it: the run resumes, but its figures so far are lost"
 START_AGAIN = "put it back from a copy, or start the run again with overwrite_output_dir"
 
 _REPR = reprlib.Repr()

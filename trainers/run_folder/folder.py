@@ -56,7 +56,7 @@ class RunFolder:
         if taken and not overwrite:
             raise OSError(
                 f"output_dir {self.path} already holds a run ({', '.join(taken)}); name another folder, set resume to "
-                "auto to go on with it, or overwrite_output_dir to replace it"
+                "auto to resume it, or overwrite_output_dir to replace it"
             )
 
     def take(self, args: TwoStageTrainingArguments) -> bool:
@@ -81,7 +81,7 @@ class RunFolder:
             return False
         if not self.config.exists():
             if self.progress.exists() and not args.overwrite_output_dir:
-                raise FileNotFoundError(f"{self.config} of the run to go on with is missing: {START_AGAIN}")
+                raise FileNotFoundError(f"{self.config} of the run to resume is missing: {START_AGAIN}")
             return False
         earlier = complete_settings(read_config(self.config))
         now = yaml.safe_load(_as_yaml(args))
@@ -92,7 +92,7 @@ class RunFolder:
         ]
         if different:
             raise ValueError(
-                f"the run in {self.path} cannot go on under other settings: {'; '.join(different)}. Take those of "
+                f"the run in {self.path} cannot resume under other settings: {'; '.join(different)}. Take those of "
                 f"{self.config}, or name another output_dir"
             )
         return True
@@ -103,7 +103,7 @@ class RunFolder:
             return args
         earlier = unrecorded_settings(read_config(self.config))
         for name, value in earlier.items():
-            logger.info("%s has no %s: the run goes on with %r, as it began", self.config, name, value)
+            logger.info("%s has no %s: the run resumes with %r, as it began", self.config, name, value)
         return replace(args, **earlier)
 
     def create(self, args: TwoStageTrainingArguments) -> MetricsLog:

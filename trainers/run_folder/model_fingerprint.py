@@ -60,7 +60,7 @@ def check_same_model(before: object, now: Mapping[str, str], place: Path) -> Non
         )
     if different := [name for name in now if before.get(name) != now[name]]:
         raise ValueError(
-            f"the run cannot go on from another base model or adapter than {place} was made with; different: "
+            f"the run cannot resume from another base model or adapter than {place} was made with; different: "
             f"{', '.join(different)}. Put base_model and adapter back, or start the run again in another output_dir"
         )
 

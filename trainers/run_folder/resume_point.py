@@ -88,7 +88,7 @@ def _is_whole(run: RunFolder, store: CheckpointStore, stage: str, entry: dict[st
     except (OSError, ValueError) as error:
         others = [name for name in ("one", "two") if name != stage]
         if not folder.exists() and store.newest(without=others) is not None:
-            logger.warning("%s; stage %s goes on from the state before", error, stage)
+            logger.warning("%s; stage %s resumes from the state before", error, stage)
             return False
         raise type(error)(f"{error}: {START_AGAIN}") from error
     return True

@@ -89,7 +89,7 @@ class StageCallbacks:
         self._within_epoch = False
 
     def train_begins(self, steps: int) -> None:
-        """The stage begins, or goes on after so many steps."""
+        """The stage begins, or resumes after so many steps."""
         self._at(steps)
         self._call("on_train_begin")
 

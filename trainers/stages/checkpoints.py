@@ -80,8 +80,8 @@ class StageCheckpoints:
                 continue
             if (before := checkpoint.facts.get(name)) != value:
                 raise ValueError(
-                    f"checkpoint {checkpoint.path} was made with {name} {before}, this run has {value}: go on with "
-                    "what it was made with, or start anew in another output_dir"
+                    f"checkpoint {checkpoint.path} was made with {name} {before}, this run has {value}: resume with "
+                    "what it was made with, or start in another output_dir"
                 )
         self.load_weights(checkpoint.path / WEIGHTS)
 

@@ -217,8 +217,8 @@ class StageLoop:
             self.callbacks.saved()
         if stop:
             raise Preempted(
-                f"asked to stop: stage {self.stage.name} is saved at step {step}; the same command with --resume auto "
-                "goes on from there"
+                f"asked to stop: stage {self.stage.name} is saved at step {step}; resume with the same "
+                "command and --resume auto"
             )
 
     def _step(self, step: int) -> dict[str, torch.Tensor]:

@@ -147,7 +147,7 @@ def build_optimizer(
 
     Raises:
         ValueError: an unknown name or a number out of range.
-        TypeError: a number is none.
+        TypeError: an argument is no number.
     """
     if name not in _OPTIMIZERS:
         raise ValueError(f"optimizer is {name!r}: it must be one of {', '.join(_OPTIMIZERS)}.")
@@ -174,7 +174,7 @@ def warmup_cosine(
 
     Raises:
         ValueError: a number out of range.
-        TypeError: a number is none.
+        TypeError: an argument is no number.
     """
     check_integer("step", step, least=0)
     _check_schedule(warmup_steps, total_steps, start_factor, final_factor)

@@ -299,7 +299,7 @@ def test_who_sees_it(hub, run, caplog):
     ("missing", "message"),
     [
         ("config.yaml", "has no config.yaml; give the folder of a run"),
-        ("model", "has no model; the run is not finished: go on with --resume auto"),
+        ("model", "has no model; the run is not finished: resume it with --resume auto"),
         ("README.md", "has no README.md; the run is not finished"),
         ("model/config.json", "has no model/config.json; it has been removed"),
     ],

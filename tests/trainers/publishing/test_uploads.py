@@ -116,7 +116,7 @@ def test_the_best_weights_and_prompts_of_a_base_model_on_the_hub(hub, train, tin
         files = hub.files("model", REPO)
         loaded = load_model(REPO)[0].config.text_config.prompt_length
         base = json.loads(files.get("adapter_config.json", "{}")).get("base_model_name_or_path")
-        seen.append((loaded, base, "model.safetensors" in files, "Training goes on" in files["README.md"].decode()))
+        seen.append((loaded, base, "model.safetensors" in files, "Training continues" in files["README.md"].decode()))
 
     monkeypatch.setattr(uploads, "push_folder", look)
     train(hub_strategy="best", base_model="alice/base")
@@ -168,7 +168,7 @@ def test_a_hub_that_fails_midway_costs_nothing(hub, train, fault, caplog, make_a
         hub.fail("/commit/", status=fault, times=1000)
     with caplog.at_level(logging.WARNING), pytest.raises(OSError, match=f"^{REPO} cannot be pushed: ") as error:
         train(hub_strategy="every_save", save_steps=1, stages=["two"], direct=True)
-    assert caplog.text.count("Training goes on.") == 2 and hub.token not in caplog.text
+    assert caplog.text.count("Training continues.") == 2 and hub.token not in caplog.text
     run = tmp_path / "run"
     assert f"prompt-clip push {run} --repo {REPO}" in str(error.value)
     assert (run / "README.md").is_file() and not list((run / "checkpoints").iterdir())
@@ -238,7 +238,9 @@ def test_a_full_disk_costs_an_upload_and_no_training(hub, train, monkeypatch, ca
         patched.setattr("trainers.publishing.content.copy_files", full)
         with pytest.raises(OSError, match="No space left.*to try again: prompt-clip push"):
             train(hub_strategy="every_save", save_steps=2, stages=["two"], direct=True)
-    assert "step 2 of stage two is not uploaded ([Errno 28] No space left on device). Training goes on." in caplog.text
+    assert (
+        "step 2 of stage two is not uploaded ([Errno 28] No space left on device). Training continues." in caplog.text
+    )
 
 
 def test_what_hf_xet_raises_is_a_warning(make_args, tiny_adapter_folder, caplog, monkeypatch):
@@ -251,7 +253,7 @@ def test_what_hf_xet_raises_is_a_warning(make_args, tiny_adapter_folder, caplog,
     run.create(args).close()
     with caplog.at_level(logging.WARNING):
         uploads.HubUploads(args, run).offer("best", "one", 1, tiny_adapter_folder)
-    assert "CAS service error Training goes on." in caplog.text and not list(run.path.glob(".upload.*"))
+    assert "CAS service error Training continues." in caplog.text and not list(run.path.glob(".upload.*"))
 
 
 def test_a_run_that_goes_on_does_not_need_the_hub_at_once(hub, make_args, tmp_path, caplog):

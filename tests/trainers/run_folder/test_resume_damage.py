@@ -39,7 +39,7 @@ def full_disk_from(step: int, stage: str) -> Iterator[TrainerCallback]:
 @pytest.mark.parametrize(("step", "failing"), [(3, "stage_two-step_3-best"), (4, "stage_two-step_4")])
 def test_a_disk_that_is_full_in_the_middle(train, undisturbed, tmp_path, step, failing):
     whole = tmp_path / "run" / "checkpoints" / "stage_two-step_2"
-    message = f"{failing} cannot be written .*{whole} is whole: mend this, then go on from it with --resume auto"
+    message = f"{failing} cannot be written .*{whole} is complete: mend this, then resume from it with --resume auto"
     with full_disk_from(step, "two") as fill, pytest.raises(OSError, match=message):
         train(tmp_path / "run", [fill])
     assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
@@ -118,7 +118,7 @@ def test_what_was_removed_is_made_again_or_said_to_be_lost(train, killed_run, tm
 def test_missing_settings_are_named_and_not_taken_for_no_run(train, tmp_path, tiny_run):
     shutil.copytree(tiny_run, tmp_path / "run")
     (tmp_path / "run" / "config.yaml").unlink()
-    with pytest.raises(FileNotFoundError, match=r"run/config\.yaml of the run to go on with is missing: put it back"):
+    with pytest.raises(FileNotFoundError, match=r"run/config\.yaml of the run to resume is missing: put it back"):
         train(tmp_path / "run")
 
 
