@@ -89,9 +89,7 @@ class TwoStageTrainingArguments(LossSettings, OptimizationSettings, RunSettings,
         if tuple(self.stages) not in (("one", "two"), ("one",), ("two",)):
             raise ValueError(f"stages is {self.stages}; give 'one two', 'one' or 'two'")
         if self.resume == "auto" and self.overwrite_output_dir:
-            raise ValueError(
-                "resume is auto and overwrite_output_dir is set; choose one: resume the run or replace it"
-            )
+            raise ValueError("resume is auto and overwrite_output_dir is set; resume the run or replace it")
         if self.push_to_hub and not self.hub_model_id:
             raise ValueError("push_to_hub is set, but hub_model_id is not; name the repository, USER/NAME")
         if self.hub_model_id is not None:

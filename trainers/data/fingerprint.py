@@ -83,8 +83,8 @@ def check_same_data(before: object, now: Mapping[str, Mapping[str, Any]], place:
             different.append(f"images of the {name} split")
     if different:
         raise ValueError(
-            f"the run cannot resume with other data than {place} was made with; different: {'; '.join(different)}. Put "
-            "the data back (images keep name, size and time under cp -a or rsync -a), or start the run again in "
+            f"the run cannot resume with other data than {place} was made with; different: {'; '.join(different)}. "
+            "Put the data back (images keep name, size and time under cp -a or rsync -a), or start the run again in "
             "another output_dir"
         )
 

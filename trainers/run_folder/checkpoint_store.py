@@ -189,10 +189,10 @@ class CheckpointStore:
                 write(folder)
         except (OSError, RuntimeError, SafetensorError) as error:  # the last two are what a full disk is to torch
             newest = self.newest()
-            whole = (
-                f"{newest.path} is complete: mend this, then resume from it" if newest else "mend this, then resume"
-            )
-            raise OSError(f"checkpoint {path} cannot be written ({error}); {whole} with --resume auto") from error
+            state = f"{newest.path} is complete: " if newest else ""
+            raise OSError(
+                f"checkpoint {path} cannot be written ({error}); {state}mend this, then resume with --resume auto"
+            ) from error
 
     def _states(self) -> list[tuple[Path, str, int]]:
         """List folder, stage and step of every state, oldest first."""

@@ -126,9 +126,7 @@ def test_what_the_owner_wrote_stays(make_card, run):
 def test_an_older_run_without_a_card_of_its_adapter_can_go_on(run, tmp_path):
     folder = shutil.copytree(run, tmp_path / "older")
     (folder / "adapter" / "README.md").unlink()
-    with pytest.raises(
-        FileNotFoundError, match="no adapter/README.md; the run is not finished: resume it with --resume"
-    ):
+    with pytest.raises(FileNotFoundError, match="no adapter/README.md; the run is not finished: resume it"):
         write_content(folder, tmp_path / "content", ADAPTER, adapter_only=True)
 
 

@@ -88,7 +88,9 @@ def test_a_full_disk_leaves_what_was_there_and_says_how_to_go_on(store):
         (folder / "half").write_text("x")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match=r"stage_one-step_4 cannot be written.*No space left.*step_2 is whole.*--resume"):
+    with pytest.raises(
+        OSError, match=r"stage_one-step_4 cannot be written.*No space left.*step_2 is complete.*--resume"
+    ):
         store.save("one", 4, fail, {"best_step": 0})
     assert names(store) == {"stage_one-step_2"}
     assert json.loads((store.folder / "stage_one-step_2" / FACTS).read_text()) == before

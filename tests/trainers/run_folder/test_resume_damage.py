@@ -39,7 +39,7 @@ def full_disk_from(step: int, stage: str) -> Iterator[TrainerCallback]:
 @pytest.mark.parametrize(("step", "failing"), [(3, "stage_two-step_3-best"), (4, "stage_two-step_4")])
 def test_a_disk_that_is_full_in_the_middle(train, undisturbed, tmp_path, step, failing):
     whole = tmp_path / "run" / "checkpoints" / "stage_two-step_2"
-    message = f"{failing} cannot be written .*{whole} is complete: mend this, then resume from it with --resume auto"
+    message = f"{failing} cannot be written .*{whole} is complete: mend this, then resume with --resume auto"
     with full_disk_from(step, "two") as fill, pytest.raises(OSError, match=message):
         train(tmp_path / "run", [fill])
     assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
