@@ -103,7 +103,7 @@ class SyntheticPedes(PersonSearchTable):
         )
 
     def worker_processes(self) -> int:
-        """Default number of processes: one per 500 images, at most one per core or person."""
+        """One process per 500 images, at most one per core or person."""
         persons = self.config.person_ids().values()
         images = sum(map(len, persons)) * self.config.images_per_identity
         return max(1, min(cpu_count() or 1, images // _IMAGES_WORTH_A_PROCESS, *map(len, persons)))

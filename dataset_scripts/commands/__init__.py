@@ -1,1 +1,1 @@
-"""Verbs of `prompt-clip data`: check a folder, convert it to Parquet, push it to the Hub."""
+"""Verbs of `prompt-clip data`: check, convert, push."""

@@ -1,4 +1,4 @@
-"""`prompt-clip data check DIR`: what a data set's folder holds, and everything that is wrong with it."""
+"""`prompt-clip data check DIR`: report a data set's content and problems."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Checks a folder and answers with a report or JSON. Returns 0 where it is usable, else 1.
+    """Check a folder, print a report or JSON, return 0 if usable, else 1.
 
     Raises:
         ValueError: the folder has none of the known formats; it holds Parquet in which something is wrong.
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _check_parquet(args: argparse.Namespace) -> int:
-    """Checks a folder of Parquet, of which the first problem is an error, and answers with the sizes of its splits."""
+    """Check a Parquet folder and print split sizes; raise the first problem."""
     if args.against or args.tokenizer:
         raise ValueError(
             f"{args.dir} holds Parquet, which --against and --tokenizer do not read: check the folder that it was "

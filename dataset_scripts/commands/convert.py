@@ -1,4 +1,4 @@
-"""`prompt-clip data convert DIR OUT`: a data set as Parquet shards with the images inside, verified."""
+"""`prompt-clip data convert DIR OUT`: write verified Parquet shards."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ _SKIPPED_SHOWN = 10
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Converts a data set and tells what was written, as a table or JSON.
+    """Convert a data set and print a table or JSON.
 
     Raises:
         ValueError, OSError: the set cannot be loaded, or not be written; see `convert_to_parquet`.
@@ -74,7 +74,6 @@ def _table(out: Path, manifest: Manifest) -> str:
 
 
 def _size(count: float) -> str:
-    """Bytes in the largest unit that leaves a number of at least 1."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""`prompt-clip data push FOLDER --repo USER/NAME`: a converted data set as a repository on the Hub."""
+"""`prompt-clip data push FOLDER --repo USER/NAME`: upload a converted data set."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Pushes a folder and tells where it is now, as text or JSON.
+    """Upload a folder and print its address, as text or JSON.
 
     Raises:
         ValueError, OSError: the folder cannot be pushed, or the Hub fails; see `push_dataset`.

@@ -1,4 +1,4 @@
-"""`prompt-clip VERB ...`: one table of verbs, each imported only when it is called.
+"""`prompt-clip VERB ...`: one table of verbs, imported only when called.
 
 A verb is two modules. `parser` has `parser()`, its argparse parser, and `parse(argv)`, which exits with status 2 on
 wrong use; it imports no torch, so that help and errors come at once. `command` has `main(argv)`, which does the work
@@ -127,7 +127,7 @@ OUR_PACKAGES = ("modeling_prompt_clip", "trainers", "dataset_scripts")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb and returns the exit status.
+    """Run one verb and return the exit status.
 
     `PROMPT_CLIP_TRACEBACK=1` in the environment shows where an error came from.
     """
@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _with_underscores(arguments: list[str]) -> list[str]:
-    """Options may be written with hyphens as well: `--adapter-only` is `--adapter_only`. Values stay unchanged."""
+    """Accept hyphens in option names: `--adapter-only` becomes `--adapter_only`."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     spelled = []
     for argument in arguments[:end]:
@@ -202,7 +202,7 @@ def _overview(program: str, group: str) -> str:
 
 
 def _advice(word: str, group: str) -> str:
-    """The nearest verb, or all there are; without its first word a two-word verb is found too."""
+    """Suggest the nearest verb, even without its first word; else all."""
     known = _next_words(group)
     if near := did_you_mean(word, known):
         return near
@@ -218,7 +218,7 @@ def _next_words(group: str) -> Iterable[str]:
 
 
 def _talk_on_stderr() -> None:
-    """Our own progress on stderr, without the reports and bars that transformers shows for every model it loads."""
+    """Log our progress to stderr; silence transformers' reports and bars."""
     from huggingface_hub import constants
     from huggingface_hub.utils import enable_progress_bars
     from transformers.utils import logging as transformers_logging

@@ -1,4 +1,4 @@
-"""`prompt-clip completion SHELL`: a script for bash, zsh or tcsh that completes verbs, options and files."""
+"""`prompt-clip completion SHELL`: a completion script for bash, zsh or tcsh."""
 
 import argparse
 import importlib
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def whole_parser() -> argparse.ArgumentParser:
-    """One parser of all verbs, as shtab reads them; `prompt-clip` itself imports only the parser of its verb."""
+    """Build one parser of all verbs for shtab; `prompt-clip` imports only one."""
     whole = argparse.ArgumentParser(prog="prompt-clip")
     groups = {"": whole.add_subparsers()}
     for name, verb in VERBS.items():

@@ -37,7 +37,7 @@ _TEMPORARY = r"\.{name}\.(?:[0-9a-f]{{16}}|[0-9]+)\.tmp"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file that is synced and renamed to `path` at the end.
+    """Open a temporary file, synced and renamed to `path` at the end.
 
     If the block raises, the temporary file is removed and `path` is unchanged.
 
@@ -89,7 +89,7 @@ def without_non_finite(value: Any) -> Any:
 
 @contextmanager
 def new_folder(folder: str | Path, *, replace_empty: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder that is synced and renamed to `folder` at the end.
+    """Yield a temporary folder, synced and renamed to `folder` at the end.
 
     Its files, at any depth, become as readable as the user's umask allows; safetensors makes private ones. If the
     block raises, nothing is left behind.
@@ -127,7 +127,7 @@ def scratch_folder(name: str) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Remove what killed writers of this user left: of one `name`, or of all.
+    """Remove files that this user's killed writers left, for `name` or all.
 
     Files that another process is writing stay, as do links, and everything on file systems without locks.
     """
@@ -139,7 +139,7 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder's entries, to disk; before, a power cut may undo a rename."""
+    """Flush a file or a folder's entries to disk against power cuts."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class Repository(NamedTuple):
-    """A repository of the Hub: `USER/NAME`, the URL of its page, and whether it is private."""
+    """A Hub repository: `USER/NAME`, page URL and whether it is private."""
 
     repo_id: str
     url: str
@@ -135,7 +135,7 @@ def upload_folder(
     create_pr: bool = False,
     token: bool | str | None = None,
 ) -> CommitInfo:
-    """Upload a folder to an existing repository, trying again where the Hub is busy.
+    """Upload a folder to an existing repository, retrying while busy.
 
     Args:
         folder, repo_id, repo_type, message, replaced, allowed, token: as in `push_folder`.

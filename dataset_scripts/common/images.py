@@ -193,7 +193,7 @@ def is_rotated(image: Image.Image, name: str | Path) -> bool:
 
 
 def ends_whole(image: Image.Image, data: bytes) -> bool:
-    """Whether a file ends as its format requires; if not, it must be decoded to know."""
+    """Whether a file ends as its format requires; if not, decode it."""
     if image.format == "BMP":
         return int.from_bytes(data[2:6], "little") == len(data)
     if image.format == "WEBP":

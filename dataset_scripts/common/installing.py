@@ -4,7 +4,7 @@ __all__ = ["install_hint"]
 
 
 def install_hint(extra: str) -> str:
-    """The command that installs an extra of pyproject.toml, and where it is run.
+    """Return the command that installs an extra, and where to run it.
 
     The package is not registered on PyPI: its name there could be anybody's, so no message may send people to it.
 

@@ -17,7 +17,7 @@ _ADDRESS = re.compile(r"https?://[^\s<>\"'`\\]+")
 
 
 def one_line(text: str) -> str:
-    """A text in one line, without control characters; what is no Unicode, as in names of files, becomes `?`."""
+    """Join to one line without control characters; invalid Unicode becomes `?`."""
     text = text.encode("utf-8", "replace").decode()
     hidden = {"Cc", "Zl", "Zp"}
     return " ".join(
@@ -26,29 +26,29 @@ def one_line(text: str) -> str:
 
 
 def as_text(text: object) -> str:
-    """A text in Markdown that shows what it is, in one line: no emphasis, link, table cell, heading or HTML."""
+    """Escape to one line: no emphasis, link, table cell, heading or HTML."""
     escaped = _ACTIVE.sub(r"\\\g<0>", one_line(str(text)))
     return html.escape(_NUMBERED.sub(r"\1\\\2", escaped), quote=False)
 
 
 def as_code(text: object) -> str:
-    """A text as code where that can be said in one pair of backticks, and as plain text otherwise."""
+    """Format as inline code, or as plain text if that is impossible."""
     line = one_line(str(text))
     return as_text(line) if not line or set(line) & set("`<>&|") else f"`{line}`"
 
 
 def as_link(address: str) -> str:
-    """An address as a link, or as text where it is none of the web."""
+    """Format a web address as a link, anything else as text."""
     return f"<{address}>" if is_address(address) else as_text(address)
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address of the web and nothing else."""
+    """Whether the whole text is one http(s) address."""
     return _ADDRESS.fullmatch(text) is not None
 
 
 def fenced(text: str, language: str) -> str:
-    """A text as a block of code that nothing in it can end."""
+    """Format as a fenced code block that the text cannot close."""
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"

@@ -7,7 +7,7 @@ __all__ = ["did_you_mean", "nearest_name"]
 
 
 def nearest_name(name: str, names: Iterable[str], cutoff: float = 0.4) -> str | None:
-    """Return the name most similar to `name`, case ignored; None below `cutoff` (0 to 1)."""
+    """Return the most similar name, ignoring case; None below `cutoff` (0-1)."""
     lowered = {known.lower(): known for known in names}
     near = get_close_matches(name.lower(), lowered, n=1, cutoff=cutoff)
     return lowered[near[0]] if near else None

@@ -1,4 +1,4 @@
-"""Select the files of a folder to upload: listed names, no links to elsewhere."""
+"""Select the files to upload: listed names, no outside links."""
 
 import os
 import shutil
@@ -13,11 +13,11 @@ TOP = PurePosixPath()
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a folder is uploaded, as paths in it with `/`.
+    """Uploaded and omitted paths, relative to the folder, with `/`.
 
     Attributes:
-        files: go up.
-        left_out: stay here; a folder of which nothing goes up ends in `/`.
+        files: to upload.
+        left_out: not uploaded; a folder without any file to upload ends in `/`.
     """
 
     files: tuple[str, ...]
@@ -25,15 +25,15 @@ class Selection:
 
 
 def select_files(folder: Path, listed: Callable[[str], bool], *, within: Path | None = None) -> Selection:
-    """Sort the content of a folder by name into what may be uploaded and what stays.
+    """Sort a folder's content by name into uploaded and omitted paths.
 
     Args:
-        folder: what is to be uploaded.
-        listed: whether a path in it, with `/`, may go up.
-        within: the folder that no link may leave, which holds `folder`; by default `folder` itself.
+        folder: to upload.
+        listed: whether a relative path, with `/`, may be uploaded.
+        within: `folder` or a parent that no link may leave; default `folder`.
 
     Raises:
-        ValueError: a link leads out of `within`, or to a file that may not go up; or what is listed is no file.
+        ValueError: a link leaves `within` or points to an unlisted file, or a listed path is not a file.
         OSError: the folder cannot be read.
     """
     within = folder if within is None else within
@@ -53,7 +53,7 @@ def select_files(folder: Path, listed: Callable[[str], bool], *, within: Path | 
 
 
 def copy_files(folder: Path, target: Path, selection: Selection) -> None:
-    """Copy the selected files into a folder, which is made; links become the files that they point at.
+    """Copy the selected files to `target`, created if missing; follow links.
 
     Raises OSError: a file cannot be read or written.
     """
@@ -66,15 +66,15 @@ def copy_files(folder: Path, target: Path, selection: Selection) -> None:
 def check_link(
     path: Path, within: Path, listed: Callable[[str], bool] | None = None, place: PurePosixPath = TOP
 ) -> None:
-    """Refuse a link that leads out of a folder, or to a file that may not be uploaded.
+    """Refuse a link that leaves `within` or points to an unlisted file.
 
     Args:
-        path: of the link; anything else passes.
+        path: a link; other files pass.
         within: the folder that it must not leave.
-        listed: whether a path may be uploaded; without it any file of the folder may be the target.
-        place: the folder of the link in such a path.
+        listed: whether a relative path may be uploaded; None allows any target in `within`.
+        place: the link's folder, relative.
 
-    Raises ValueError: the link does; the message names it.
+    Raises ValueError: the link is refused or broken.
     """
     if not path.is_symlink():
         return

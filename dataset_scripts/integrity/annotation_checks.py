@@ -18,7 +18,7 @@ _TEXT_SHOWN = 60
 
 
 class Annotation(NamedTuple):
-    """What was read.
+    """Result of reading an annotation.
 
     Attributes:
         rows: number of rows, invalid ones included.
@@ -60,7 +60,7 @@ class _Reader:
         self._findings = findings
 
     def take(self, row: AnnotationRow) -> bool:
-        """Store what can be read of a row, report the rest, return whether it is valid."""
+        """Store a row's readable fields, report the rest, return its validity."""
         try:
             record = self._layout.record(row)
         except AnnotationError:

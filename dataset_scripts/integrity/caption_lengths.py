@@ -22,7 +22,7 @@ _PIECES = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|(?:[^\s\w]|_)+", re.IG
 
 
 class LongCaption(NamedTuple):
-    """A caption that will be cut off: its row, its tokens (at least), its text."""
+    """A caption that will be truncated: row, least token count, text."""
 
     row: int
     tokens: int
@@ -30,7 +30,7 @@ class LongCaption(NamedTuple):
 
 
 class CaptionLengths:
-    """Counts tokens of cleaned captions, start and end mark included.
+    """Count tokens of cleaned captions, start and end mark included.
 
     Args:
         tokenizer: counts exactly; None counts pieces that CLIP's tokenizer never joins (words, digits, runs of

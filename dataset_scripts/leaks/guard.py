@@ -1,4 +1,4 @@
-"""The leak guard: training images that are held out, in the same or another set.
+"""Find training images that the same or another set holds out.
 
 Sets of the field share sources: ICFG-PEDES and RSTPReid both come from MSMT17, and CUHK-PEDES has crops of
 Market-1501, CUHK01 and CUHK03. Training on one and testing on the other may test on people seen in training.

@@ -1,4 +1,4 @@
-"""Exact search for nearly equal hashes among millions, and the same pictures among them.
+"""Search millions of hashes exactly for near duplicates, and confirm equal pictures.
 
     >>> prints = hash_files(paths)
     >>> pairs = same_pictures(prints)

@@ -12,7 +12,7 @@ __all__ = ["PersonSearchParquet"]
 
 
 class PersonSearchParquet(Parquet):
-    """Reads shards like `Parquet` of `datasets`, and names a damaged one.
+    """Read shards like `Parquet` of `datasets`, naming a damaged one.
 
     Attributes:
         refuse_outside: refuse rows whose image is not in their shard, while reading.

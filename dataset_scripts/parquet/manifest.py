@@ -63,7 +63,7 @@ class DataSource:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the bytes of the shards depend on, besides the rows.
+    """Settings that determine the bytes of the shards, besides the rows.
 
     Attributes:
         image_size: height and width in pixels after resizing; None for unchanged files.
@@ -95,7 +95,7 @@ class SplitRecord:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What a finished shard holds.
+    """Content of a finished shard.
 
     Attributes:
         rows: number of images.

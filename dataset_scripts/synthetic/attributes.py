@@ -81,7 +81,7 @@ _GLASSES_SHARE = 0.28
 
 @dataclass(frozen=True, slots=True)
 class PersonAttributes:
-    """One pedestrian's appearance. Colours are keys of `PALETTE`; `None` means that the thing is absent."""
+    """A pedestrian's appearance: colours are keys of `PALETTE`, `None` is absent."""
 
     hair_length: str
     hair_colour: str

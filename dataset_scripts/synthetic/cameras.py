@@ -19,7 +19,7 @@ _EXPOSURE = 0.86
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """One camera: its name, the place it watches and its colour cast (gain of red, green and blue)."""
+    """A camera: name, place, and colour cast (gains of red, green, blue)."""
 
     name: str
     wall: Colour
@@ -39,7 +39,7 @@ CAMERAS = (
 
 
 def draw_background(camera: Camera, size: tuple[int, int], rng: random.Random) -> Image.Image:
-    """Wall, clutter, floor, cracks and sometimes a post, as an RGB picture of `size`."""
+    """Draw wall, clutter, floor, cracks and sometimes a post, RGB of `size`."""
     width, height = size
     image = Image.new("RGB", size, jitter(camera.wall, rng, 16))
     draw = ImageDraw.Draw(image)

@@ -1,4 +1,4 @@
-"""The target domain: pedestrians in the crops of six street cameras, with the captions of witnesses."""
+"""Target domain: pedestrians cropped from six street cameras, with captions of witnesses."""
 
 import random
 from collections.abc import Mapping
@@ -113,7 +113,7 @@ def person_attributes(seed: int, person_id: int) -> PersonAttributes:
 
 
 def render_person(seed: int, person_id: int, images: int = 4, captions: int = 2) -> list[SyntheticImage]:
-    """Draw pictures of one person, each from another camera while there are any.
+    """Draw pictures of one person, using each camera before repeating any.
 
     Deterministic in (seed, person_id): the first pictures do not depend on `images`.
 

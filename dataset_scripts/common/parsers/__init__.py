@@ -1,1 +1,1 @@
-"""Command lines of the verbs in `modeling_prompt_clip`, here because importing that package takes seconds."""
+"""Command lines of `modeling_prompt_clip`'s verbs, kept here for a fast start."""

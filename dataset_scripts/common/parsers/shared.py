@@ -7,7 +7,7 @@ __all__ = ["add_image_size", "add_json", "add_model", "add_model_arguments", "de
 
 
 def new_parser(verb: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """A parser whose `--help` ends with examples, shown as they are written.
+    """Make a parser whose `--help` ends with examples, printed verbatim.
 
     Args:
         verb: as it is typed, such as "data check".
@@ -56,7 +56,7 @@ def positive_int(text: str) -> int:
 
 
 def device(text: str) -> str:
-    """The name of a device that exists here, or an error that argparse reports."""
+    """Return the name of an available device; raise an error for argparse."""
     import torch  # seconds, and only needed where the option is given
 
     try:

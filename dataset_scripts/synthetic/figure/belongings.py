@@ -9,7 +9,7 @@ _METAL, _PHONE, _SCREEN, _PAPER, _SLEEVE = (60, 60, 60), (16, 16, 18), (150, 190
 
 
 def draw_bag_behind(body: Body) -> None:
-    """Draws a backpack seen from the side, before the trunk is drawn; reports "bag"."""
+    """Draw a side-view backpack, called before the trunk is drawn; report "bag"."""
     if body.look.bag == "backpack" and body.sideways:
         colour = body.colours["bag"]
         body.pen.rounded((-0.205 * body.girth, 0.19, -0.04, 0.42), 0.03, colour, shade(colour, 0.72))
@@ -57,7 +57,7 @@ def _draw_handbag(body: Body) -> None:
 
 
 def draw_bag(body: Body) -> None:
-    """Draws the bag, or the part of it, that lies before the trunk; reports "bag"."""
+    """Draw the part of a bag in front of the trunk; report "bag"."""
     if body.look.bag == "backpack":
         _draw_backpack(body)
     elif body.look.bag == "shoulderbag":
@@ -67,7 +67,7 @@ def draw_bag(body: Body) -> None:
 
 
 def draw_held(body: Body) -> None:
-    """Draws what the near hand holds; a phone or a cup is hidden from behind. Reports "held"."""
+    """Draw the held object; phones and cups are hidden from behind; report "held"."""
     pen, held = body.pen, body.look.held
     x, y = body.pose.hands[1]
     if held == "umbrella":

@@ -1,4 +1,4 @@
-"""A body in a pose: joints, widths and colours that all parts of a figure share."""
+"""A posed body: joints, widths and colours shared by all parts."""
 
 import math
 import random
@@ -31,7 +31,7 @@ class Pose:
 
 @dataclass(slots=True)
 class Body:
-    """What the drawing functions read, and the parts they report.
+    """State read by the drawing functions, and the parts they report.
 
     Attributes:
         pen: draws on the figure's layer.
@@ -61,7 +61,7 @@ class Body:
         return self.view in ("left", "right")
 
     def show(self, part: str, x0: float, y0: float, x1: float, y1: float) -> None:
-        """Reports that the picture shows a part inside this box (body coordinates)."""
+        """Report a part as shown inside this box (body coordinates)."""
         self.parts[part] = self.pen.box(x0, y0, x1, y1)
 
 
@@ -80,7 +80,7 @@ def _side_pose(swing: float, raised: bool) -> Pose:
 
 
 def _upright_pose(swing: float, shoulder: float, girth: float, held: str | None, raised: bool) -> Pose:
-    """Joints of a person who walks towards the camera or away from it."""
+    """Return joints for walking towards or away from the camera."""
     right_hand = (shoulder * 1.1 + 0.01 * swing, WRIST_Y)
     right_elbow = (shoulder * 1.16, 0.325)
     if raised:
@@ -98,7 +98,7 @@ def _upright_pose(swing: float, shoulder: float, girth: float, held: str | None,
 
 
 def _jittered_colours(look: PersonAttributes, rng: random.Random, spread: float) -> dict[str, Colour]:
-    """One colour a part; `spread` is how far the cloth's colour may move, in 0 to 255."""
+    """Draw one colour a part; cloth moves by up to `spread`, 0-255."""
     named = {
         "upper": look.upper_colour,
         "lower": look.lower_colour or "black",
@@ -118,7 +118,7 @@ def _jittered_colours(look: PersonAttributes, rng: random.Random, spread: float)
 def make_body(
     pen: Pen, look: PersonAttributes, view: str, rng: random.Random, stride: float, colour_spread: float
 ) -> Body:
-    """Poses a person. The gait's phase and the exact colours come from `rng`.
+    """Pose a person; `rng` sets the gait's phase and the exact colours.
 
     Args:
         pen: where to draw; mirrored for the view "left".

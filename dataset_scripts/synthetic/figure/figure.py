@@ -1,4 +1,4 @@
-"""A person as a transparent layer, with the boxes of the parts that this view shows."""
+"""A person as a transparent layer, with boxes of the visible parts."""
 
 import random
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def draw_figure(
     stride: float = 1.0,
     colour_spread: float = 10.0,
 ) -> Figure:
-    """Draws one person from behind to front.
+    """Draw one person from behind to front.
 
     Args:
         size: width and height of the layer in pixels.
@@ -80,7 +80,7 @@ def _overlap(a: Box, b: Box) -> float:
 def visible_parts(
     parts: Mapping[str, Box], frame: Box, occluder: Box | None = None, share: float = 0.6
 ) -> frozenset[str]:
-    """Names of the parts of which at least `share` lies inside the frame and outside the occluder.
+    """Name parts with at least `share` inside the frame, outside the occluder.
 
     Args:
         parts: part name -> box in pixels.

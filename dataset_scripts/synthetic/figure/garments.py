@@ -52,7 +52,7 @@ def _draw_skirt(body: Body) -> None:
 
 
 def draw_legs(body: Body) -> None:
-    """Draws both legs, what covers them and the shoes; reports "lower" and "shoes"."""
+    """Draw legs, their clothes and shoes; report "lower" and "shoes"."""
     feet = body.pose.feet
     for index in (0, 1):
         light = 0.8 if body.sideways and index == 0 else 1.0
@@ -69,7 +69,7 @@ def draw_legs(body: Body) -> None:
 
 
 def _outline(body: Body) -> list[tuple[float, float]]:
-    """The trunk's outline from the neck to the hem as (y, half width)."""
+    """Return the trunk's outline, neck to hem, as (y, half width)."""
     hem = _HEMS.get(body.look.upper, 0.515)
     shoulder, hip = body.shoulder, body.hip
     return [
@@ -120,7 +120,7 @@ def _draw_pattern(body: Body, outline: list[tuple[float, float]]) -> None:
 
 
 def _draw_front_opening(body: Body, hem: float) -> None:
-    """The open front of a jacket ("inner" is reported), the lapels of a coat, the buttons of a shirt."""
+    """Draw a jacket's opening (reports "inner"), coat lapels or shirt buttons."""
     pen, girth, cloth, inner = body.pen, body.girth, body.colours["upper"], body.colours["inner"]
     throat = SHOULDER_Y - 0.03
     if body.look.upper == "jacket":
@@ -143,7 +143,7 @@ def _draw_front_opening(body: Body, hem: float) -> None:
 
 
 def draw_trunk(body: Body) -> None:
-    """Draws the upper garment and the neck; reports "upper" and what is on it."""
+    """Draw upper garment and neck; report "upper" and the details on it."""
     outline = _outline(body)
     hem = outline[-1][0]
     cloth = body.colours["upper"]
@@ -182,12 +182,12 @@ def _draw_arm(body: Body, index: int, light: float) -> None:
 
 
 def draw_far_arm(body: Body) -> None:
-    """Draws the arm behind the trunk, which only a side view has."""
+    """Draw the arm behind the trunk, in side views only."""
     if body.sideways:
         _draw_arm(body, 0, 0.8)
 
 
 def draw_near_arms(body: Body) -> None:
-    """Draws the arms before the trunk: one from the side, two otherwise."""
+    """Draw arms in front of the trunk: one in side views, else two."""
     for index in (1,) if body.sideways else (0, 1):
         _draw_arm(body, index, 1.0)

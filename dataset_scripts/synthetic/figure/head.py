@@ -10,7 +10,7 @@ _LENSES, _FRAME = (38, 38, 46), (25, 25, 30)
 
 
 def draw_hair_behind(body: Body) -> None:
-    """Draws the long hair that falls behind the trunk, before the trunk is drawn."""
+    """Draw long hair behind the trunk; call before the trunk is drawn."""
     if body.look.hair_length == "long" and not body.sideways:
         body.pen.rounded((-0.083, 0.05, 0.083, 0.235), 0.04, body.colours["hair"])
 
@@ -37,7 +37,7 @@ def _draw_hair(body: Body) -> None:
 
 
 def _draw_face(body: Body) -> None:
-    """Eyes and mouth from the front; glasses from the front and the side, reported as "glasses"."""
+    """Draw eyes, mouth and glasses (reports "glasses") where the view shows them."""
     pen = body.pen
     if body.view == "front":
         for x in (-0.024, 0.024):
@@ -56,7 +56,7 @@ def _draw_face(body: Body) -> None:
 
 
 def _draw_hat(body: Body) -> None:
-    """A cap with its peak or a beanie with its rim; reports "hat"."""
+    """Draw a peaked cap or a rimmed beanie; report "hat"."""
     pen, colour, r = body.pen, body.colours["hat"], HEAD_RADIUS
     if body.look.hat == "cap":
         pen.dome((-r * 1.08, HEAD_Y - r * 1.36, r * 1.08, HEAD_Y + r * 0.7), colour)
@@ -71,7 +71,7 @@ def _draw_hat(body: Body) -> None:
 
 
 def draw_head(body: Body) -> None:
-    """Draws the head and all that is on it; a bald head under a hat is not reported as "hair"."""
+    """Draw the head; a bald head under a hat reports no "hair"."""
     r = HEAD_RADIUS
     body.pen.ellipse((-r * 0.86, HEAD_Y - r * 1.08, r * 0.86, HEAD_Y + r * 1.12), body.colours["skin"])
     bald = body.look.hair_length == "bald"

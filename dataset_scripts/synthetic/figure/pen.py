@@ -1,4 +1,4 @@
-"""Drawing in body coordinates: x in body heights from the body's axis, y in body heights below the crown."""
+"""Drawing in body heights: x from the axis, y below the crown."""
 
 import random
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Point = tuple[float, float]
 
 
 def jitter(colour: Colour, rng: random.Random, spread: float) -> Colour:
-    """The colour moved by up to `spread` in brightness and by up to 0.4 `spread` in each channel, within 0 to 255."""
+    """Move brightness by up to `spread`, channels by 0.4 `spread`, within 0-255."""
     shift = rng.uniform(-spread, spread)
     red, green, blue = (
         int(min(255, max(0, channel + shift + rng.uniform(-spread, spread) * 0.4))) for channel in colour
@@ -23,7 +23,7 @@ def jitter(colour: Colour, rng: random.Random, spread: float) -> Colour:
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """The colour made darker (`factor` below 1) or lighter (above 1), within 0 to 255."""
+    """Darken (`factor` below 1) or lighten (above 1) a colour, within 0-255."""
     red, green, blue = (min(255, int(channel * factor)) for channel in colour)
     return red, green, blue
 
@@ -35,7 +35,7 @@ def lighten(colour: Colour, amount: int) -> Colour:
 
 
 class Pen:
-    """Draws one body on a transparent layer.
+    """Draw one body on a transparent layer.
 
     Args:
         size: width and height of the layer in pixels.
@@ -58,7 +58,7 @@ class Pen:
         return self._centre_x + x * self._across, self._top + y * self._height
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> Box:
-        """A box in body coordinates (y0 <= y1) as (left, top, right, bottom) in pixels."""
+        """Convert a body box (y0 <= y1) to pixels: left, top, right, bottom."""
         a = self._centre_x + x0 * self._across
         b = self._centre_x + x1 * self._across
         top, bottom = self._top + y0 * self._height, self._top + y1 * self._height

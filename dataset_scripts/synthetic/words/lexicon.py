@@ -46,12 +46,12 @@ def _pick(rng: random.Random, words: tuple[str, ...], variety: float) -> str:
 
 
 def thing_word(rng: random.Random, thing: str, variety: float = 1.0) -> str:
-    """A name of a thing; `variety` is the probability of drawing among all its names."""
+    """Name a thing; `variety` is the probability of drawing among all names."""
     return _pick(rng, THING_WORDS[thing], variety)
 
 
 def colour_word(rng: random.Random, colour: str, variety: float = 1.0) -> str:
-    """A name of a colour; `variety` is the probability of drawing among all its names."""
+    """Name a colour; `variety` is the probability of drawing among all names."""
     return _pick(rng, COLOUR_WORDS.get(colour, (colour,)), variety)
 
 

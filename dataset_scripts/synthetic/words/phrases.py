@@ -1,4 +1,4 @@
-"""Noun phrases for what a person wears and carries: "striped red sweater", "long brown hair"."""
+"""Noun phrases for clothes and belongings: "striped red sweater", "long brown hair"."""
 
 import random
 from collections.abc import Collection
@@ -10,7 +10,7 @@ __all__ = ["Phrases"]
 
 
 class Phrases:
-    """Names the visible parts of one person; the caller asks only for parts in `visible`.
+    """Name a person's visible parts; call only for parts in `visible`.
 
     Args:
         look: the person's attributes.
@@ -54,7 +54,7 @@ class Phrases:
         return self._rng.choice(options[self._look.pattern])
 
     def upper(self) -> str:
-        """The upper garment, sometimes with its pattern or with the top under an open jacket."""
+        """Name the upper garment, sometimes its pattern or the top underneath."""
         rng, look = self._rng, self._look
         noun = thing_word(rng, look.upper, self._variety)
         colour = colour_word(rng, look.upper_colour, self._variety)
@@ -85,13 +85,13 @@ class Phrases:
         return thing_word(self._rng, "glasses", self._variety)
 
     def held(self) -> str:
-        """What the hand holds, without article; only an umbrella has a colour."""
+        """Name the held object without article; only umbrellas have a colour."""
         if self._look.held == "umbrella":
             return self._named(self._look.held_colour, "umbrella")
         return thing_word(self._rng, self._look.held, self._variety)
 
     def hair(self) -> str:
-        """The hair by length and colour, or a bald head with its article."""
+        """Name hair by length and colour, or a bald head with article."""
         if self._look.hair_length == "bald":
             return self._rng.choice(("a bald head", "a shaved head"))
         if self._rng.random() < 0.8:
