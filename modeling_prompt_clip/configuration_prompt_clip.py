@@ -91,10 +91,10 @@ class PromptCLIPTextConfig(PrivateUploads, CLIPTextConfig):
 
         As in OpenAI's CLIP: `eos_token_id` is absent, 1, 2 or outside the vocabulary.
         """
-        given = self.eos_token_id
-        if isinstance(given, list):
-            given = given[0] if given else None
-        return given if given not in (None, 1, 2) and 0 <= given < self.vocab_size else None
+        token = self.eos_token_id
+        if isinstance(token, list):
+            token = token[0] if token else None
+        return token if token not in (None, 1, 2) and 0 <= token < self.vocab_size else None
 
 
 @strict

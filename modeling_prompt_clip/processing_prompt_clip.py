@@ -124,22 +124,22 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
         Raises ValueError: an image that `to_rgb` refuses, or a file of more than 67 million pixels; OSError: an
         unreadable image.
         """
-        given = {*kwargs, *kwargs.get("common_kwargs", {})}
+        passed = {*kwargs, *kwargs.get("common_kwargs", {})}
         for modality, defaults in DEFAULTS.items():
-            left_open = {name: value for name, value in defaults.items() if name not in given}
+            left_open = {name: value for name, value in defaults.items() if name not in passed}
             kwargs[modality] = left_open | kwargs.get(modality, {})
         if images is not None:
-            fit = self._fit({*given, *kwargs["images_kwargs"]})
+            fit = self._fit({*passed, *kwargs["images_kwargs"]})
             images = _each(images, lambda picture: _prepared(picture, *fit))
         if text is not None and self.clean_captions:
             text = _each(text, lambda caption: clean_caption(caption) if isinstance(caption, str) else caption)
         return super().__call__(images=images, text=text, **kwargs)
 
-    def _fit(self, given: set[str]) -> tuple[tuple[int, int] | None, int | None]:
+    def _fit(self, passed: set[str]) -> tuple[tuple[int, int] | None, int | None]:
         """Size and filter for resizing images one by one."""
         settings = self.image_processor
         height, width = settings.size.get("height"), settings.size.get("width")
-        if given & FIT_OPTIONS or not (settings.do_resize and height and width):
+        if passed & FIT_OPTIONS or not (settings.do_resize and height and width):
             return None, None
         return (width, height), settings.resample
 

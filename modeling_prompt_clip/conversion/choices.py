@@ -38,16 +38,16 @@ def find_family(layout: OpenAILayout, file: CheckpointFile, config: OpenClipConf
 
 
 def choose_activation(
-    given: str | None, family: Family, file: CheckpointFile, config: OpenClipConfig | None
+    wanted: str | None, family: Family, file: CheckpointFile, config: OpenClipConfig | None
 ) -> Choice:
     """Choose `"quick_gelu"` or `"gelu"`.
 
-    Raises ValueError: `given` is neither.
+    Raises ValueError: `wanted` is neither.
     """
-    if given is not None:
-        if given not in ACTIVATIONS:
-            raise ValueError(f"activation is {given!r}; it must be 'quick_gelu' or 'gelu'")
-        return Choice(given, "as given")
+    if wanted is not None:
+        if wanted not in ACTIVATIONS:
+            raise ValueError(f"activation is {wanted!r}; it must be 'quick_gelu' or 'gelu'")
+        return Choice(wanted, "as given")
     if config is not None:
         return Choice(config.activation, f"as {config.path.name} says")
     if family.has_one_activation:
@@ -75,13 +75,13 @@ def choose_activation(
     return Choice(family.activation, why, is_assumed=True)
 
 
-def choose_head_width(tower: str, width: int, given: int | None, family: Family, known: int | None) -> Choice:
+def choose_head_width(tower: str, width: int, wanted: int | None, family: Family, known: int | None) -> Choice:
     """Choose the head width of a `"vision"` or `"text"` tower.
 
     Raises ValueError: it cannot be known, or does not divide the tower's width.
     """
     option = "head_width" if tower == "vision" else "text_head_width"
-    for value, why in ((given, "as given"), (known, "as open_clip_config.json says")):
+    for value, why in ((wanted, "as given"), (known, "as open_clip_config.json says")):
         if value is not None:
             if value < 1 or width % value:
                 raise ValueError(f"{option} {value} does not divide the width of the {tower} tower, {width}")

@@ -147,10 +147,10 @@ def convert_checkpoint(
 
 
 def _heads(
-    widths: dict[str, int], given: dict[str, int | None], family: Family, open_clip: OpenClipConfig | None
+    widths: dict[str, int], wanted: dict[str, int | None], family: Family, open_clip: OpenClipConfig | None
 ) -> dict[str, Choice]:
     return {
-        tower: choose_head_width(tower, width, given[tower], family, open_clip and open_clip.head_width(tower))
+        tower: choose_head_width(tower, width, wanted[tower], family, open_clip and open_clip.head_width(tower))
         for tower, width in widths.items()
     }
 
@@ -160,9 +160,9 @@ def _check(name: str, value: str | None, known: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}; it must be {' or '.join(map(repr, known))}")
 
 
-def _setting(given: str | None, of_family: str, family: Family, known: str | None) -> Choice:
-    if given is not None:
-        return Choice(given, "as given")
+def _setting(wanted: str | None, of_family: str, family: Family, known: str | None) -> Choice:
+    if wanted is not None:
+        return Choice(wanted, "as given")
     if known is not None:
         return Choice(known, "as open_clip_config.json says")
     return Choice(of_family, f"as in the code of {family.name}")
@@ -206,7 +206,7 @@ def _check_sizes(state: dict[str, torch.Tensor], layout: OpenAILayout, path: Pat
 
 def _image_size(
     state: dict[str, torch.Tensor],
-    given: tuple[int, int] | None,
+    wanted: tuple[int, int] | None,
     tensors: dict[str, torch.Tensor],
     layout: OpenAILayout,
     open_clip: OpenClipConfig | None,
@@ -219,7 +219,7 @@ def _image_size(
         known = ((int(stated), int(stated)), "as input_resolution in the checkpoint says")
     positions = len(state["vision_model.embeddings.position_embedding.weight"]) - 1
     patch_size = state["vision_model.embeddings.patch_embedding.weight"].shape[-1]
-    return find_image_size(positions, patch_size, given, known)
+    return find_image_size(positions, patch_size, wanted, known)
 
 
 def _config(state: dict[str, torch.Tensor], size: ImageSize, choices: dict[str, Choice]) -> PromptCLIPConfig:

@@ -25,7 +25,7 @@ class ImageSize:
 def find_image_size(
     positions: int,
     patch_size: int,
-    given: tuple[int, int] | None = None,
+    wanted: tuple[int, int] | None = None,
     known: tuple[tuple[int, int], str] | None = None,
 ) -> ImageSize:
     """Find the image size in pixels with as many patches as `positions`.
@@ -35,11 +35,11 @@ def find_image_size(
 
     Raises ValueError: positions of another size, of overlapping patches, or of no size that can be told.
     """
-    if given is not None:
-        height, width = as_image_size(list(given), patch_size)
+    if wanted is not None:
+        height, width = as_image_size(list(wanted), patch_size)
         if height // patch_size * (width // patch_size) != positions:
             raise ValueError(
-                f"image_size {list(given)} makes {height // patch_size} x {width // patch_size} patches of "
+                f"image_size {list(wanted)} makes {height // patch_size} x {width // patch_size} patches of "
                 f"{patch_size} pixels, the checkpoint has positions for {positions}{_overlap(positions, patch_size)}; "
                 "give the size that it was trained at"
             )

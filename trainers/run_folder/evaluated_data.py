@@ -102,14 +102,14 @@ class _Trained:
 
 
 def evaluated_data(
-    models: Sequence[str], data: str | None, data_dir: Path | None, given: Mapping[str, Any]
+    models: Sequence[str], data: str | None, data_dir: Path | None, wanted: Mapping[str, Any]
 ) -> EvaluatedData:
     """Choose the rows to evaluate models on.
 
     Args:
         models: the model, and the one to compare with.
         data, data_dir: as the user names them; by default the set of the run that made the first model.
-        given: options of the set that the user names.
+        wanted: options of the set that the user names.
 
     Returns:
         The set with the run's options if the run was trained on it, and its splits if it may have been.
@@ -133,8 +133,8 @@ def evaluated_data(
     else:
         name, folder = resolve_source(data, data_dir)
     trained = [each for place, args in runs for each in _trained_on(place, args)]
-    options = _options(trained, EvaluatedData(name, folder, given))
-    chosen = EvaluatedData(name, folder, {**options, **given})
+    options = _options(trained, EvaluatedData(name, folder, wanted))
+    chosen = EvaluatedData(name, folder, {**options, **wanted})
     check_drawing(trained, chosen)
     return chosen
 

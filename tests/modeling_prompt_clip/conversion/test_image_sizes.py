@@ -35,15 +35,15 @@ def test_overlapping_patches_are_refused_by_name(positions, grid, stride):
     with pytest.raises(ValueError, match=message):
         find_image_size(positions, 16)
     with pytest.raises(ValueError, match=message):
-        find_image_size(positions, 16, given=(224, 224))
+        find_image_size(positions, 16, wanted=(224, 224))
 
 
 def test_three_to_one_that_may_overlap_is_asked_for():
     with pytest.raises(ValueError, match=r"27 x 9 overlapping patches of a 384x128 image.*of those that fit: 432 144"):
         find_image_size(243, 16)  # 384x128 at a stride of 14, or 432x144 without overlap
-    assert find_image_size(243, 16, given=(432, 144)).height_width == (432, 144)
+    assert find_image_size(243, 16, wanted=(432, 144)).height_width == (432, 144)
     with pytest.raises(ValueError, match="makes 24 x 8 patches .* positions for 243, as many as 27 x 9 overlapping"):
-        find_image_size(243, 16, given=(384, 128))
+        find_image_size(243, 16, wanted=(384, 128))
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_other_numbers_are_asked_for(positions, fits):
 
 
 def test_given_and_known_sizes():
-    assert find_image_size(192, 16, given=(256, 192)).others == ()
+    assert find_image_size(192, 16, wanted=(256, 192)).others == ()
     assert find_image_size(192, 16, known=((256, 192), "as it says")).why == "as it says"
     resized = find_image_size(192, 16, known=((224, 224), "as input_resolution says"))  # the positions are newer
     assert resized.height_width == (384, 128)
     with pytest.raises(ValueError, match="which the patch size 14 does not divide; take 378 or 392"):
-        find_image_size(243, 14, given=(384, 128))
+        find_image_size(243, 14, wanted=(384, 128))
