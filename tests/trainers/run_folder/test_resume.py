@@ -68,12 +68,13 @@ def test_killed_at_twenty_instants(train, undisturbed, tmp_path):
     assert killed_after(600, lambda: train(tmp_path / "timed")) == 0
     duration = time.monotonic() - started
     draw = random.Random(0)
-    killed = 0
-    for number in range(20):
-        folder = tmp_path / f"run{number}"
+    killed = runs = 0
+    while killed < 20:  # on a busy machine the timed run may have been slow, and others end before their instant
+        folder = tmp_path / f"run{runs}"
         killed += -signal.SIGKILL in kill_and_go_on(train, folder, [draw.uniform(0.1, 1) * duration])
         assert_same(ending(folder), undisturbed)
-    assert killed >= 15
+        runs += 1
+        assert runs <= 80
 
 
 @pytest.mark.parametrize(
