@@ -31,18 +31,13 @@ PEAKS = {
 
 @dataclass(frozen=True)
 class Case:
-    """What one child process measures.
+    """What one child process measures."""
 
-    Args:
-        implementation: "ours", "ours_compiled" (`--compile`), "ours_checkpointed" (`--gradient_checkpointing`),
-            "reference", or "reference_frozen" (see `ReferenceStep`).
-        stage: "one", "two" or "direct".
-        precision: "float32", or "bf16" for autocast.
-    """
-
+    # "ours", "ours_compiled" (`--compile`), "ours_checkpointed" (`--gradient_checkpointing`), "reference", or
+    # "reference_frozen" (see `ReferenceStep`)
     implementation: str
-    stage: str
-    precision: str
+    stage: str  # "one", "two" or "direct"
+    precision: str  # "float32", or "bf16" for autocast
 
 
 def is_ours(case: Case) -> bool:

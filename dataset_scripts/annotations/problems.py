@@ -7,17 +7,11 @@ __all__ = ["PROBLEMS", "SKIPPED_PROBLEMS", "Problem"]
 
 
 class Problem(NamedTuple):
-    """One kind of problem.
+    """One kind of problem."""
 
-    Attributes:
-        severity: `error` (the set cannot be used) or `warning` (it can, but the user should know).
-        what: what is wrong, in a few words.
-        remedy: what to do, in one sentence.
-    """
-
-    severity: str
-    what: str
-    remedy: str
+    severity: str  # `error` (the set cannot be used) or `warning` (it can, but the user should know)
+    what: str  # what is wrong, in a few words
+    remedy: str  # what to do, in one sentence
 
 
 def _error(what: str, remedy: str) -> Problem:

@@ -11,26 +11,16 @@ __all__ = ["PersonSearchRecord", "check_identities", "merge_rows"]
 
 @dataclass(frozen=True, slots=True)
 class PersonSearchRecord:
-    """One image of a person-search set, its fields checked.
+    """One image of a person-search set, its fields checked."""
 
-    Attributes:
-        file, row: the annotation file and the position in it, counted from 0.
-        split: `train`, `validation` or `test`; None if the set has no splits.
-        image_id: path relative to the image folder, with `/`, never leaving it.
-        person_id: 0 or greater.
-        captions: one or more, none empty.
-        camera: name of the camera; None if unknown.
-        person_name: the person's name in the file, if that is not the number `person_id`.
-    """
-
-    file: Path
+    file: Path  # file, row: the annotation file and the position in it, counted from 0
     row: int
-    split: str | None
-    image_id: str
-    person_id: int
-    captions: tuple[str, ...]
-    camera: str | None
-    person_name: str = ""
+    split: str | None  # `train`, `validation` or `test`; None if the set has no splits
+    image_id: str  # path relative to the image folder, with `/`, never leaving it
+    person_id: int  # 0 or greater
+    captions: tuple[str, ...]  # one or more, none empty
+    camera: str | None  # name of the camera; None if unknown
+    person_name: str = ""  # the person's name in the file, if that is not the number `person_id`
 
     @property
     def name(self) -> str:

@@ -66,17 +66,12 @@ class AnnotationRow:
 
     All readers raise AnnotationError, which names the file, the row (as in `json.load(file)[row]`), the field, the
     value, the rule and the remedy.
-
-    Attributes:
-        file, index: the annotation file and the position in it, counted from 0.
-        fields: the object; fields that are never read are ignored.
-        number: position in the whole set, which may have several files.
     """
 
-    file: Path
+    file: Path  # file, index: the annotation file and the position in it, counted from 0
     index: int
-    fields: Mapping[str, object]
-    number: int
+    fields: Mapping[str, object]  # the object; fields that are never read are ignored
+    number: int  # position in the whole set, which may have several files
 
     def error(self, kind: str, field: str, rule: str) -> AnnotationError:
         """Build the error that names row, `field`, value and `rule`."""

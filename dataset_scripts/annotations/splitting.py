@@ -33,18 +33,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PersonSplit:
-    """How persons were drawn for the splits.
+    """How persons were drawn for the splits."""
 
-    Attributes:
-        validation_share, test_share: of the training persons; 0 if that split was not drawn.
-        split_seed: 0 or greater.
-        split_rule: one of `SPLIT_RULES`.
-    """
-
-    validation_share: float
+    validation_share: float  # validation_share, test_share: of the training persons; 0 if that split was not drawn
     test_share: float
-    split_seed: int
-    split_rule: str = "names"
+    split_seed: int  # 0 or greater
+    split_rule: str = "names"  # one of `SPLIT_RULES`
 
     def made(self, split: str) -> bool:
         """Whether persons of this split were drawn; train keeps those left over."""

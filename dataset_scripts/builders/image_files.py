@@ -65,17 +65,11 @@ class ImageFolder:
 
 @dataclass(frozen=True, slots=True)
 class BadImage:
-    """An image that cannot be used.
+    """An image that cannot be used."""
 
-    Attributes:
-        record: the row that names it.
-        kind: key in `dataset_scripts.annotations.problems.PROBLEMS`.
-        reason: a sentence with the file and the remedy.
-    """
-
-    record: PersonSearchRecord
-    kind: str
-    reason: str
+    record: PersonSearchRecord  # the row that names it
+    kind: str  # key in `dataset_scripts.annotations.problems.PROBLEMS`
+    reason: str  # a sentence with the file and the remedy
 
 
 def check_image_links(folder: Path, records: Sequence[PersonSearchRecord]) -> None:

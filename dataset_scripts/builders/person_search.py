@@ -32,26 +32,21 @@ __all__ = ["PersonSearchBuilder", "PersonSearchConfig"]
 class PersonSearchConfig(datasets.BuilderConfig):
     """Options of a set in a folder, all part of the cache key.
 
-    Attributes:
-        annotation_hash: hash of the annotation files, so an edited file never gets an old table.
-        clean_captions: tidy spaces and punctuation (`dataset_scripts.annotations.captions`).
-        on_bad_image: `error` refuses a set with missing or undecodable images; `skip` leaves them out and lists them
-            (see `dataset_scripts.skipped_images`).
-        validation_share, test_share: shares of the training persons that form a split the set lacks, in [0, 1); None
-            for the set's default.
-        split_seed: 0 or greater; draws those persons.
-        split_rule: `names` draws each person by its own name; `numbers` as earlier versions did, to resume their runs
-            (`dataset_scripts.annotations.splitting`).
-
     Raises ValueError: an invalid value.
     """
 
-    annotation_hash: str = ""
-    clean_captions: bool = True
+    annotation_hash: str = ""  # hash of the annotation files, so an edited file never gets an old table
+    clean_captions: bool = True  # tidy spaces and punctuation (`dataset_scripts.annotations.captions`)
+    # `error` refuses a set with missing or undecodable images; `skip` leaves them out and lists them (see
+    # `dataset_scripts.skipped_images`)
     on_bad_image: str = "error"
+    # validation_share, test_share: shares of the training persons that form a split the set lacks, in [0, 1); None for
+    # the set's default
     validation_share: float | None = None
     test_share: float | None = None
-    split_seed: int = 0
+    split_seed: int = 0  # 0 or greater; draws those persons
+    # `names` draws each person by its own name; `numbers` as earlier versions did, to resume their runs
+    # (`dataset_scripts.annotations.splitting`)
     split_rule: str = "names"
 
     def __post_init__(self):

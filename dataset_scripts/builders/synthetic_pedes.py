@@ -35,22 +35,17 @@ _RANGES: dict[str, tuple[int, int | None]] = {
 class SyntheticPedesConfig(datasets.BuilderConfig):
     """Options of the synthetic set, all part of the cache key.
 
-    Attributes:
-        seed: 0 or greater; selects the population.
-        train_identities, validation_identities, test_identities: persons per split, 1 or more. Person ids continue
-            from split to split (by default train 0..799, validation 800..949, test 950..1249).
-        images_per_identity: 1 to 6; each image of a person is from another of the six cameras.
-        captions_per_image: 1 or more.
-
     Raises ValueError, TypeError: an option is not an integer in its range.
     """
 
-    seed: int = 0
+    seed: int = 0  # 0 or greater; selects the population
+    # train_identities, validation_identities, test_identities: persons per split, 1 or more. Person ids continue from
+    # split to split (by default train 0..799, validation 800..949, test 950..1249)
     train_identities: int = 800
     validation_identities: int = 150
     test_identities: int = 300
-    images_per_identity: int = 4
-    captions_per_image: int = 2
+    images_per_identity: int = 4  # 1 to 6; each image of a person is from another of the six cameras
+    captions_per_image: int = 2  # 1 or more
 
     def __post_init__(self):
         super().__post_init__()

@@ -33,21 +33,13 @@ class Repository(NamedTuple):
 
 @dataclass(frozen=True)
 class PushedRepository:
-    """Where a folder was uploaded to.
+    """Where a folder was uploaded to."""
 
-    Attributes:
-        repo_id: `USER/NAME`.
-        url: of the repository's page.
-        commit: id of the newest commit; unchanged if nothing differed.
-        private: whether the repository is private.
-        left_out: files of the folder that were not uploaded.
-    """
-
-    repo_id: str
-    url: str
-    commit: str
-    private: bool
-    left_out: tuple[str, ...] = ()
+    repo_id: str  # `USER/NAME`
+    url: str  # of the repository's page
+    commit: str  # id of the newest commit; unchanged if nothing differed
+    private: bool  # whether the repository is private
+    left_out: tuple[str, ...] = ()  # files of the folder that were not uploaded
 
 
 def check_repo_id(repo_id: str, setting: str = "repo") -> None:

@@ -13,15 +13,10 @@ TOP = PurePosixPath()
 
 @dataclass(frozen=True)
 class Selection:
-    """Uploaded and omitted paths, relative to the folder, with `/`.
+    """Uploaded and omitted paths, relative to the folder, with `/`."""
 
-    Attributes:
-        files: to upload.
-        left_out: not uploaded; a folder without any file to upload ends in `/`.
-    """
-
-    files: tuple[str, ...]
-    left_out: tuple[str, ...]
+    files: tuple[str, ...]  # to upload
+    left_out: tuple[str, ...]  # not uploaded; a folder without any file to upload ends in `/`
 
 
 def select_files(folder: Path, listed: Callable[[str], bool], *, within: Path | None = None) -> Selection:

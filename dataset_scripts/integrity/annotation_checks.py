@@ -18,17 +18,11 @@ _TEXT_SHOWN = 60
 
 
 class Annotation(NamedTuple):
-    """Result of reading an annotation.
+    """Result of reading an annotation."""
 
-    Attributes:
-        rows: number of rows, invalid ones included.
-        columns: the rows whose image is known.
-        complete: every file and row was read without an error.
-    """
-
-    rows: int
-    columns: RowColumns
-    complete: bool
+    rows: int  # number of rows, invalid ones included
+    columns: RowColumns  # the rows whose image is known
+    complete: bool  # every file and row was read without an error
 
 
 def read_annotation(layout: AnnotationFormat, folder: Path, lengths: CaptionLengths, findings: Findings) -> Annotation:

@@ -12,17 +12,11 @@ _EXAMPLES_KEPT = 5
 
 
 class Example(NamedTuple):
-    """One case of a problem.
+    """One case of a problem."""
 
-    Attributes:
-        text: what was found.
-        file: the annotation file, relative to the data folder; None if no row is concerned.
-        row: position in that file, counted from 0; None if the whole file is meant.
-    """
-
-    text: str
-    file: str | None = None
-    row: int | None = None
+    text: str  # what was found
+    file: str | None = None  # the annotation file, relative to the data folder; None if no row is concerned
+    row: int | None = None  # position in that file, counted from 0; None if the whole file is meant
 
 
 class Findings:

@@ -30,17 +30,11 @@ _HASH_BYTES = 16
 
 
 class SeenImages(NamedTuple):
-    """The usable images, for the search for duplicates.
+    """The usable images, for the search for duplicates."""
 
-    Attributes:
-        rows: first row of each image, ascending, int64.
-        digests: hash of its file's bytes, int64.
-        prints: perceptual hashes; None if images were not decoded.
-    """
-
-    rows: np.ndarray
-    digests: np.ndarray
-    prints: ImagePrints | None
+    rows: np.ndarray  # first row of each image, ascending, int64
+    digests: np.ndarray  # hash of its file's bytes, int64
+    prints: ImagePrints | None  # perceptual hashes; None if images were not decoded
 
 
 class _Facts(NamedTuple):

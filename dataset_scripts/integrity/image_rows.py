@@ -12,23 +12,14 @@ __all__ = ["ImageRows", "first_with_same", "image_rows"]
 
 
 class ImageRows(NamedTuple):
-    """Grouped rows.
+    """Grouped rows."""
 
-    Attributes:
-        columns: all rows.
-        first: for each row, the first row of its image, int64.
-        images: the first row of each image, ascending, int64.
-        persons: person id of each row, int64; if each image is its own person, that of the image's first row.
-        own_person: each image is its own person.
-        folder: the data folder, for messages.
-    """
-
-    columns: RowColumns
-    first: np.ndarray
-    images: np.ndarray
-    persons: np.ndarray
-    own_person: bool
-    folder: Path
+    columns: RowColumns  # all rows
+    first: np.ndarray  # for each row, the first row of its image, int64
+    images: np.ndarray  # the first row of each image, ascending, int64
+    persons: np.ndarray  # person id of each row, int64; if each image is its own person, that of the image's first row
+    own_person: bool  # each image is its own person
+    folder: Path  # the data folder, for messages
 
     def example(self, row: int, text: str) -> Example:
         """Build an example of a row."""

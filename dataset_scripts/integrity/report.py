@@ -13,37 +13,21 @@ __all__ = ["FolderReport"]
 
 @dataclass(frozen=True)
 class FolderReport:
-    """Result of checking a folder.
+    """Result of checking a folder."""
 
-    Attributes:
-        folder: absolute path of the data set.
-        layout: its format.
-        rows: rows of the annotation.
-        images: distinct images they name.
-        good_images: usable images; None if not checked.
-        checked: how images were checked: `nothing`, `headers` or `pixels`.
-        splits: split -> counts, as loading the valid rows would give.
-        shares: of the persons drawn for validation and test on loading.
-        person_ids: smallest and largest; None if the set has none.
-        context: caption tokens that are read.
-        exact_tokens: long captions were counted exactly, otherwise at least.
-        against: folders that were searched for leaks.
-        findings: the problems.
-    """
-
-    folder: Path
-    layout: AnnotationFormat
-    rows: int
-    images: int
-    good_images: int | None
-    checked: str
-    splits: Mapping[str, SplitCounts]
-    shares: tuple[float, float]
-    person_ids: tuple[int, int] | None
-    context: int
-    exact_tokens: bool
-    against: tuple[str, ...]
-    findings: Findings
+    folder: Path  # absolute path of the data set
+    layout: AnnotationFormat  # its format
+    rows: int  # rows of the annotation
+    images: int  # distinct images they name
+    good_images: int | None  # usable images; None if not checked
+    checked: str  # how images were checked: `nothing`, `headers` or `pixels`
+    splits: Mapping[str, SplitCounts]  # split -> counts, as loading the valid rows would give
+    shares: tuple[float, float]  # of the persons drawn for validation and test on loading
+    person_ids: tuple[int, int] | None  # smallest and largest; None if the set has none
+    context: int  # caption tokens that are read
+    exact_tokens: bool  # long captions were counted exactly, otherwise at least
+    against: tuple[str, ...]  # folders that were searched for leaks
+    findings: Findings  # the problems
 
     @property
     def usable(self) -> bool:

@@ -52,19 +52,12 @@ class ImageFile(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class HashedImages:
-    """Hashed images, row by row.
+    """Hashed images, row by row."""
 
-    Attributes:
-        image_ids: their names, with or without folders.
-        person_ids: `(images,)`, int64.
-        splits: the split of each, as reports shall name it.
-        prints: their hashes and signatures.
-    """
-
-    image_ids: Sequence[str]
-    person_ids: np.ndarray
-    splits: Sequence[str]
-    prints: ImagePrints
+    image_ids: Sequence[str]  # their names, with or without folders
+    person_ids: np.ndarray  # `(images,)`, int64
+    splits: Sequence[str]  # the split of each, as reports shall name it
+    prints: ImagePrints  # their hashes and signatures
 
     def select(self, rows: np.ndarray) -> "HashedImages":
         """Return some images, in the order of `rows`, `(rows,)`, int64."""

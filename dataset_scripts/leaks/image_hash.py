@@ -47,17 +47,11 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True, eq=False)
 class ImagePrints:
-    """Hash and signature of many images.
+    """Hash and signature of many images."""
 
-    Attributes:
-        hashes: `(images, 2)`, uint64; 0 for unreadable images.
-        signatures: `(images, 36, 12)`, uint8, from `image_signature`.
-        readable: `(images,)`, bool.
-    """
-
-    hashes: np.ndarray
-    signatures: np.ndarray
-    readable: np.ndarray
+    hashes: np.ndarray  # `(images, 2)`, uint64; 0 for unreadable images
+    signatures: np.ndarray  # `(images, 36, 12)`, uint8, from `image_signature`
+    readable: np.ndarray  # `(images,)`, bool
 
     def __len__(self) -> int:
         return len(self.readable)

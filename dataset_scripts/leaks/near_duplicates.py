@@ -30,16 +30,11 @@ _SIGNATURES_AT_ONCE = 4096
 
 
 class NearPairs(NamedTuple):
-    """Pairs of rows whose hashes are near.
+    """Pairs of rows whose hashes are near."""
 
-    Attributes:
-        left, right: `(pairs,)`, int64; within one set, `left < right`.
-        distance: `(pairs,)`, uint8: number of differing bits.
-    """
-
-    left: np.ndarray
+    left: np.ndarray  # left, right: `(pairs,)`, int64; within one set, `left < right`
     right: np.ndarray
-    distance: np.ndarray
+    distance: np.ndarray  # `(pairs,)`, uint8: number of differing bits
 
 
 class _Band(NamedTuple):

@@ -13,25 +13,17 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A training image that is also held out.
+    """A training image that is also held out."""
 
-    Attributes:
-        train_row: its row on the training side.
-        train_image_id, train_person_id: its ids there.
-        split: the held-out split, as the caller named it.
-        image_id, person_id: ids of the held-out image: the nearest picture, or else the first of that name.
-        evidence: `name` (same source file name), `picture` (same picture), or both, in this order.
-        distance: differing bits of the two hashes; None if an image is unreadable.
-    """
-
-    train_row: int
-    train_image_id: str
+    train_row: int  # its row on the training side
+    train_image_id: str  # train_image_id, train_person_id: its ids there
     train_person_id: int
-    split: str
+    split: str  # the held-out split, as the caller named it
+    # image_id, person_id: ids of the held-out image: the nearest picture, or else the first of that name
     image_id: str
     person_id: int
-    evidence: tuple[str, ...]
-    distance: int | None
+    evidence: tuple[str, ...]  # `name` (same source file name), `picture` (same picture), or both, in this order
+    distance: int | None  # differing bits of the two hashes; None if an image is unreadable
 
     def to_dict(self) -> dict[str, object]:
         """Return the attributes, ready for JSON."""
@@ -40,27 +32,16 @@ class Leak:
 
 @dataclass(frozen=True, eq=False)
 class LeakReport:
-    """Leaks of held-out images into a training set.
+    """Leaks of held-out images into a training set."""
 
-    Attributes:
-        leaks: one per leaking training image, in row order.
-        train_images: number of training images.
-        train_rows: `(leaks,)`, int64: rows of the leaking training images, ascending.
-        train_person_ids: `(persons,)`, int64: the persons on them, ascending.
-        person_rows: `(rows,)`, int64: rows of all training images of those persons, ascending.
-        held_out_images: split -> number of its images.
-        leaked_images: split -> number of its images that are in training.
-        not_compared: images of both sides compared by name only (unreadable or of one colour).
-    """
-
-    leaks: tuple[Leak, ...]
-    train_images: int
-    train_rows: np.ndarray
-    train_person_ids: np.ndarray
-    person_rows: np.ndarray
-    held_out_images: Mapping[str, int]
-    leaked_images: Mapping[str, int]
-    not_compared: int
+    leaks: tuple[Leak, ...]  # one per leaking training image, in row order
+    train_images: int  # number of training images
+    train_rows: np.ndarray  # `(leaks,)`, int64: rows of the leaking training images, ascending
+    train_person_ids: np.ndarray  # `(persons,)`, int64: the persons on them, ascending
+    person_rows: np.ndarray  # `(rows,)`, int64: rows of all training images of those persons, ascending
+    held_out_images: Mapping[str, int]  # split -> number of its images
+    leaked_images: Mapping[str, int]  # split -> number of its images that are in training
+    not_compared: int  # images of both sides compared by name only (unreadable or of one colour)
 
     def __bool__(self) -> bool:
         return bool(self.leaks)

@@ -30,17 +30,11 @@ _OPEN_LICENCES = {"Apache-2.0": "apache-2.0"}
 
 @dataclass(frozen=True)
 class DataSource:
-    """Facts about the source. No path, since they are published with the data.
+    """Facts about the source. No path, since they are published with the data."""
 
-    Attributes:
-        name: as `load_person_search` takes it.
-        description: one paragraph.
-        terms, homepage, citation: of the set; "" if unknown.
-    """
-
-    name: str
-    description: str = ""
-    terms: str = ""
+    name: str  # as `load_person_search` takes it
+    description: str = ""  # one paragraph
+    terms: str = ""  # terms, homepage, citation: of the set; "" if unknown
     homepage: str = ""
     citation: str = ""
 
@@ -63,22 +57,15 @@ class DataSource:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that determine the bytes of the shards, besides the rows.
+    """Settings that determine the bytes of the shards, besides the rows."""
 
-    Attributes:
-        image_size: height and width in pixels after resizing; None for unchanged files.
-        quality: of resized JPEG files; None for unchanged files.
-        rows_per_shard: images in each shard but the last of a split.
-        pyarrow, pillow: versions that wrote the files; `pillow` is None for unchanged files.
-        reader: version of the image rules (`dataset_scripts.common.images`) when resizing: 2 since transparency is put
-            on white and 16 bits are scaled; otherwise 1.
-    """
-
-    image_size: tuple[int, int] | None
-    quality: int | None
-    rows_per_shard: int
-    pyarrow: str
+    image_size: tuple[int, int] | None  # height and width in pixels after resizing; None for unchanged files
+    quality: int | None  # of resized JPEG files; None for unchanged files
+    rows_per_shard: int  # images in each shard but the last of a split
+    pyarrow: str  # pyarrow, pillow: versions that wrote the files; `pillow` is None for unchanged files
     pillow: str | None
+    # version of the image rules (`dataset_scripts.common.images`) when resizing: 2 since transparency is put on white
+    # and 16 bits are scaled; otherwise 1
     reader: int = 1
 
 
@@ -95,42 +82,25 @@ class SplitRecord:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """Content of a finished shard.
+    """Content of a finished shard."""
 
-    Attributes:
-        rows: number of images.
-        file_bytes: size of the file.
-        table_bytes: size in memory, as Arrow counts it.
-        sha256: of the file.
-        source_sha256: of the source's rows (`dataset_scripts.parquet.shards.RowHash`).
-        content_sha256: of the stored rows; equal to `source_sha256` unless resized.
-    """
-
-    rows: int
-    file_bytes: int
-    table_bytes: int
-    sha256: str
-    source_sha256: str
-    content_sha256: str
+    rows: int  # number of images
+    file_bytes: int  # size of the file
+    table_bytes: int  # size in memory, as Arrow counts it
+    sha256: str  # of the file
+    source_sha256: str  # of the source's rows (`dataset_scripts.parquet.shards.RowHash`)
+    content_sha256: str  # of the stored rows; equal to `source_sha256` unless resized
 
 
 @dataclass
 class Manifest:
-    """The content of `conversion.json`.
+    """The content of `conversion.json`."""
 
-    Attributes:
-        source: facts about the source.
-        settings: how rows are stored.
-        splits: split -> counts, in the source's order.
-        shards: path in the folder -> record, in row order; None if unfinished.
-        complete: all shards are present and verified.
-    """
-
-    source: DataSource
-    settings: Settings
-    splits: dict[str, SplitRecord]
-    shards: dict[str, ShardRecord | None]
-    complete: bool = False
+    source: DataSource  # facts about the source
+    settings: Settings  # how rows are stored
+    splits: dict[str, SplitRecord]  # split -> counts, in the source's order
+    shards: dict[str, ShardRecord | None]  # path in the folder -> record, in row order; None if unfinished
+    complete: bool = False  # all shards are present and verified
 
     def shards_of(self, split: str) -> dict[str, ShardRecord]:
         """Return one split's shards of a complete conversion, in row order."""

@@ -27,23 +27,14 @@ _OCCLUDERS = ((70, 70, 72), (120, 96, 70), (60, 84, 60), (150, 150, 150), (110, 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticImage:
-    """One picture of one person.
+    """One picture of one person."""
 
-    Attributes:
-        image: RGB, `IMAGE_SIZE`.
-        person_id: whose picture it is.
-        camera: "c1" to "c6".
-        view: "front", "back", "left" or "right".
-        visible: names of the parts that the picture shows, sorted.
-        captions: sentences that name only visible parts.
-    """
-
-    image: Image.Image
-    person_id: int
-    camera: str
-    view: str
-    visible: tuple[str, ...]
-    captions: list[str]
+    image: Image.Image  # RGB, `IMAGE_SIZE`
+    person_id: int  # whose picture it is
+    camera: str  # "c1" to "c6"
+    view: str  # "front", "back", "left" or "right"
+    visible: tuple[str, ...]  # names of the parts that the picture shows, sorted
+    captions: list[str]  # sentences that name only visible parts
 
 
 def _paste_passer_by(scene: Image.Image, rng: random.Random) -> None:

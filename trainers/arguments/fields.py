@@ -11,50 +11,35 @@ __all__ = ["Alias", "Rule", "rules", "setting"]
 
 @dataclass(frozen=True)
 class Alias:
-    """transformers' name of a setting.
+    """transformers' name of a setting."""
 
-    Args:
-        name: accepted wherever settings are, and translated at once.
-        values: our values by theirs, where they differ. False only counts where nothing else sets the setting.
-    """
-
-    name: str
+    name: str  # accepted wherever settings are, and translated at once
+    # our values by theirs, where they differ. False only counts where nothing else sets the setting
     values: Mapping[Any, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Allowed values of a setting, and where the setting counts.
+    """Allowed values of a setting, and where the setting counts."""
 
-    Args:
-        low, high: smallest and largest number.
-        above, below: limits that a number must not reach.
-        choices: the allowed texts; empty allows any.
-        resumable: a resumed run may change it, because it affects neither data nor weights.
-        local: what it may name by a folder of this machine: `"model"`, `"data"` or any `"folder"`.
-        published: it is published with the run; the others only concern this machine or this run.
-        card: words of the run's card, `{}` being the value; see `trainers/publishing/card_recipe.py`.
-        losses: that read it.
-        needs: name and value of the setting without which it has no effect; `None` is any value that is on.
-        experimental: it lost on our bench, see "Optional, off by default" in docs/training.md; the help says so.
-        aliases: transformers' names of it. One that several settings share is for the stage that runs.
-        before: what runs did before the setting existed, if not its default.
-    """
-
-    low: float = -math.inf
+    low: float = -math.inf  # low, high: smallest and largest number
     high: float = math.inf
-    above: float = -math.inf
+    above: float = -math.inf  # above, below: limits that a number must not reach
     below: float = math.inf
-    choices: tuple[str, ...] = ()
-    resumable: bool = False
+    choices: tuple[str, ...] = ()  # the allowed texts; empty allows any
+    resumable: bool = False  # a resumed run may change it, because it affects neither data nor weights
+    # what it may name by a folder of this machine: `"model"`, `"data"` or any `"folder"`
     local: Literal["", "model", "data", "folder"] = ""
-    published: bool = True
-    card: str = ""
-    losses: tuple[str, ...] = ()
+    published: bool = True  # it is published with the run; the others only concern this machine or this run
+    card: str = ""  # words of the run's card, `{}` being the value; see `trainers/publishing/card_recipe.py`
+    losses: tuple[str, ...] = ()  # that read it
+    # name and value of the setting without which it has no effect; `None` is any value that is on
     needs: tuple[str, Any] | None = None
+    # it lost on our bench, see "Optional, off by default" in docs/training.md; the help says so
     experimental: bool = False
+    # transformers' names of it. One that several settings share is for the stage that runs
     aliases: tuple[Alias, ...] = ()
-    before: Any = None
+    before: Any = None  # what runs did before the setting existed, if not its default
 
     def allows(self, number: float) -> bool:
         """Tell whether a number is finite and within the limits."""

@@ -28,50 +28,31 @@ RERANKED_NOTE = (
 
 @dataclass(frozen=True)
 class Reranked:
-    """What a re-ranking made of an evaluation.
+    """What a re-ranking made of an evaluation."""
 
-    Attributes:
-        settings: of the method.
-        values: of the queries, by direction.
-    """
-
-    settings: dict[str, Any]
-    values: dict[str, QueryValues]
+    settings: dict[str, Any]  # of the method
+    values: dict[str, QueryValues]  # of the queries, by direction
 
 
 @dataclass
 class Evaluation:
-    """A model on one split.
+    """A model on one split."""
 
-    Attributes:
-        model: as it was named.
-        data: as it was named.
-        split: its name.
-        image_size: (height, width) in pixels.
-        protocol: one sentence.
-        facts: what the split holds, and how it was drawn.
-        values: of the queries, by direction.
-        groups: metrics of the captions by what a column of the data set says of their image.
-        open_set: how the threshold does that validation gave.
-        compared_with: the other model, where there is one; both are evaluated at `image_size`.
-        compared_size: (height, width) that the other model has of its own.
-        comparisons: this model's figures minus the other's, by direction.
-        reranked: by method; never in the place of the plain figures.
-    """
-
-    model: str
-    data: str
-    split: str
-    image_size: tuple[int, int]
-    protocol: str
-    facts: SplitFacts
-    values: dict[str, QueryValues]
+    model: str  # as it was named
+    data: str  # as it was named
+    split: str  # its name
+    image_size: tuple[int, int]  # (height, width) in pixels
+    protocol: str  # one sentence
+    facts: SplitFacts  # what the split holds, and how it was drawn
+    values: dict[str, QueryValues]  # of the queries, by direction
+    # metrics of the captions by what a column of the data set says of their image
     groups: dict[str, RetrievalMetrics] = field(default_factory=dict)
-    open_set: OpenSetRates | None = None
-    compared_with: str | None = None
-    compared_size: tuple[int, int] | None = None
+    open_set: OpenSetRates | None = None  # how the threshold does that validation gave
+    compared_with: str | None = None  # the other model, where there is one; both are evaluated at `image_size`
+    compared_size: tuple[int, int] | None = None  # (height, width) that the other model has of its own
+    # this model's figures minus the other's, by direction
     comparisons: dict[str, Comparison] = field(default_factory=dict)
-    reranked: dict[str, Reranked] = field(default_factory=dict)
+    reranked: dict[str, Reranked] = field(default_factory=dict)  # by method; never in the place of the plain figures
 
     @cached_property
     def intervals(self) -> dict[str, dict[str, Interval]]:

@@ -11,15 +11,10 @@ from trainers.data.samplers import identity_batches, length_batched_indices, num
 
 
 class EpochOrder(NamedTuple):
-    """Order of rows in every epoch.
+    """Order of rows in every epoch."""
 
-    Attributes:
-        rows: rows of one epoch, the same for each; repeated rows count again.
-        of_epoch: epoch, 0 or more -> row numbers.
-    """
-
-    rows: int
-    of_epoch: Callable[[int], list[int]]
+    rows: int  # rows of one epoch, the same for each; repeated rows count again
+    of_epoch: Callable[[int], list[int]]  # epoch, 0 or more -> row numbers
 
 
 def shuffled(num_rows: int, seed: int) -> EpochOrder:

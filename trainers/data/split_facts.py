@@ -11,19 +11,13 @@ from dataset_scripts.annotations.splitting import PersonSplit, read_person_split
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """Sizes of a split, and how it was drawn.
+    """Sizes of a split, and how it was drawn."""
 
-    Attributes:
-        persons, images, captions: counts.
-        drawn: how persons were drawn; `None` for a split of the set's own.
-        options: of the data set, where not the default.
-    """
-
-    persons: int
+    persons: int  # persons, images, captions: counts
     images: int
     captions: int
-    drawn: PersonSplit | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    drawn: PersonSplit | None = None  # how persons were drawn; `None` for a split of the set's own
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the data set, where not the default
 
     def to_dict(self) -> dict[str, Any]:
         """Fields of a row of `results.json`."""

@@ -36,21 +36,14 @@ Rows = datasets.Dataset | datasets.IterableDataset
 
 @dataclass
 class RunSplits:
-    """Splits of a run, and what was done to them.
+    """Splits of a run, and what was done to them."""
 
-    Attributes:
-        splits: `train` and, if present, `validation` and `test`.
-        joined: names of all sets in the training split, if several.
-        skipped: unusable images that were left out, see [`skipped_images`].
-        leaks: the guard's findings; `None` if it had nothing to compare.
-        dropped: training rows dropped for them.
-    """
-
-    splits: dict[str, Rows]
-    joined: list[str] = field(default_factory=list)
+    splits: dict[str, Rows]  # `train` and, if present, `validation` and `test`
+    joined: list[str] = field(default_factory=list)  # names of all sets in the training split, if several
+    # unusable images that were left out, see [`skipped_images`]
     skipped: list[dict[str, Any]] = field(default_factory=list)
-    leaks: LeakReport | None = None
-    dropped: int = 0
+    leaks: LeakReport | None = None  # the guard's findings; `None` if it had nothing to compare
+    dropped: int = 0  # training rows dropped for them
 
     def notes(self) -> list[str]:
         """Sentences for the run's card; none for one whole set."""

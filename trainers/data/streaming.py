@@ -22,19 +22,13 @@ BOOKMARK_EVERY = 1000  # images; a run that goes on reads at most so many, and a
 
 
 class StreamedPair(NamedTuple):
-    """A caption and its encoded image on the way to a worker.
+    """A caption and its encoded image on the way to a worker."""
 
-    Attributes:
-        epoch, row, image_row: of the pair and its image in the split, 0 or more.
-        record: `image` (`bytes` and `path`), `image_id`, `person_id`.
-        caption: the sentence.
-    """
-
-    epoch: int
+    epoch: int  # epoch, row, image_row: of the pair and its image in the split, 0 or more
     row: int
     image_row: int
-    record: dict[str, Any]
-    caption: str
+    record: dict[str, Any]  # `image` (`bytes` and `path`), `image_id`, `person_id`
+    caption: str  # the sentence
 
 
 class _Bookmark(NamedTuple):

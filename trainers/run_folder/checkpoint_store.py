@@ -30,19 +30,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint on disk.
+    """A complete checkpoint on disk."""
 
-    Attributes:
-        path: its folder.
-        stage: `"one"` or `"two"`.
-        step: optimizer steps taken in that stage.
-        facts: as passed to `CheckpointStore.save`.
-    """
-
-    path: Path
-    stage: str
-    step: int
-    facts: dict[str, Any]
+    path: Path  # its folder
+    stage: str  # `"one"` or `"two"`
+    step: int  # optimizer steps taken in that stage
+    facts: dict[str, Any]  # as passed to `CheckpointStore.save`
 
 
 class CheckpointStore:

@@ -26,16 +26,11 @@ IDENTITIES = ("train_identities", "validation_identities", "test_identities")
 
 @dataclass(frozen=True)
 class EvaluatedData:
-    """A data set as [`load_person_search`] takes it.
+    """A data set as [`load_person_search`] takes it."""
 
-    Attributes:
-        name, data_dir: of the set.
-        options: of its builder.
-    """
-
-    name: str
+    name: str  # name, data_dir: of the set
     data_dir: str | Path | None
-    options: Mapping[str, Any]
+    options: Mapping[str, Any]  # of its builder
 
     @property
     def format(self) -> str:

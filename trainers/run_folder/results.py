@@ -10,21 +10,14 @@ from trainers.arguments.settings import TwoStageTrainingArguments
 
 @dataclass
 class StageResult:
-    """How a stage ended.
+    """How a stage ended."""
 
-    Args:
-        steps: optimizer steps that were run.
-        best_step: the step whose weights were kept.
-        best_metrics: their validation metrics, in percent; empty where there is no validation split.
-        skipped_steps: steps among them that changed nothing, because their loss or gradient was not finite.
-        seconds: wall-clock time of the stage, evaluations included.
-    """
-
-    steps: int = 0
-    best_step: int = 0
+    steps: int = 0  # optimizer steps that were run
+    best_step: int = 0  # the step whose weights were kept
+    # their validation metrics, in percent; empty where there is no validation split
     best_metrics: dict[str, float] = field(default_factory=dict)
-    skipped_steps: int = 0
-    seconds: float = 0.0
+    skipped_steps: int = 0  # steps among them that changed nothing, because their loss or gradient was not finite
+    seconds: float = 0.0  # wall-clock time of the stage, evaluations included
 
 
 def stage_result(entry: Mapping[str, Any]) -> StageResult:

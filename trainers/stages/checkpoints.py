@@ -26,24 +26,18 @@ STATE = "state.pt"
 
 @dataclass
 class StageCheckpoints:
-    """Saves and restores one stage of a run.
-
-    Attributes:
-        save_weights: fills a folder with the trained weights; its second argument are the gathered weights of a model
-            that is split among processes, else None.
-        load_weights: loads them into the model, which must not be split yet.
-        facts: must be the same when the run resumes: sizes of the data, number of processes.
-        uploads: set on the process that uploads weights during the run.
-    """
+    """Saves and restores one stage of a run."""
 
     accelerator: Accelerator
     store: CheckpointStore
     stage: str
     model: nn.Module
+    # fills a folder with the trained weights; its second argument are the gathered weights of a model that is split
+    # among processes, else None
     save_weights: Callable[[Path, dict[str, torch.Tensor] | None], None]
-    load_weights: Callable[[Path], None]
-    facts: dict[str, Any]
-    uploads: HubUploads | None = None
+    load_weights: Callable[[Path], None]  # loads them into the model, which must not be split yet
+    facts: dict[str, Any]  # must be the same when the run resumes: sizes of the data, number of processes
+    uploads: HubUploads | None = None  # set on the process that uploads weights during the run
 
     def save(self, step: int, best_step: int, state: dict[str, Any]) -> None:
         """Save a checkpoint. All processes must call it.

@@ -37,17 +37,7 @@ from trainers.stages.starting_model import lora_model, merged_adapter, prompted_
 
 @dataclass
 class StageRunner:
-    """Runs the stages of one run.
-
-    Attributes:
-        prompt_config: of the prompts that stage one trains; `None` without that stage.
-        train, pairs: the training split and its caption-image pairs.
-        batches_per_epoch: over all processes.
-        uploads: set on the process that uploads weights during the run.
-        log: `metrics.jsonl`, once it is open; `None` on all processes but the first.
-        checkpoint: to resume from; None once its stage runs.
-        fingerprints: of data and model at the start, on the first process.
-    """
+    """Runs the stages of one run."""
 
     args: TwoStageTrainingArguments
     accelerator: Accelerator
@@ -55,16 +45,17 @@ class StageRunner:
     store: CheckpointStore
     weights: RunWeights
     processor: PromptCLIPProcessor
-    prompt_config: DeepPromptConfig | None
-    train: Rows
+    prompt_config: DeepPromptConfig | None  # of the prompts that stage one trains; `None` without that stage
+    train: Rows  # train, pairs: the training split and its caption-image pairs
     pairs: CaptionPairs | StreamedPairs
-    batches_per_epoch: Fraction
+    batches_per_epoch: Fraction  # over all processes
     evaluation: RunEvaluation
     stop: StopRequest
-    uploads: HubUploads | None = None
+    uploads: HubUploads | None = None  # set on the process that uploads weights during the run
     callbacks: Sequence[TrainerCallback] = ()
-    log: MetricsLog | None = None
-    checkpoint: Checkpoint | None = None
+    log: MetricsLog | None = None  # `metrics.jsonl`, once it is open; `None` on all processes but the first
+    checkpoint: Checkpoint | None = None  # to resume from; None once its stage runs
+    # of data and model at the start, on the first process
     fingerprints: Mapping[str, Any] = field(default_factory=dict)
 
     def stage_one(

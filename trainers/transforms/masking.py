@@ -12,17 +12,11 @@ _STREAM = 100  # of random numbers; the augmentations of captions take the small
 
 
 class MaskedCaption(NamedTuple):
-    """A caption with masked words; int64 tensors.
+    """A caption with masked words; int64 tensors."""
 
-    Attributes:
-        input_ids: `(tokens,)`, the caption with masked words replaced.
-        positions: `(masked,)`, positions of masked words, ascending; may be empty.
-        labels: `(masked,)`, their true ids.
-    """
-
-    input_ids: np.ndarray
-    positions: np.ndarray
-    labels: np.ndarray
+    input_ids: np.ndarray  # `(tokens,)`, the caption with masked words replaced
+    positions: np.ndarray  # `(masked,)`, positions of masked words, ascending; may be empty
+    labels: np.ndarray  # `(masked,)`, their true ids
 
 
 class CaptionMasking:

@@ -31,28 +31,18 @@ class Pose:
 
 @dataclass(slots=True)
 class Body:
-    """State read by the drawing functions, and the parts they report.
+    """State read by the drawing functions, and the parts they report."""
 
-    Attributes:
-        pen: draws on the figure's layer.
-        look: the person's attributes.
-        view: one of `VIEWS`.
-        pose: the joints.
-        girth: width factor of the build.
-        shoulder, hip: half widths in body heights.
-        colours: jittered colours by part ("upper", "skin", ...).
-        parts: boxes in pixels of what the picture shows, by the names that captions use: "hair", "hat", "upper",
-            "pattern", "inner", "lower", "shoes", "bag", "glasses", "held".
-    """
-
-    pen: Pen
-    look: PersonAttributes
-    view: str
-    pose: Pose
-    girth: float
-    shoulder: float
+    pen: Pen  # draws on the figure's layer
+    look: PersonAttributes  # the person's attributes
+    view: str  # one of `VIEWS`
+    pose: Pose  # the joints
+    girth: float  # width factor of the build
+    shoulder: float  # shoulder, hip: half widths in body heights
     hip: float
-    colours: dict[str, Colour]
+    colours: dict[str, Colour]  # jittered colours by part ("upper", "skin", ...)
+    # boxes in pixels of what the picture shows, by the names that captions use: "hair", "hat", "upper", "pattern",
+    # "inner", "lower", "shoes", "bag", "glasses", "held"
     parts: dict[str, Box] = field(default_factory=dict)
 
     @property

@@ -18,15 +18,10 @@ __all__ = ["VIEWS", "Figure", "draw_figure", "visible_parts"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawn person.
+    """A drawn person."""
 
-    Attributes:
-        layer: RGBA picture, transparent where the person is not.
-        parts: part name -> (left, top, right, bottom) in pixels; a part that the view hides is absent.
-    """
-
-    layer: Image.Image
-    parts: Mapping[str, Box]
+    layer: Image.Image  # RGBA picture, transparent where the person is not
+    parts: Mapping[str, Box]  # part name -> (left, top, right, bottom) in pixels; a part that the view hides is absent
 
 
 def draw_figure(
