@@ -79,9 +79,8 @@ class TwoStageTrainer:
         processing_class: the processor to use instead of that of `args.base_model`.
         callbacks: transformers' callbacks, classes or instances, see `docs/training.md`.
 
-    Raises:
-        ValueError, TypeError, OSError: anything that can be known to be wrong before training: the settings, arguments
-            that exclude each other, the base model, the adapter, the data set, a run folder that is taken.
+    Raises ValueError, TypeError, OSError: anything that can be known to be wrong before training: the settings,
+        arguments that exclude each other, the base model, the adapter, the data set, a run folder that is taken.
     """
 
     def __init__(
@@ -232,8 +231,7 @@ class TwoStageTrainer:
             eval_dataset: rows to evaluate on; by default the validation split.
             metric_key_prefix: put before each name, with `_`.
 
-        Raises:
-            ValueError: there is no validation split, or the rows are not in our format.
+        Raises ValueError: there is no validation split, or the rows are not in our format.
         """
         evaluator = self.evaluation.evaluator("validation", eval_dataset)
         if evaluator is None:
@@ -247,8 +245,7 @@ class TwoStageTrainer:
         Args:
             output_dir: a new folder; by default `model/` in the run folder, which `train` has left there.
 
-        Raises:
-            OSError: the folder exists or cannot be written; by default, `train` has left no model.
+        Raises OSError: the folder exists or cannot be written; by default, `train` has left no model.
         """
         if output_dir is None and self.run.model.exists():
             return

@@ -182,8 +182,7 @@ def benchmarks_table() -> Table:
 def reading(seeds: dict[str, dict[str, list[float]]], comparison: dict[str, dict[str, Any]]) -> str:
     """Compare two stages with one, in words that the results must support.
 
-    Raises:
-        ValueError: they say something else than these sentences.
+    Raises ValueError: they say something else than these sentences.
     """
     means = {name: [statistics.mean(seeds[method][name]) for method in METHODS] for name in ("R@1", "mAP")}
     spread = max(max(seeds[method]["R@1"]) - min(seeds[method]["R@1"]) for method in ("two-stage", "direct"))

@@ -59,8 +59,7 @@ class Settings:
 class Child:
     """A process that measures one case, a step at a time.
 
-    Raises:
-        RuntimeError: the process ended early; with its last words.
+    Raises RuntimeError: the process ended early; with its last words.
     """
 
     def __init__(self, case: Case, settings: Settings) -> None:

@@ -72,8 +72,7 @@ def load_catalogue_set(folder: Path, count: int, seed: int, workers: int = 1) ->
         seed: the catalogue's seed.
         workers: processes that render.
 
-    Raises:
-        ValueError: the folder holds a set of another size or seed.
+    Raises ValueError: the folder holds a set of another size or seed.
     """
     index = folder / "captions.json"
     if not index.exists():

@@ -55,8 +55,7 @@ _PLACES = ("output", "source_folder", "resume", "workers")
 class PretrainArguments:
     """Arguments of the pretraining; the defaults are those of the shipped checkpoint.
 
-    Raises:
-        ValueError: a number is below its least value.
+    Raises ValueError: a number is below its least value.
     """
 
     output: str = field(metadata={"help": "Folder for the model, the log and the checkpoint."})

@@ -79,9 +79,8 @@ def split_by_person(
     Returns:
         All records in their order, each with a split; a log warning says what was moved.
 
-    Raises:
-        ValueError, TypeError: a share or the seed is out of range, the set already has that split, or too few
-            persons.
+    Raises ValueError, TypeError: a share or the seed is out of range, the set already has that split, or too few
+        persons.
     """
     check_number("validation_share", validation_share, least=0, below=1)
     check_number("test_share", test_share, least=0, below=1)

@@ -24,9 +24,8 @@ def concatenate_training_sets(parts: Mapping[str, datasets.Dataset]) -> datasets
     Args:
         parts: name of a set -> its rows.
 
-    Raises:
-        ValueError: no set, or a set without rows, without a column of `PERSON_SEARCH_FEATURES`, or with captions of
-            another type.
+    Raises ValueError: no set, or a set without rows, without a column of `PERSON_SEARCH_FEATURES`, or with captions of
+        another type.
     """
     if not parts:
         raise ValueError("parts is empty; give at least one data set")

@@ -22,8 +22,7 @@ _SKIPPED_SHOWN = 10
 def main(argv: list[str] | None = None) -> int:
     """Convert a data set and print a table or JSON.
 
-    Raises:
-        ValueError, OSError: the set cannot be loaded, or not be written; see `convert_to_parquet`.
+    Raises ValueError, OSError: the set cannot be loaded, or not be written; see `convert_to_parquet`.
     """
     args = parse(argv)
     options = {} if args.on_bad_image == "error" else {"on_bad_image": args.on_bad_image}

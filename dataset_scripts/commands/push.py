@@ -13,8 +13,7 @@ __all__ = ["main"]
 def main(argv: list[str] | None = None) -> int:
     """Upload a folder and print its address, as text or JSON.
 
-    Raises:
-        ValueError, OSError: the folder cannot be pushed, or the Hub fails; see `push_dataset`.
+    Raises ValueError, OSError: the folder cannot be pushed, or the Hub fails; see `push_dataset`.
     """
     args = parse(argv)
     pushed = push_dataset(

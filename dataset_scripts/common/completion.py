@@ -34,8 +34,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Prints the script.
 
-    Raises:
-        ModuleNotFoundError: shtab is missing; the extra `completion` brings it.
+    Raises ModuleNotFoundError: shtab is missing; the extra `completion` brings it.
     """
     import shtab
 

@@ -101,9 +101,8 @@ def open_image(data: bytes, name: str | Path) -> Image.Image:
         data: the bytes of its file.
         name: of the image, for messages.
 
-    Raises:
-        ImageError: not a supported format (JPEG, PNG, BMP, GIF, PPM, TIFF, WEBP), a damaged header, no pixel or more
-            than 67 million, or a mode without a defined white (floating point, LAB).
+    Raises ImageError: not a supported format (JPEG, PNG, BMP, GIF, PPM, TIFF, WEBP), a damaged header, no pixel or
+        more than 67 million, or a mode without a defined white (floating point, LAB).
     """
     try:
         image = Image.open(BytesIO(data), formats=IMAGE_FORMATS)

@@ -33,8 +33,7 @@ def import_function(setting: str, name: str) -> Callable[..., Any]:
         setting: that has the name.
         name: MODULE:FUNCTION.
 
-    Raises:
-        ValueError: the module cannot be imported or has no such function.
+    Raises ValueError: the module cannot be imported or has no such function.
     """
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:

@@ -46,9 +46,8 @@ def own_names(settings: Any, values: Mapping[str, Any], stages: Sequence[str] | 
         values: by name.
         stages: that run; by default those that the values ask for.
 
-    Raises:
-        ValueError: two names of one setting with different values, a value that an alias does not take, or the alias
-            of a stage's setting where both stages run.
+    Raises ValueError: two names of one setting with different values, a value that an alias does not take, or the
+        alias of a stage's setting where both stages run.
     """
     meanings = _meanings(settings)
     own = {name: value for name, value in values.items() if name not in meanings}

@@ -25,8 +25,7 @@ def check_settings(args: Any) -> None:
     Args:
         args: a dataclass whose fields are made by [`setting`].
 
-    Raises:
-        ValueError: naming the first setting of a wrong type, out of its range or not a choice.
+    Raises ValueError: naming the first setting of a wrong type, out of its range or not a choice.
     """
     types = get_type_hints(type(args))
     for each in fields(args):

@@ -13,8 +13,7 @@ def parse_objectives(name: str, value: dict[str, float] | str) -> dict[str, floa
 
     `MODULE:FUNCTION` is a loss of the user's own. It is not imported here: settings are also read from runs of others.
 
-    Raises:
-        ValueError: an unknown loss, a weight below 0, or no weight above 0.
+    Raises ValueError: an unknown loss, a weight below 0, or no weight above 0.
     """
     from trainers.objectives import OBJECTIVES  # torch, which `train --help` does without
 
@@ -50,8 +49,7 @@ def parse_numbers(
         default: of a bare name.
         code: whether it takes names such as MODULE:FUNCTION, too.
 
-    Raises:
-        ValueError: a name that is not `known`, or a number out of range.
+    Raises ValueError: a name that is not `known`, or a number out of range.
     """
     if isinstance(value, str) and not value.lstrip().startswith("{"):
         pairs = [part.partition("=") for part in value.replace(" ", "").split(",") if part]

@@ -37,8 +37,7 @@ def resolve_settings(
         model: passed to the trainer.
         splits: passed to the trainer.
 
-    Raises:
-        ValueError: neither `base_model` is set nor a model passed.
+    Raises ValueError: neither `base_model` is set nor a model passed.
     """
     resolved: dict[str, Any] = {
         name: map_sources(getattr(args, name), _absolute)

@@ -47,8 +47,7 @@ SENTENCES = (  # each fits somebody in the test split
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw, train, compare and search; the answer on stdout is one table and the hits of three sentences.
 
-    Raises:
-        OSError: the run folder is taken or cannot be written.
+    Raises OSError: the run folder is taken or cannot be written.
     """
     options = parse(argv)
     started = time.monotonic()

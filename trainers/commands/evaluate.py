@@ -53,8 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
     With `--output FOLDER` it also draws pages there and adds its rows to `results.json`.
 
-    Raises:
-        ValueError, OSError: the model, the data set or an existing `results.json` cannot be used.
+    Raises ValueError, OSError: the model, the data set or an existing `results.json` cannot be used.
     """
     args = parse(argv)
     if args.data is None and settings_of_model(args.model) is None:

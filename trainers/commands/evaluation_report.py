@@ -157,8 +157,7 @@ def grouped_metrics(
 ) -> dict[str, RetrievalMetrics]:
     """Metrics of the captions by what `column` says of the image that each describes; all rank the whole gallery.
 
-    Raises:
-        ValueError: no such column, or one that groups nothing.
+    Raises ValueError: no such column, or one that groups nothing.
     """
     if column not in dataset.column_names:
         raise ValueError(f"by is {column!r}; the data set has the columns {', '.join(dataset.column_names)}")

@@ -11,8 +11,7 @@ from trainers.publishing import push_run
 def main(argv: list[str] | None = None) -> int:
     """Push a run and tell where it is now, as text or JSON.
 
-    Raises:
-        ValueError, OSError: the run cannot be pushed, or the Hub fails; see `push_run`.
+    Raises ValueError, OSError: the run cannot be pushed, or the Hub fails; see `push_run`.
     """
     args = parse(argv)
     pushed = push_run(

@@ -170,8 +170,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> TwoStageTrainingArgume
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Combine recipe and command line, unchecked, or exit with status 2.
 
-    Raises:
-        OSError, ValueError: see [`read_recipe`].
+    Raises OSError, ValueError: see [`read_recipe`].
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     chosen = RecipeParser([], add_help=False, allow_abbrev=False)
@@ -199,8 +198,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def refuse_code(place: str, settings: Mapping[str, Any]) -> None:
     """Refuse settings of a file that name code, which is run only for who names it on the command line or in Python.
 
-    Raises:
-        ValueError: a loss or the data set has the form MODULE:FUNCTION.
+    Raises ValueError: a loss or the data set has the form MODULE:FUNCTION.
     """
     for key in ("stage_one_objectives", "stage_two_objectives", "dataset"):
         if code := code_names(settings.get(key)):

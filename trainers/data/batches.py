@@ -25,8 +25,7 @@ def shuffled(num_rows: int, seed: int) -> EpochOrder:
 def by_identity(person_ids: Sequence[int], global_batch: int, num_instances: int, seed: int) -> EpochOrder:
     """Order every row at least once an epoch, in batches of [`identity_batches`].
 
-    Raises:
-        ValueError: `num_instances` does not divide the batch, or a batch needs more persons.
+    Raises ValueError: `num_instances` does not divide the batch, or a batch needs more persons.
     """
     rows = global_batch * num_identity_batches(person_ids, global_batch, num_instances)
 
@@ -87,8 +86,7 @@ class StepBatches(Sampler):
 def check_batch_fits(num_pairs: int, batch_size: int, world_size: int) -> None:
     """Check that no global batch is larger than the split.
 
-    Raises:
-        ValueError: one is.
+    Raises ValueError: one is.
     """
     if batch_size * world_size > num_pairs:
         raise ValueError(

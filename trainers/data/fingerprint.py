@@ -56,8 +56,7 @@ def check_same_data(before: object, now: Mapping[str, Mapping[str, Any]], place:
         now: from [`data_fingerprint`].
         place: source of `before`, for the message.
 
-    Raises:
-        ValueError: the data differ; the message names the split, and annotations or images.
+    Raises ValueError: the data differ; the message names the split, and annotations or images.
     """
     if before is None:
         logger.warning(

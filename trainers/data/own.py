@@ -31,8 +31,7 @@ def own_split(
         data_dir: passed on if set.
         options: passed on.
 
-    Raises:
-        ValueError: the function cannot be imported, fails, or returns something else.
+    Raises ValueError: the function cannot be imported, fails, or returns something else.
     """
     load = import_function("dataset", name)
     folder = {} if data_dir is None else {"data_dir": str(data_dir)}

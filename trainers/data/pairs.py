@@ -56,8 +56,7 @@ class PairAugmenter:
             record: `image` (`bytes` and `path`, as `datasets` stores it) and `image_id`.
             token_ids: of the caption; they do not change.
 
-        Raises:
-            OSError: the image cannot be decoded.
+        Raises OSError: the image cannot be decoded.
         """
         try:
             image = self.feature.decode_example(record["image"])
@@ -90,8 +89,7 @@ class CaptionPairs(Dataset):
         num_instances: with `"identity"`, pairs of a person in a batch.
         clean_captions: see [`tokenized_captions`].
 
-    Raises:
-        ValueError: no rows, or a blank caption.
+    Raises ValueError: no rows, or a blank caption.
     """
 
     def __init__(
@@ -137,8 +135,7 @@ class CaptionPairs(Dataset):
     def __getitem__(self, index: tuple[int, int]) -> dict[str, Any]:
         """The pair of `(epoch, row)`.
 
-        Raises:
-            OSError: the image cannot be decoded.
+        Raises OSError: the image cannot be decoded.
         """
         epoch, row = index
         image_row = int(self.image_rows[row])
@@ -153,8 +150,7 @@ class CaptionPairs(Dataset):
     def batches_per_epoch(self, batch_size: int, world_size: int = 1) -> Fraction:
         """Count global batches of an epoch, as a fraction.
 
-        Raises:
-            ValueError: the split has too few pairs or persons for one.
+        Raises ValueError: the split has too few pairs or persons for one.
         """
         return Fraction(self._order(batch_size, world_size).rows, batch_size * world_size)
 
@@ -163,8 +159,7 @@ class CaptionPairs(Dataset):
     ) -> StepBatches:
         """Return the batches of one process's loader, see [`StepBatches`].
 
-        Raises:
-            ValueError: the split has too few pairs or persons for a batch.
+        Raises ValueError: the split has too few pairs or persons for a batch.
         """
         return StepBatches(self._order(batch_size, world_size), batch_size, num_steps, rank, world_size, done)
 

@@ -17,8 +17,7 @@ def shuffled_indices(num_rows: int, seed: int, epoch: int, window: int = 0) -> l
         num_rows, seed, epoch: 0 or more.
         window: part of the epoch, if rows are shuffled in parts; 0 or more.
 
-    Raises:
-        ValueError, TypeError: a number is negative or no integer.
+    Raises ValueError, TypeError: a number is negative or no integer.
     """
     check_integer("num_rows", num_rows, least=0)
     return _epoch_random(seed, epoch, window).permutation(num_rows).tolist()
@@ -36,8 +35,7 @@ def length_batched_indices(lengths: Sequence[int], batch_size: int, seed: int, e
         batch_size: rows of a batch over all processes, 1 or more.
         seed, epoch: 0 or more.
 
-    Raises:
-        ValueError, TypeError: a number breaks its rule or is no integer.
+    Raises ValueError, TypeError: a number breaks its rule or is no integer.
     """
     check_integer("batch_size", batch_size, least=1)
     rows = np.array(shuffled_indices(len(lengths), seed, epoch), dtype=np.int64)
@@ -93,8 +91,7 @@ def identity_batches(
 def num_identity_batches(person_ids: Sequence[int], batch_size: int, num_instances: int) -> int:
     """Count the fewest [`identity_batches`] that hold every group of every person.
 
-    Raises:
-        ValueError, TypeError: see [`identity_batches`].
+    Raises ValueError, TypeError: see [`identity_batches`].
     """
     check_integer("num_instances", num_instances, least=1)
     check_integer("batch_size", batch_size, least=num_instances)

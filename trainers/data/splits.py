@@ -97,9 +97,8 @@ def prepare_splits(args: TwoStageTrainingArguments, splits: Mapping[str, Rows] |
         args: the settings.
         splits: used instead of `args.dataset`; their images are read by our rule.
 
-    Raises:
-        ValueError, TypeError, OSError: see [`load_person_search`]; no train split; sets that cannot be combined; test
-            images among the training images, with `args.on_leak` "error".
+    Raises ValueError, TypeError, OSError: see [`load_person_search`]; no train split; sets that cannot be combined;
+        test images among the training images, with `args.on_leak` "error".
     """
     splits = splits if splits is not None else load_splits(args)
     run = RunSplits({name: read_by_our_rule(rows) for name, rows in splits.items()})

@@ -57,8 +57,7 @@ class StreamedPairs(Dataset):
         mask_words: of the captions, for the objective `mlm`.
         clean_captions: clean them first, like the processor.
 
-    Raises:
-        ValueError: no rows, a blank caption, or a stream that does not know its columns.
+    Raises ValueError: no rows, a blank caption, or a stream that does not know its columns.
     """
 
     def __init__(
@@ -96,8 +95,7 @@ class StreamedPairs(Dataset):
     def __getitem__(self, pair: StreamedPair) -> dict[str, Any]:
         """Decode and augment the pair.
 
-        Raises:
-            OSError: the image cannot be decoded.
+        Raises OSError: the image cannot be decoded.
         """
         caption = clean_caption(pair.caption) if self.clean_captions else pair.caption
         token_ids = self.tokenizer(caption, truncation=True)["input_ids"]
@@ -110,8 +108,7 @@ class StreamedPairs(Dataset):
     def batches_per_epoch(self, batch_size: int, world_size: int = 1) -> Fraction:
         """Count global batches of an epoch, as a fraction.
 
-        Raises:
-            ValueError: the split has too few pairs for one.
+        Raises ValueError: the split has too few pairs for one.
         """
         check_batch_fits(self.num_pairs, batch_size, world_size)
         return Fraction(self.num_pairs, batch_size * world_size)
@@ -240,8 +237,7 @@ def first_rows(dataset: datasets.Dataset | datasets.IterableDataset, count: int)
 def _survey(dataset: datasets.IterableDataset) -> tuple[int, dict[int, int], list[_Bookmark]]:
     """Count pairs, label persons in ascending order and set bookmarks, in one pass.
 
-    Raises:
-        ValueError: no captions, or a blank one.
+    Raises ValueError: no captions, or a blank one.
     """
     persons, row, bookmarks, state = set(), 0, [], None
     # one image at a time: the state of a pass in batches would not fit the passes of training

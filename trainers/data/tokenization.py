@@ -25,8 +25,7 @@ def tokenized_captions(dataset: datasets.Dataset, tokenizer: Any, clean: bool = 
         tokenizer: CLIP's.
         clean: apply `clean_caption` first, like the processor.
 
-    Raises:
-        ValueError: a blank caption.
+    Raises ValueError: a blank caption.
     """
     return dataset.select_columns("captions").map(
         _tokenize,

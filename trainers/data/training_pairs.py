@@ -18,9 +18,8 @@ def training_pairs(
 ) -> CaptionPairs | StreamedPairs:
     """Return the training split as augmented caption-image pairs.
 
-    Raises:
-        ValueError: no rows, a blank caption, an augmentation that does not suit the tokenizer, or a stream with
-            another sampling than `shuffle`.
+    Raises ValueError: no rows, a blank caption, an augmentation that does not suit the tokenizer, or a stream with
+        another sampling than `shuffle`.
     """
     transform = TrainingTransform(
         processor.image_size,

@@ -24,8 +24,7 @@ def process_index() -> int:
 def from_main_process(accelerator: Accelerator, work: Callable[[], Result]) -> Result:
     """Call `work` on the first process and return its result on all; every process must call this.
 
-    Raises:
-        OSError, ValueError: `work` raised it; all processes raise it with the same message.
+    Raises OSError, ValueError: `work` raised it; all processes raise it with the same message.
     """
     if accelerator.num_processes == 1:
         return work()

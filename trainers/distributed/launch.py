@@ -34,8 +34,7 @@ def launch_names() -> list[str]:
 def launch_file(name: str) -> Path:
     """Return the path of a named accelerate configuration.
 
-    Raises:
-        ValueError: an unknown name; the nearest is suggested.
+    Raises ValueError: an unknown name; the nearest is suggested.
     """
     if name not in launch_names():
         near = nearest_name(name, launch_names(), cutoff=0.5)
@@ -55,8 +54,7 @@ def relaunch(argv: Sequence[str], module: str = "trainers.two_stage") -> None:
         argv: arguments of the run, including `--launch` and `LAUNCH_OPTIONS`.
         module: run by every process.
 
-    Raises:
-        ValueError: an unknown name, or a launch this machine cannot run.
+    Raises ValueError: an unknown name, or a launch this machine cannot run.
     """
     launch, others = launch_arguments(argv)
     if launch.launch is None:
@@ -88,8 +86,7 @@ def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[st
     Returns:
         The command, and the environment variables to add.
 
-    Raises:
-        ValueError: an unknown name, or processes, GPUs and machines that do not fit together.
+    Raises ValueError: an unknown name, or processes, GPUs and machines that do not fit together.
     """
     import torch  # seconds, and only needed where processes start
 

@@ -42,8 +42,7 @@ def expected_processes(environment: Mapping[str, str]) -> tuple[int, str] | None
     If accelerate only says "several", it is the smallest possible number: `accelerate launch --cpu --num_processes 2`
     (or a file with `MULTI_CPU`) starts one process and leaves only the address where several would have met.
 
-    Raises:
-        ValueError: a variable that is no number.
+    Raises ValueError: a variable that is no number.
     """
     for variable in (PROCESSES, *WORLD_SIZE_VARIABLES):
         if text := environment.get(variable):
@@ -62,8 +61,7 @@ def check_world_size(processes: int, environment: Mapping[str, str] = os.environ
         processes: how many there are.
         environment: variables of this process.
 
-    Raises:
-        ValueError: a launcher that leaves a trace asked for another number.
+    Raises ValueError: a launcher that leaves a trace asked for another number.
     """
     expected = expected_processes(environment)
     if expected is not None and expected[0] != processes:
@@ -77,8 +75,7 @@ def check_world_size(processes: int, environment: Mapping[str, str] = os.environ
 def check_launch(accelerator: Accelerator) -> None:
     """Check that the launcher did not change the run, and that the device has the precision.
 
-    Raises:
-        ValueError: the number or kind of processes is not what was asked for, or fp16 without a GPU.
+    Raises ValueError: the number or kind of processes is not what was asked for, or fp16 without a GPU.
     """
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise ValueError("mixed_precision is fp16, which needs a GPU, and there is none here; take bf16 or no")
@@ -95,8 +92,7 @@ def check_launch(accelerator: Accelerator) -> None:
 def check_sharding(accelerator: Accelerator, args: TwoStageTrainingArguments) -> None:
     """Refuse sharded launches with settings that were never tried there.
 
-    Raises:
-        ValueError: FSDP's first version, another ZeRO stage than 2, or settings that a sharded launch cannot serve.
+    Raises ValueError: FSDP's first version, another ZeRO stage than 2, or settings that a sharded launch cannot serve.
     """
     kind = accelerator.distributed_type
     if kind == DistributedType.FSDP and not accelerator.is_fsdp2:

@@ -66,8 +66,7 @@ def prepare(
         module: changed in place if it is sharded.
         optimizer: of the module's parameters.
 
-    Raises:
-        ValueError: a sharded launch trains a parameter without dimensions, whose gradient nobody would average.
+    Raises ValueError: a sharded launch trains a parameter without dimensions, whose gradient nobody would average.
     """
     if not is_cut(accelerator):
         return accelerator.prepare(module, optimizer)
@@ -94,8 +93,7 @@ def prepare(
 def _scalars(module: nn.Module) -> list[nn.Parameter]:
     """Parameters without dimensions, such as CLIP's `logit_scale`, which neither FSDP2 nor DeepSpeed 0.19 takes.
 
-    Raises:
-        ValueError: such a parameter is trained.
+    Raises ValueError: such a parameter is trained.
     """
     scalars = {name: parameter for name, parameter in module.named_parameters() if not parameter.ndim}
     for name, parameter in scalars.items():

@@ -119,8 +119,7 @@ class CombinedObjective(nn.Module):
             The total, a scalar, and by name each objective's value before weighting, detached, then learned
                 temperatures.
 
-        Raises:
-            ValueError, TypeError: from the objectives; missing `labels` for `id` or `mlm` for `mlm`.
+        Raises ValueError, TypeError: from the objectives; missing `labels` for `id` or `mlm` for `mlm`.
         """
         terms = {}
         learned = {name: logarithm.exp()[0] for name, logarithm in self.log_temperatures.items()}

@@ -21,8 +21,7 @@ def own_loss(setting: str, name: str) -> Loss:
     D]` embeddings of unit length and `[N]` integers of the pairs of all processes. Row i of both embeddings is a pair;
     `labels` number the persons from 0.
 
-    Raises:
-        ValueError: it cannot be imported, fails, or returns no finite scalar with a gradient.
+    Raises ValueError: it cannot be imported, fails, or returns no finite scalar with a gradient.
     """
     loss = import_function(setting, name)
     with torch.random.fork_rng(devices=[]):

@@ -106,8 +106,7 @@ class HubUploads:
     def finish(self, push: Callable[[], object]) -> None:
         """Upload the finished run with `push`.
 
-        Raises:
-            OSError: it fails; the message says how to try again.
+        Raises OSError: it fails; the message says how to try again.
         """
         self.wait()
         try:

@@ -64,8 +64,7 @@ class CheckpointStore:
             write: fills the folder it gets.
             facts: JSON values; `best_step` is the step of the best weights so far, or 0.
 
-        Raises:
-            OSError: it cannot be written; the message names the newest complete state.
+        Raises OSError: it cannot be written; the message names the newest complete state.
         """
         if not self.writer:
             return
@@ -95,8 +94,7 @@ class CheckpointStore:
     def best_hashes(self, stage: str, step: int) -> dict[str, str]:
         """Return the hashes of a step's best weights from when they were written.
 
-        Raises:
-            OSError: an earlier version wrote no hashes, and the weights cannot be read.
+        Raises OSError: an earlier version wrote no hashes, and the weights cannot be read.
         """
         path = self.best(stage, step)
         if path not in self._best_hashes:
@@ -111,8 +109,7 @@ class CheckpointStore:
             step: of the weights.
             hashes: None if an earlier version kept none, which only warns.
 
-        Raises:
-            OSError, ValueError: the weights are missing or have changed.
+        Raises OSError, ValueError: the weights are missing or have changed.
         """
         path = self.best(stage, step)
         if hashes is None:
@@ -157,8 +154,7 @@ class CheckpointStore:
     def _checked(self, path: Path, stage: str, step: int) -> Checkpoint:
         """Compare every file of a state, and of the best weights it names, with its hash.
 
-        Raises:
-            OSError, ValueError: something is missing or has changed.
+        Raises OSError, ValueError: something is missing or has changed.
         """
         saved = _read_facts(path)
         if (saved["stage"], saved["step"]) != (stage, step):
@@ -216,8 +212,7 @@ class CheckpointStore:
 def _read_facts(path: Path) -> dict[str, Any]:
     """Read a state's `checkpoint.json`.
 
-    Raises:
-        OSError, ValueError: it is missing or damaged.
+    Raises OSError, ValueError: it is missing or damaged.
     """
     file = path / FACTS
     saved = read_json(file, "it is passed over")

@@ -137,8 +137,7 @@ def evaluated_data(
 def check_earlier_runs(args: TwoStageTrainingArguments) -> None:
     """Check that runs behind the base model and adapter did not train on this run's test persons.
 
-    Raises:
-        ValueError: one of them drew the splits of the same set by other options.
+    Raises ValueError: one of them drew the splits of the same set by other options.
     """
     names = [name for name in (args.base_model, args.adapter) if name and Path(name).is_dir()]
     trained = [each for place, earlier in _runs_of(names) for each in _trained_on(place, earlier)]

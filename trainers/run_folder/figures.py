@@ -13,8 +13,7 @@ BLUE, ORANGE = "#1f6fb4", "#d9731a"  # apart in lightness too, for print and for
 def new_figure(width: float) -> "Figure":
     """Make an empty figure, `width` inches wide, outside pyplot: no display, nothing stays open.
 
-    Raises:
-        ImportError: matplotlib is missing; the extra `train` brings it.
+    Raises ImportError: matplotlib is missing; the extra `train` brings it.
     """
     from matplotlib.figure import Figure
 

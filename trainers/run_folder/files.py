@@ -50,8 +50,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def read_arguments(path: Path) -> TwoStageTrainingArguments:
     """Read a run's `config.yaml` as arguments.
 
-    Raises:
-        OSError, ValueError: see [`read_config`]; a value that its setting does not take.
+    Raises OSError, ValueError: see [`read_config`]; a value that its setting does not take.
     """
     content = read_config(path)
     if content.get("base_model") is None:  # every run has recorded it

@@ -62,8 +62,7 @@ class RunFolder:
     def take(self, args: TwoStageTrainingArguments) -> bool:
         """Return whether there is a run to resume; if not, check that one may be written.
 
-        Raises:
-            OSError, ValueError: see `can_go_on` and `check_free`.
+        Raises OSError, ValueError: see `can_go_on` and `check_free`.
         """
         goes_on = self.can_go_on(args)
         if not goes_on:
@@ -109,8 +108,7 @@ class RunFolder:
     def create(self, args: TwoStageTrainingArguments) -> MetricsLog:
         """Create the folder, clear an earlier run, and write the settings; call `check_free` first.
 
-        Raises:
-            OSError: the folder cannot be written.
+        Raises OSError: the folder cannot be written.
         """
         # the settings go last and come first: a folder without them holds nothing to go on with
         for name in sorted((*CONTENTS, "two_stage"), key="config.yaml".__eq__):
@@ -125,8 +123,7 @@ class RunFolder:
     def reopen(self) -> MetricsLog:
         """Recreate removed folders, check the files, and open the metrics to resume.
 
-        Raises:
-            OSError, ValueError: `results.json` or `metrics.jsonl` is damaged.
+        Raises OSError, ValueError: `results.json` or `metrics.jsonl` is damaged.
         """
         for folder in (self.checkpoints, self.plots):
             folder.mkdir(parents=True, exist_ok=True)
@@ -143,8 +140,7 @@ class RunFolder:
 
         Rows added by `prompt-clip evaluate --output` stay.
 
-        Raises:
-            OSError, ValueError: the file is damaged, see [`read_results`], or cannot be written.
+        Raises OSError, ValueError: the file is damaged, see [`read_results`], or cannot be written.
         """
         new = {_key(entry): entry for entry in entries}
         kept = [new.pop(_key(row), row) if "stage" in row else row for row in self.recorded()]
@@ -193,8 +189,7 @@ class RunFolder:
 def check_folder(path: Path, name: str = "output") -> None:
     """Check that a folder exists and is writable, or can be created.
 
-    Raises:
-        OSError: it is a file, or read-only; the message names the setting `name`.
+    Raises OSError: it is a file, or read-only; the message names the setting `name`.
     """
     there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     if not there.is_dir():

@@ -10,8 +10,7 @@ WEIGHTS = ".safetensors"
 def file_hashes(folder: Path) -> dict[str, str]:
     """Return SHA-256 of every file below a folder, by relative path, without hidden files.
 
-    Raises:
-        OSError: a file cannot be read.
+    Raises OSError: a file cannot be read.
     """
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in paths}

@@ -29,8 +29,7 @@ def only_writer(folder: str | Path, wait: float = 0.0) -> Iterator[None]:
         folder: of the run.
         wait: seconds to wait for another holder.
 
-    Raises:
-        OSError: another process has the lock, or the folder cannot be written.
+    Raises OSError: another process has the lock, or the folder cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,8 +56,7 @@ def only_writer(folder: str | Path, wait: float = 0.0) -> Iterator[None]:
 def check_unused(folder: str | Path) -> None:
     """Check that no process is writing into a run folder; leaves no file there.
 
-    Raises:
-        OSError: a process is.
+    Raises OSError: a process is.
     """
     if not Path(folder, LOCK).is_file():
         return

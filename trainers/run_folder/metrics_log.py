@@ -27,8 +27,7 @@ class MetricsLog:
     Args:
         path: the file; created with its folder if missing.
 
-    Raises:
-        OSError: the file cannot be written.
+    Raises OSError: the file cannot be written.
     """
 
     def __init__(self, path: str | Path):
@@ -62,8 +61,7 @@ class MetricsLog:
 
         Records of `stage` up to `step` stay, and those of all earlier stages in the file.
 
-        Raises:
-            ValueError: a line of the file is not a record.
+        Raises ValueError: a line of the file is not a record.
         """
         records = read_metrics(self.path)
         stages = list(dict.fromkeys(record["stage"] for record in records))  # in order of first appearance

@@ -45,8 +45,7 @@ def check_same_model(before: object, now: Mapping[str, str], place: Path) -> Non
         now: from [`model_fingerprint`].
         place: source of `before`, for the message.
 
-    Raises:
-        ValueError: the models differ; the message says in what.
+    Raises ValueError: the models differ; the message says in what.
     """
     if before is None:
         logger.warning(

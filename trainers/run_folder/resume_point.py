@@ -32,9 +32,8 @@ def resume_point(
         fingerprint: of the present data.
         model: fingerprint of the model that the run starts from.
 
-    Raises:
-        OSError, ValueError: something is missing or damaged and nothing earlier is complete; or the data or the model
-            differ.
+    Raises OSError, ValueError: something is missing or damaged and nothing earlier is complete; or the data or the
+        model differ.
     """
     finished = run.finished()
     if not finished:
@@ -67,8 +66,7 @@ def resume_point(
 def _is_whole(run: RunFolder, store: CheckpointStore, stage: str, entry: dict[str, Any]) -> bool:
     """Whether the weights of a finished stage are complete; False if a state can make them again.
 
-    Raises:
-        OSError, ValueError: they are not, and nothing can make them again.
+    Raises OSError, ValueError: they are not, and nothing can make them again.
     """
     folder, hashes = run.weights_of(stage), entry.get("weights")
     if hashes is not None and not is_hashes(hashes):

@@ -39,8 +39,7 @@ def settings_of_model(name_or_path: str | os.PathLike) -> tuple[str, TwoStageTra
         name_or_path: a run folder, or any folder in it, such as `model` or a checkpoint; or a pushed model, as a
             folder or by its name on the Hub.
 
-    Raises:
-        ValueError: the folder's own `config.yaml` is damaged, or not a run's.
+    Raises ValueError: the folder's own `config.yaml` is damaged, or not a run's.
     """
     folder = Path(name_or_path)
     if not folder.is_dir():

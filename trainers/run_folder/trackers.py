@@ -12,8 +12,7 @@ def trackers(report_to: str) -> list[str]:
     Args:
         report_to: names separated by commas, "all" for all that are installed, or "none".
 
-    Raises:
-        ValueError: a name is unknown, or its package is not installed.
+    Raises ValueError: a name is unknown, or its package is not installed.
     """
     names = [name.strip() for name in report_to.split(",")]
     installed = [str(each.value) for each in get_available_trackers()]

@@ -30,8 +30,7 @@ def checked_callbacks(
 ) -> list[TrainerCallback]:
     """Instances of transformers' callbacks; classes are called without arguments.
 
-    Raises:
-        TypeError: one is no `TrainerCallback`.
+    Raises TypeError: one is no `TrainerCallback`.
     """
     made = [each() if isinstance(each, type) else each for each in callbacks or ()]
     for each in made:
@@ -146,8 +145,7 @@ class StageCallbacks:
     def state_dict(self) -> str | None:
         """State of the callbacks for a checkpoint, as JSON; `None` without callbacks.
 
-        Raises:
-            TypeError: the state of a callback is no JSON.
+        Raises TypeError: the state of a callback is no JSON.
         """
         if not self.callbacks:
             return None

@@ -47,8 +47,7 @@ class StageCheckpoints:
             best_step: the step of the best weights so far; 0 if there are none.
             state: of the loop: numbers, texts, tensors, and containers of them.
 
-        Raises:
-            OSError: it cannot be written; the message names the newest checkpoint that is whole.
+        Raises OSError: it cannot be written; the message names the newest checkpoint that is whole.
         """
         random_states = gather_object([random_state()])
         weights = self._whole_weights()
@@ -66,8 +65,7 @@ class StageCheckpoints:
     def restore_weights(self, checkpoint: Checkpoint) -> None:
         """Load the weights, before the model is prepared.
 
-        Raises:
-            ValueError: the checkpoint was made with other data or another number of processes.
+        Raises ValueError: the checkpoint was made with other data or another number of processes.
         """
         for name, value in self.facts.items():
             if name in ("data", "model", "finished"):  # not what must be equal, or compared before, with more to say

@@ -13,8 +13,7 @@ from modeling_prompt_clip import PromptCLIPModel
 def check_compiler(device: torch.device) -> None:
     """Check that torch.compile works on this machine.
 
-    Raises:
-        ValueError: it does not.
+    Raises ValueError: it does not.
     """
     try:
         torch.compile(lambda numbers: numbers + 1)(torch.zeros(1, device=device))

@@ -157,8 +157,7 @@ class StageLoop:
     def run(self) -> StageResult:
         """Train to the end of the stage.
 
-        Raises:
-            Preempted: the run was asked to stop, and has saved a checkpoint.
+        Raises Preempted: the run was asked to stop, and has saved a checkpoint.
         """
         self.module.train()
         started = time.monotonic() - self.result.seconds

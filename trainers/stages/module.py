@@ -54,8 +54,7 @@ class StageModule(nn.Module):
                 filled up with position 0 and label -100.
             part: its place in the whole batch.
 
-        Raises:
-            ValueError: the objective has `mlm` and the batch no masked captions, or what the objectives raise.
+        Raises ValueError: the objective has `mlm` and the batch no masked captions, or what the objectives raise.
         """
         if part is not None:
             return self._surrogate(batch, part), {}
@@ -64,8 +63,7 @@ class StageModule(nn.Module):
     def masked_words(self, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
         """Count the masked words of the global batch, as a scalar; `None` without `mlm`.
 
-        Raises:
-            ValueError: the objective has `mlm` and the batch no masked captions.
+        Raises ValueError: the objective has `mlm` and the batch no masked captions.
         """
         if self.objective.mlm_head is None:
             return None
@@ -141,8 +139,7 @@ def new_objective(
 def check_own_losses(args: TwoStageTrainingArguments) -> None:
     """Import and try the losses of the user's own before anything is trained.
 
-    Raises:
-        ValueError: see [`own_loss`].
+    Raises ValueError: see [`own_loss`].
     """
     for stage in args.stages:
         for name, weight in args.stage(stage).objectives.items():

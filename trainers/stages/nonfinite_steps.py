@@ -34,8 +34,7 @@ class NonfiniteSteps:
         report: JSON file for the images of these steps.
         image_names: by `image_id`, for the report.
 
-    Raises:
-        ValueError, TypeError: `most` is out of range or no integer.
+    Raises ValueError, TypeError: `most` is out of range or no integer.
     """
 
     def __init__(self, stage: str, most: int, report: Path, image_names: Sequence[str] | None = None) -> None:

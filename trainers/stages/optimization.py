@@ -196,8 +196,7 @@ def build_schedule(
 ) -> LambdaLR:
     """`warmup_cosine` on every group's learning rate; call its `step()` once after each optimizer step.
 
-    Raises:
-        ValueError, TypeError: as `warmup_cosine`.
+    Raises ValueError, TypeError: as `warmup_cosine`.
     """
     _check_schedule(warmup_steps, total_steps, start_factor, final_factor)
     factor = partial(

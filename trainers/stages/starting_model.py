@@ -21,8 +21,7 @@ def load_base(
 ) -> tuple[PromptCLIPModel, PromptCLIPProcessor]:
     """The base model at the run's image size, and its processor unless another is passed.
 
-    Raises:
-        OSError, ValueError: see [`PromptCLIPModel.from_clip`].
+    Raises OSError, ValueError: see [`PromptCLIPModel.from_clip`].
     """
     folder = str(resolve_model_path(args.base_model))
     if is_adapter(folder):
@@ -49,8 +48,7 @@ def merged_adapter(model: PromptCLIPModel, folder: str) -> PromptCLIPModel:
 def new_prompt_config(args: TwoStageTrainingArguments, model: PromptCLIPModel) -> DeepPromptConfig | None:
     """Configure the prompts of stage one; `None` if it is not run.
 
-    Raises:
-        ValueError: `prompt_layers` names a layer that the model lacks.
+    Raises ValueError: `prompt_layers` names a layer that the model lacks.
     """
     if "one" not in args.stages:
         return None

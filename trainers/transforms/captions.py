@@ -28,8 +28,7 @@ class TextAugmentation:
         probabilities: augmentation -> probability in [0, 1]; others are off.
         tokenizer: CLIP's.
 
-    Raises:
-        ValueError: the tokenizer does not mark ends of words, or has no mask token (see [`mask_token_id`]).
+    Raises ValueError: the tokenizer does not mark ends of words, or has no mask token (see [`mask_token_id`]).
     """
 
     def __init__(self, probabilities: Mapping[str, float], tokenizer: Any) -> None:
@@ -51,8 +50,7 @@ class TextAugmentation:
             token_ids: start token, words, end token.
             seed, epoch, row: of the run and of the caption in the training split, 0 or more.
 
-        Raises:
-            ValueError, TypeError: a number is negative or no integer.
+        Raises ValueError, TypeError: a number is negative or no integer.
         """
         random = caption_random(seed, epoch, row, _STREAM)
         inner = np.array(token_ids[1:-1], dtype=np.int64)
@@ -80,8 +78,7 @@ def caption_random(seed: int, epoch: int, row: int, stream: int) -> np.random.Ge
         seed, epoch, row: of the run and of the caption in the training split, 0 or more.
         stream: purpose of the numbers, 0 or more; every use has its own.
 
-    Raises:
-        ValueError, TypeError: a number is negative or no integer.
+    Raises ValueError, TypeError: a number is negative or no integer.
     """
     for name, value in (("seed", seed), ("epoch", epoch), ("row", row)):
         check_integer(name, value, least=0)
@@ -94,8 +91,7 @@ def mask_token_id(tokenizer: Any) -> int:
 
     CLIP has no mask token. This is the rarest of the vocabulary, right before the start token: 49405 in OpenAI's.
 
-    Raises:
-        ValueError: the vocabulary does not end with its last merge, the start and the end token.
+    Raises ValueError: the vocabulary does not end with its last merge, the start and the end token.
     """
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     last_merge = (model.get("merges") or [""])[-1]

@@ -33,8 +33,7 @@ def sample_generator(seed: int, epoch: int, index: int) -> Generator:
     Args:
         seed, epoch, index: of the run and of the row, 0 or more.
 
-    Raises:
-        ValueError, TypeError: a number is negative or no integer.
+    Raises ValueError, TypeError: a number is negative or no integer.
     """
     for name, value in (("seed", seed), ("epoch", epoch), ("index", index)):
         check_integer(name, value, least=0)
@@ -61,8 +60,7 @@ class TrainingTransform:
         color_jitter: x in [0, 1]; brightness, contrast and saturation are scaled by factors from 1 - x to 1 + x.
         resample: Pillow's filter.
 
-    Raises:
-        ValueError, TypeError: a setting breaks its rule; the message names it.
+    Raises ValueError, TypeError: a setting breaks its rule; the message names it.
     """
 
     def __init__(

@@ -43,8 +43,7 @@ class CaptionMasking:
             token_ids: start token, words, end token.
             seed, epoch, row: of the run and of the caption in the training split, 0 or more.
 
-        Raises:
-            ValueError, TypeError: a number is negative or no integer.
+        Raises ValueError, TypeError: a number is negative or no integer.
         """
         draws = caption_random(seed, epoch, row, _STREAM).random((3, len(token_ids)))
         return mask_tokens(

@@ -11,8 +11,7 @@ from trainers.distributed.launch import launch_arguments
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Parse without checking values, or exit with status 2.
 
-    Raises:
-        OSError, ValueError: no such recipe, or one that cannot be read.
+    Raises OSError, ValueError: no such recipe, or one that cannot be read.
     """
     return parse_recipe(launch_arguments(argv)[1])
 
