@@ -204,7 +204,7 @@ def needed_flops(case: Case, settings: Settings) -> float:
 
 
 def peak_bytes(device: str) -> int:
-    """Peak memory of this process: torch's on the GPU, or all of it on the CPU."""
+    """Peak memory of this process: torch's share on a GPU, the whole process on a CPU."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status").read_text()

@@ -32,7 +32,7 @@ from trainers.arguments.parsing import parse_json_dict
 from trainers.commands.evaluation_pages import draw_pages
 from trainers.commands.evaluation_report import TEXT_TO_IMAGE, Evaluation, Reranked, grouped_metrics
 from trainers.commands.parsers.evaluate import parse, parser
-from trainers.data.own import own_split
+from trainers.data.own import own_splits
 from trainers.data.split_facts import SplitFacts, size_text, split_facts
 from trainers.data.splits import read_by_our_rule, source_label
 from trainers.run_folder.evaluated_data import EvaluatedData, evaluated_data
@@ -106,10 +106,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _load_split(data: EvaluatedData, split: str) -> datasets.Dataset:
     if names_code(data.name):  # typed by the user: that of a run's settings is refused
-        own = own_split(data.name, split, data.data_dir, data.options)
-        if own is None:
+        own = own_splits(data.name, data.data_dir, data.options, [split])
+        if split not in own:
             raise ValueError(f"--data {data.name} has no split {split!r}; name another --split")
-        rows = read_by_our_rule(own)
+        rows = read_by_our_rule(own[split])
     else:
         rows = load_person_search(data.name, data_dir=data.data_dir, split=split, **data.options)
     check_images_inside(rows)

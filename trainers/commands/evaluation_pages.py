@@ -16,7 +16,7 @@ from modeling_prompt_clip.retrieval import (
     rank_curves,
     ranked_strips,
 )
-from trainers.run_folder.figures import BLUE, INK, ORANGE, new_figure, prepare
+from trainers.run_folder.curves import BLUE, INK, ORANGE, new_figure, prepare
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

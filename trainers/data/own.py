@@ -1,6 +1,6 @@
-"""A data set of the user's own, named in settings as MODULE:FUNCTION."""
+"""The user's own data set, named in settings as MODULE:FUNCTION."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,31 +8,34 @@ import datasets
 
 from dataset_scripts.common.own_code import import_function
 from dataset_scripts.parquet.columns import check_schema
+from dataset_scripts.parquet.rows import check_annotation, loaded_rows
 
 SPLITS = ("train", "validation", "test")
 
-SIGNATURE = "(split, **dataset_options) -> datasets.Dataset, or None for a split that there is not"
+SIGNATURE = "(split, **dataset_options) -> datasets.Dataset, or None for a missing split"
 
 
-def own_splits(name: str, data_dir: str | Path | None, options: Mapping[str, Any]) -> dict[str, datasets.Dataset]:
-    """Load all splits of a data set, see [`own_split`]."""
-    found = {split: own_split(name, split, data_dir, options) for split in SPLITS}
-    return {split: rows for split, rows in found.items() if rows is not None}
-
-
-def own_split(
-    name: str, split: str, data_dir: str | Path | None, options: Mapping[str, Any]
-) -> datasets.Dataset | None:
-    """Call the user's function for the rows of a split and check their columns.
+def own_splits(
+    name: str, data_dir: str | Path | None, options: Mapping[str, Any], splits: Sequence[str] = SPLITS
+) -> dict[str, datasets.Dataset]:
+    """Call the user's function for each split, and check the rows like those of any other set.
 
     Args:
         name: MODULE:FUNCTION, typed by the user.
-        split: "train", "validation" or "test".
         data_dir: passed on if set.
         options: passed on.
+        splits: some of `SPLITS`; a missing one is left out of the result.
 
-    Raises ValueError: the function cannot be imported, fails, or returns something else.
+    Raises ValueError: the function cannot be imported, fails, or returns something else; an invalid row, or a person
+        in two of the splits.
     """
+    found = {split: _call(name, split, data_dir, options) for split in splits}
+    present = {split: rows for split, rows in found.items() if rows is not None}
+    check_annotation({split: loaded_rows(rows, f"{name}, {split}") for split, rows in present.items()})
+    return present
+
+
+def _call(name: str, split: str, data_dir: str | Path | None, options: Mapping[str, Any]) -> datasets.Dataset | None:
     load = import_function("dataset", name)
     folder = {} if data_dir is None else {"data_dir": str(data_dir)}
     try:
@@ -52,4 +55,4 @@ def own_split(
     return rows
 
 
-__all__ = ["own_split", "own_splits"]
+__all__ = ["own_splits"]

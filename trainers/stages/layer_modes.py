@@ -1,13 +1,17 @@
-"""Compile the towers' layers, or recompute their activations."""
+"""How layers compute in a stage: compiled, recomputed, frozen weights in half precision."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from accelerate import Accelerator
 from torch import nn
+from torch.distributed.tensor import DTensor
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
 from modeling_prompt_clip import PromptCLIPModel
+
+_PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def check_compiler(device: torch.device) -> None:
@@ -42,7 +46,7 @@ def layer_modes(module: nn.Module, *, compiled: bool, checkpointed: bool) -> Ite
         clip.activation_checkpointing_enable()
         clip.disable_input_require_grads()  # which only reentrant checkpointing needs, and which costs gradients
     for layer in layers if compiled else ():
-        layer.forward = torch.compile(layer.forward)
+        layer.forward = torch.compile(layer.forward)  # type: ignore[method-assign]
     try:
         # towers, first, middle and last layers, passes with gradients and without are compiled each for themselves
         with torch._dynamo.config.patch(recompile_limit=32) if compiled else nullcontext():
@@ -61,4 +65,39 @@ def uncompiled(compiled: bool) -> AbstractContextManager[None]:
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
-__all__ = ["check_compiler", "layer_modes", "uncompiled"]
+class FrozenWeights:
+    """Half-precision copies of a module's frozen weights, which replace them during a step.
+
+    Autocast caches its copies of trained weights only, and casts frozen ones at every use. The result of a step is the
+    same, bit for bit. Weights that FSDP2 splits are left out.
+    """
+
+    def __init__(self, accelerator: Accelerator, module: nn.Module) -> None:
+        precision = _PRECISIONS.get(accelerator.mixed_precision)
+        parameters = frozen_parameters(module) if precision is not None else []
+        self.weights = [(parameter, parameter.data, parameter.data.to(precision)) for parameter in parameters]
+
+    @contextmanager
+    def in_half_precision(self) -> Iterator[None]:
+        """Use the copies, forward and backward; autograd keeps the parameters themselves."""
+        try:
+            for parameter, _, half in self.weights:
+                parameter.data = half
+            yield
+        finally:
+            for parameter, original, _ in self.weights:
+                parameter.data = original
+
+
+def frozen_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """The float32 parameters of linear and convolution layers that require no gradient and are whole."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    candidates = [parameter for layer in layers for parameter in layer.parameters(recurse=False)]
+    return [
+        parameter
+        for parameter in candidates
+        if not parameter.requires_grad and parameter.dtype == torch.float32 and not isinstance(parameter, DTensor)
+    ]
+
+
+__all__ = ["FrozenWeights", "check_compiler", "frozen_parameters", "layer_modes", "uncompiled"]

@@ -33,9 +33,8 @@ from trainers.run_folder.metrics_log import MetricsLog
 from trainers.run_folder.results import StageResult
 from trainers.stages.callbacks import StageCallbacks, completes
 from trainers.stages.ema import WeightAverage
-from trainers.stages.frozen_weights import FrozenWeights
 from trainers.stages.gradient_cache import GradientCache
-from trainers.stages.layer_modes import layer_modes, uncompiled
+from trainers.stages.layer_modes import FrozenWeights, layer_modes, uncompiled
 from trainers.stages.module import StageModule
 from trainers.stages.nonfinite_steps import NonfiniteSteps
 from trainers.stages.optimization import stage_optimizer

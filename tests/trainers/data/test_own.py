@@ -24,6 +24,8 @@ def my_data(monkeypatch, splits):
     module.listed = lambda split, **options: splits[split].to_list()
     module.unnamed = lambda split, **options: splits[split].remove_columns("person_id")
     module.in_words = lambda split, **options: splits[split].cast_column("person_id", datasets.Value("string"))
+    module.leaky = lambda split, **options: splits["train"].map(lambda row: {"image_id": split + row["image_id"]})
+    module.blank = lambda split, **options: splits[split].map(lambda row: {"captions": [" "]})
     module.empty = lambda split, **options: None
     monkeypatch.setitem(sys.modules, "my_data", module)
     return module
@@ -43,6 +45,8 @@ def test_the_function_is_called_for_each_split_with_folder_and_options(my_data, 
         ("my_data:fails", "fails for split 'train' .TypeError: .*unexpected keyword argument 'fold'.*its signature"),
         ("my_data:listed", "returns a list for split 'train'; its signature must be"),
         ("my_data:unnamed", "split 'train' of dataset 'my_data:unnamed' has no column person_id"),
+        ("my_data:leaky", "my_data:leaky, .*person id.s. are in more than one split"),
+        ("my_data:blank", "my_data:blank, train.*row 0.*captions"),
         ("my_data:in_words", "column person_id is of type string, but must be a whole number"),
     ],
 )

@@ -8,7 +8,7 @@ from peft import get_peft_model
 from modeling_prompt_clip import PromptCLIPModel
 from prompting import strong
 from trainers.objectives import CombinedObjective
-from trainers.stages.frozen_weights import FrozenWeights, frozen_parameters
+from trainers.stages.layer_modes import FrozenWeights, frozen_parameters
 from trainers.stages.loop import StageLoop
 from trainers.stages.module import StageModule
 
