@@ -30,7 +30,16 @@ DEFAULTS = {
     "images_kwargs": TENSORS,
 }
 
-IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # Pillow knows more, some of which start programs
+IMAGE_FORMATS = (
+    "JPEG",
+    "PNG",
+    "BMP",
+    "GIF",
+    "PPM",
+    "TIFF",
+    "WEBP",
+    "AVIF",
+)  # Pillow knows more, some of which start programs
 MOST_PIXELS = 1 << 26
 FIT_OPTIONS = {"do_resize", "size", "resample"}
 _UNWRITTEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

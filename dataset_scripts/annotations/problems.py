@@ -69,7 +69,19 @@ PROBLEMS = MappingProxyType(
         "missing_image": _error("image missing", "Restore it from the original archive, or remove its rows."),
         "link_out": _error("image path leaves the image folder through a link", "Copy the file into the folder."),
         "empty_image": _error("image file of 0 bytes", "Restore it from the original archive."),
-        "not_an_image": _error("file that is not an image", "Restore it from the original archive."),
+        "unreadable_image": _error(
+            "image that is there, but cannot be read", "Check its permissions (chmod -R u+rX DIR) and the disk."
+        ),
+        "not_an_image": _error(
+            "file that is not an image", "Restore it from the original archive, or remove its rows."
+        ),
+        "pointer_image": _error(
+            "pointer in place of an image", "Fetch the images: git lfs pull, or git annex get . (unlock, if linked)."
+        ),
+        "other_format": _error(
+            "picture in a format that is not read",
+            "Convert it to JPEG or PNG, for example with ImageMagick: magick FILE FILE.png.",
+        ),
         "truncated_image": _error("image cut short or damaged", "Restore it from the original archive."),
         "huge_image": _error("image that is too large", "Crop the person, or remove the row."),
         "deep_image": _error(
@@ -101,7 +113,10 @@ SKIPPED_PROBLEMS = frozenset(
         "missing_folder",
         "missing_image",
         "empty_image",
+        "unreadable_image",
         "not_an_image",
+        "pointer_image",
+        "other_format",
         "truncated_image",
         "huge_image",
         "deep_image",

@@ -11,9 +11,18 @@ from PIL import Image
 from dataset_scripts.common.parsers.search import DEFAULT_SHEET, parse
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval.pictures import SheetRow, Tile, contact_sheet, thumbnail
-from modeling_prompt_clip.retrieval.search import FolderSearcher, SearchHit, check_query, list_images, read_image
+from modeling_prompt_clip.retrieval.search import (
+    FolderSearcher,
+    SearchHit,
+    check_query,
+    describe_left_out,
+    list_images,
+    read_image,
+)
 
 __all__ = ["main"]
+
+_NAMES_LISTED = 5
 
 Answers = list[tuple[str, list[SearchHit]]]
 
@@ -33,6 +42,10 @@ def main(argv: list[str] | None = None) -> int:
     searcher = FolderSearcher(
         model, processor, args.gallery, batch_size=args.batch_size, on_bad_image=args.on_bad_image
     )
+    if searcher.left_out:
+        logger.warning(
+            "left out of the search, as their names are not those of images: %s", describe_left_out(searcher.left_out)
+        )
     for path in searcher.skipped:
         logger.warning("skipped %s: it cannot be read", path)
     answers = [(sentence, searcher.search(sentence, args.top)) for sentence in args.sentences]
@@ -84,6 +97,10 @@ def _as_json(args: argparse.Namespace, searcher: FolderSearcher, answers: Answer
         "gallery": str(args.gallery),
         "images": len(searcher.paths),
         "skipped": [str(path) for path in searcher.skipped],
+        "left_out": [
+            {"kind": kind, "count": len(paths), "first": [str(path) for path in paths[:_NAMES_LISTED]]}
+            for kind, paths in searcher.left_out.items()
+        ],
         "answers": [
             {
                 "sentence": sentence,

@@ -1,5 +1,6 @@
 """Exact search of a folder of images by sentence."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,23 @@ from typing import Literal
 from PIL import Image
 from torch import nn
 
-from dataset_scripts.common.images import ImageError, decode_image, open_image, read_image_file
+from dataset_scripts.common.images import IMAGE_SUFFIXES, ImageError, decode_image, open_image, read_image_file
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor, clean_caption
 from modeling_prompt_clip.retrieval.encoding import encode_captions, encode_images, scores_of
 
-__all__ = ["FolderSearcher", "SearchHit", "check_query", "list_images", "read_image", "search_folder"]
+__all__ = [
+    "FolderSearcher",
+    "SearchHit",
+    "check_query",
+    "describe_left_out",
+    "list_images",
+    "read_image",
+    "search_folder",
+]
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Files that systems put beside pictures.
+_SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
+_NAMES_SHOWN = 3
 
 OnBadImage = Literal["error", "skip"]
 
@@ -31,7 +42,8 @@ class SearchHit:
 class FolderSearcher:
     """Encode a folder of images once, then answer any number of sentences.
 
-    `paths` are the images found, `skipped` unreadable ones, `embeds` `[paths, projection_dim]` unit vectors.
+    `paths` are the images found, `skipped` unreadable ones, `left_out` the other files by kind, `embeds`
+    `[paths, projection_dim]` unit vectors.
 
     Args:
         model: a PromptCLIP, a plain CLIP, or a PEFT model of one.
@@ -61,7 +73,7 @@ class FolderSearcher:
         self.processor = processor
         self.paths: list[Path] = []
         self.skipped: list[Path] = []
-        found = list_images(folder)
+        found, self.left_out = _survey(folder)
         self.embeds = encode_images(
             model, processor, self._read(found, on_bad_image), batch_size, progress, total=len(found)
         )
@@ -127,13 +139,52 @@ def list_images(folder: str | Path) -> list[Path]:
 
     Raises NotADirectoryError: there is no such folder; ValueError: it holds no image.
     """
+    return _survey(folder)[0]
+
+
+def describe_left_out(left_out: dict[str, list[Path]]) -> str:
+    """Count the files that a search leaves out, by kind, with the first names; "" if there are none."""
+    kinds = []
+    for kind, paths in left_out.items():
+        names = ", ".join(path.name for path in paths[:_NAMES_SHOWN]) + ", ..." * (len(paths) > _NAMES_SHOWN)
+        kinds.append(f"{len(paths):,} {kind} ({names})")
+    return "; ".join(kinds)
+
+
+def _survey(folder: str | Path) -> tuple[list[Path], dict[str, list[Path]]]:
+    """Images of a folder, and its other files by kind, all sorted."""
     folder = Path(folder)
     if not folder.is_dir():
         raise NotADirectoryError(f"gallery {folder} is not a folder; give a folder of images")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    if not found:
-        raise ValueError(f"gallery {folder} holds no image that ends in {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return found
+    images: list[Path] = []
+    left_out: dict[str, list[Path]] = {}
+
+    def note_unreadable(error: OSError) -> None:
+        left_out.setdefault(f"folder that cannot be read: {error.strerror}", []).append(Path(error.filename))
+
+    for place, folders, names in os.walk(folder, onerror=note_unreadable):
+        paths = [Path(place, name) for name in names]
+        paths += [path for name in folders if (path := Path(place, name)).is_symlink()]
+        for path in paths:
+            kind = _why_left_out(path)
+            (left_out.setdefault(kind, []) if kind else images).append(path)
+    left_out = {kind: sorted(left_out[kind]) for kind in sorted(left_out)}
+    if not images:
+        rest = f"; it holds {describe_left_out(left_out)}" if left_out else ""
+        raise ValueError(f"gallery {folder} holds no image that ends in {', '.join(sorted(IMAGE_SUFFIXES))}{rest}")
+    return sorted(images), left_out
+
+
+def _why_left_out(path: Path) -> str:
+    """The kind of a file that is no image by its name; "" for an image."""
+    if path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES:
+        return "hidden or of the system"
+    suffix = path.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        return "link to a folder" if path.is_dir() else suffix or "without an extension"
+    if path.is_file():
+        return ""
+    return "link that leads to no file" if path.is_symlink() else "no regular file"
 
 
 def read_image(path: Path) -> Image.Image:
@@ -144,4 +195,4 @@ def read_image(path: Path) -> Image.Image:
     try:
         return decode_image(open_image(read_image_file(path), path), path)
     except ImageError as error:
-        raise ValueError(f"image {path} cannot be read ({error}); repair or remove it") from error
+        raise ValueError(f"{error} Or leave such images out: on_bad_image='skip'.") from error

@@ -80,9 +80,58 @@ def test_bytes_behind_the_image_do_no_harm():
     decode_image(open_image(_saved("JPEG") + b"\0" * 50, "a"), "a")
 
 
-@pytest.mark.parametrize("data", [b"<html>", b"\0" * 99, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
-def test_what_is_no_image_is_said_so(data: bytes):
-    assert _kind(open_image, data, "a") == "not_an_image"
+FOREIGN = {
+    "an HTML page": (b"\n<!DOCTYPE html><title>404", "not_an_image", "repeat it"),
+    "an HTML page of old": (b"<HTML><body>", "not_an_image", "HTML page"),
+    "zeros": (b"\0" * 99, "not_an_image", "zero bytes"),
+    "text": (b"no\tsuch key", "not_an_image", "a text"),
+    "hostile text": (b"\x1b[31mred", "not_an_image", "no image"),
+    "LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "pointer_image", "git lfs pull"),
+    "annex": (b"/annex/objects/MD5E-s9--0.jpg\n", "pointer_image", "git annex get"),
+    "unlocked annex": (b"../.git/annex/objects/xX/MD5E-s9--0.jpg", "pointer_image", "git annex get"),
+    "macOS": (b"\0\5\x16\7" + b"\0" * 90, "not_an_image", r"-name '\._\*' -delete"),
+    "Finder": (b"\0\0\0\1Bud1", "not_an_image", "DS_Store"),
+    "thumbnails": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "not_an_image", "Thumbs.db"),
+    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "other_format", "HEIC .*Convert"),
+    "JPEG XL": (b"\xff\x0a\xff", "other_format", "JPEG XL .*Convert"),
+    "JPEG XL box": (b"\0\0\0\x0cJXL \r\n\x87\n", "other_format", "JPEG XL .*Convert"),
+    "PDF": (b"%PDF-1.7\n", "other_format", "PDF .*Convert"),
+    "SVG": (b"<?xml version='1.0'?>\n<svg/>", "other_format", "SVG .*Convert"),
+    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "other_format", "PostScript"),
+    "MP4": (b"\0\0\0\x20ftypisom", "not_an_image", "video.*ffmpeg"),
+    "AVI": (b"RIFF\0\0\0\0AVI LIST", "not_an_image", "video.*ffmpeg"),
+    "ZIP": (b"PK\3\4", "not_an_image", "ZIP"),
+}
+
+
+@pytest.mark.parametrize(("data", "kind", "says"), FOREIGN.values(), ids=FOREIGN)
+def test_a_file_that_is_no_image_is_told_by_its_first_bytes(data: bytes, kind: str, says: str):
+    with pytest.raises(ImageError, match=says) as caught:
+        open_image(data, "a.jpg")
+    assert caught.value.kind == kind and str(caught.value).isprintable()
+
+
+def test_what_cannot_be_read_is_not_called_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "annexed.jpg").symlink_to(".git/annex/objects/a/b.jpg")
+    (tmp_path / "dangling.jpg").symlink_to("nowhere.jpg")
+    cases = {
+        "annexed.jpg": ("pointer_image", "git annex get"),
+        "dangling.jpg": ("missing_image", "a link to nowhere.jpg, which does not exist"),
+        "nowhere.jpg": ("missing_image", "is missing"),
+    }
+    for name, (kind, says) in cases.items():
+        with pytest.raises(ImageError, match=says) as caught:
+            read_image_file(tmp_path / name)
+        assert caught.value.kind == kind
+
+    def refused(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "closed.jpg").write_bytes(_saved("JPEG"))
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(ImageError, match=r"\(Permission denied\).*chmod") as caught:
+        read_image_file(tmp_path / "closed.jpg")
+    assert caught.value.kind == "unreadable_image"
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -149,7 +198,7 @@ def test_files_that_are_none(tmp_path: Path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     os.mkfifo(tmp_path / "pipe")
     kinds = {name: _kind(read_image_file, tmp_path / name) for name in ("no", "folder", "empty", "loop", "pipe")}
-    assert kinds.pop("empty") == "empty_image"
+    assert (kinds.pop("empty"), kinds.pop("loop")) == ("empty_image", "unreadable_image")
     assert set(kinds.values()) == {"missing_image"}
     assert _kind(read_image_file, tmp_path / "empty" / "below") == "missing_image"
     assert _kind(read_image_file, tmp_path / ("long" * 100)) == "missing_image"
@@ -192,4 +241,4 @@ def test_damage_is_never_another_error(kind: str):
             except ImageError as error:
                 outcomes.add(error.kind)
     assert "truncated_image" in outcomes
-    assert outcomes <= {"RGB", "truncated_image", "not_an_image", "huge_image", "deep_image"}
+    assert outcomes <= {"RGB", "truncated_image", "not_an_image", "huge_image", "deep_image", "other_format"}

@@ -88,6 +88,7 @@ def test_json_is_for_programs(gallery, tmp_path, capsys):
         "gallery": str(gallery),
         "images": 3,
         "skipped": [],
+        "left_out": [],
         "answers": [
             {"sentence": "green", "hits": [{"rank": 1, "score": 1.0, "path": str(gallery / "green.png")}]},
         ],
@@ -103,10 +104,15 @@ def test_the_output_goes_where_it_is_told(gallery, tmp_path):
 
 def test_a_bad_image_stops_the_search_or_is_skipped_and_named(gallery, capsys, caplog):
     (gallery / "bad.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"bad\.jpg cannot be read"):
+    (gallery / "._red.png").write_bytes(b"\0\5\x16\7")
+    with pytest.raises(ValueError, match=r"bad\.jpg has 0 bytes"):
         main(["M", "--gallery", str(gallery), "green"])
     assert main(["M", "--gallery", str(gallery), "green", "--json", "--on_bad_image", "skip"]) == 0
-    assert json.loads(capsys.readouterr().out)["skipped"] == [str(gallery / "bad.jpg")]
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["skipped"] == [str(gallery / "bad.jpg")]
+    hidden = [str(gallery / "._red.png")]
+    assert answer["left_out"] == [{"kind": "hidden or of the system", "count": 1, "first": hidden}]
+    assert "1 hidden or of the system (._red.png)" in caplog.text
     assert "bad.jpg: it cannot be read" in caplog.text
 
 

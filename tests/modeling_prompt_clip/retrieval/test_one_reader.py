@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from dataset_scripts.annotations import captions
-from dataset_scripts.common import images as reader
+from dataset_scripts.common.images import reading as reader
 from modeling_prompt_clip import PromptCLIPConfig, PromptCLIPProcessor, processing_prompt_clip
 from modeling_prompt_clip.retrieval import FolderSearcher, encode_captions, encode_images
 from trainers.transforms.images import TrainingTransform, sample_generator
@@ -166,7 +166,7 @@ def test_postscript_is_opened_nowhere(tiny_model, tiny_processor, tmp_path, monk
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
     plugin = import_module("PIL.EpsImagePlugin")
     monkeypatch.setattr(plugin, "Ghostscript", lambda *_, **__: pytest.fail("it is started"))
-    with pytest.raises(ValueError, match="is no image"):
+    with pytest.raises(ValueError, match="PostScript"):
         FolderSearcher(tiny_model, tiny_processor, tmp_path)
     with pytest.raises(OSError, match="cannot identify"):
         tiny_processor(images=tmp_path / "a.png")

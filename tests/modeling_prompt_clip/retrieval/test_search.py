@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from modeling_prompt_clip.retrieval import FolderSearcher, encode_captions, encode_images, search_folder
-from modeling_prompt_clip.retrieval.search import list_images, read_image
+from modeling_prompt_clip.retrieval.search import describe_left_out, list_images, read_image
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_an_unreadable_image_is_named_or_skipped(tiny_model, tiny_processor, gal
     bad = gallery / "b.png"
     whole = bad.read_bytes()
     bad.write_bytes({"empty": b"", "text": b"hello", "truncated": whole[: len(whole) // 2]}[damage])
-    with pytest.raises(ValueError, match=r"image .*b\.png cannot be read \(.*\); repair or remove it"):
+    with pytest.raises(ValueError, match=r"image .*b\.png .*on_bad_image='skip'"):
         FolderSearcher(tiny_model, tiny_processor, gallery)
     searcher = FolderSearcher(tiny_model, tiny_processor, gallery, on_bad_image="skip")
     assert searcher.skipped == [bad]
@@ -75,11 +75,39 @@ def test_a_folder_of_nothing_but_bad_images_is_refused(tiny_model, tiny_processo
         FolderSearcher(tiny_model, tiny_processor, tmp_path, on_bad_image="skip")
 
 
+def test_what_is_left_out_is_counted_and_named(tiny_model, tiny_processor, gallery):
+    for name in ("._b.png", ".DS_Store", "Thumbs.db", "e.heic", "f.HEIC", "g"):
+        (gallery / name).write_bytes(b"\0\5\x16\7")
+    (gallery / "annexed.jpg").symlink_to(".git/annex/objects/x/y.jpg")
+    (gallery / "linked").symlink_to(gallery / "cam 2")
+    searcher = FolderSearcher(tiny_model, tiny_processor, gallery)
+    assert len(searcher.paths) == 4 and not searcher.skipped
+    assert {kind: relative(paths, gallery) for kind, paths in searcher.left_out.items()} == {
+        ".heic": ["e.heic", "f.HEIC"],
+        ".txt": ["notes.txt"],
+        "hidden or of the system": [".DS_Store", "._b.png", "Thumbs.db"],
+        "link that leads to no file": ["annexed.jpg"],
+        "link to a folder": ["linked"],
+        "without an extension": ["g"],
+    }
+    text = describe_left_out({"hidden": [Path(f"._{number}") for number in range(4000)]})
+    assert text == "4,000 hidden (._0, ._1, ._2, ...)"
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.ppm", "a.jfif", "a.jpe", "a.avif", "a.pgm", "a.TIFF"])
+def test_every_format_that_is_read_is_searched(tmp_path, images, name):
+    images[0].convert("L" if name == "a.pgm" else "RGB").save(tmp_path / name)
+    assert read_image(list_images(tmp_path)[0]).size == images[0].size
+
+
 def test_wrong_use_is_named(tiny_model, tiny_processor, gallery, tmp_path):
     with pytest.raises(NotADirectoryError, match="gallery nowhere is not a folder"):
         search_folder(tiny_model, tiny_processor, "nowhere", "a man")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty holds no image that ends in \.bmp"):
+    with pytest.raises(ValueError, match=r"empty holds no image that ends in \.avif"):
+        search_folder(tiny_model, tiny_processor, tmp_path / "empty", "a man")
+    (tmp_path / "empty" / "a.heic").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"; it holds 1 \.heic \(a\.heic\)"):
         search_folder(tiny_model, tiny_processor, tmp_path / "empty", "a man")
     with pytest.raises(ValueError, match="on_bad_image='ignore'"):
         FolderSearcher(tiny_model, tiny_processor, gallery, on_bad_image="ignore")

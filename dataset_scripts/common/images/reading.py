@@ -1,9 +1,6 @@
-"""Rules for reading one image file, shared by checks, builders and training.
+"""Rules for reading one image file."""
 
->>> data = read_image_file("p1.jpg")
->>> picture = decode_image(open_image(data, "p1.jpg"), "p1.jpg")
-"""
-
+import errno
 import os
 import stat
 import struct
@@ -14,9 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from dataset_scripts.common.images.other_formats import recognize
+
 __all__ = [
     "DECODING_ERRORS",
     "IMAGE_FORMATS",
+    "IMAGE_SUFFIXES",
     "ImageError",
     "decode_image",
     "ends_whole",
@@ -42,7 +42,11 @@ DECODING_ERRORS = (
 """What Pillow's decoders raise on damaged files."""
 
 # What cameras and data sets write. Pillow knows more, some of which start other programs or are rarely used.
-IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF")
+IMAGE_SUFFIXES = frozenset(
+    ".avif .bmp .dib .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+)
+"""How names of such files end, in lower case."""
 _FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*")
 _LAST_BYTES = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82", "GIF": b";"}
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -84,11 +88,8 @@ def read_image_file(path: str | Path) -> bytes:
         data = Path(path).read_bytes()
     except ImageError:
         raise
-    except FileNotFoundError as error:
-        raise ImageError(f"image {path} is missing. {_RESTORE}", "missing_image") from error
     except OSError as error:
-        fault = str(error.strerror)
-        raise ImageError(f"image {path} cannot be read ({fault}). {_RESTORE}", "missing_image", fault) from error
+        raise _unreadable(path, error) from error
     if not data:
         raise ImageError(f"image {path} has 0 bytes. {_RESTORE}", "empty_image")
     return data
@@ -101,8 +102,8 @@ def open_image(data: bytes, name: str | Path) -> Image.Image:
         data: the bytes of its file.
         name: of the image, for messages.
 
-    Raises ImageError: not a supported format (JPEG, PNG, BMP, GIF, PPM, TIFF, WEBP), a damaged header, no pixel or
-        more than 67 million, or a mode without a defined white (floating point, LAB).
+    Raises ImageError: not one of `IMAGE_FORMATS`, a damaged header, no pixel or more than 67 million, or a mode
+        without a defined white (floating point, LAB).
     """
     try:
         image = Image.open(BytesIO(data), formats=IMAGE_FORMATS)
@@ -111,7 +112,9 @@ def open_image(data: bytes, name: str | Path) -> Image.Image:
     except UnidentifiedImageError as error:
         if data.startswith(_FIRST_BYTES):
             raise _damaged(name, "its header is damaged") from error
-        raise ImageError(f"image {name} cannot be decoded: it is no image. {_RESTORE}", "not_an_image") from error
+        found = recognize(data)
+        message = f"image {name} cannot be decoded: it is {found.what}. {found.remedy}"
+        raise ImageError(message, found.kind, "" if found.what == "no image" else found.what) from error
     except DECODING_ERRORS as error:
         raise _damaged(name, error) from error
     width, height = image.size
@@ -219,6 +222,24 @@ def _check_depth(image: Image.Image, name: str | Path) -> None:
     raise ImageError(
         f"image {name} has {fault}. Scale its values to 0..255 and save it with 8 bits.", "deep_image", fault
     )
+
+
+def _unreadable(path: str | Path, error: OSError) -> ImageError:
+    fault = str(error.strerror)
+    if isinstance(error, FileNotFoundError):
+        target = os.readlink(path) if os.path.islink(path) else ""
+        if "/annex/objects/" in target:
+            found = recognize(target.encode(errors="replace"))
+            return ImageError(
+                f"image {path} is a link of git-annex. {found.remedy}", found.kind, "a link of git-annex"
+            )
+        fault = f"a link to {target}, which does not exist" if target else ""
+        what = f"is {fault}" if target else "is missing"
+        return ImageError(f"image {path} {what}. {_RESTORE}", "missing_image", fault)
+    if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR):
+        return ImageError(f"image {path} cannot be read ({fault}). {_RESTORE}", "missing_image", fault)
+    remedy = "Check the permissions (chmod -R u+rX FOLDER) and the disk."
+    return ImageError(f"image {path} is there, but cannot be read ({fault}). {remedy}", "unreadable_image", fault)
 
 
 def _damaged(name: str | Path, fault: object) -> ImageError:
