@@ -3,13 +3,18 @@
 from types import MappingProxyType
 from typing import NamedTuple
 
-__all__ = ["PROBLEMS", "SKIPPED_PROBLEMS", "Problem"]
+__all__ = ["PROBLEMS", "SEVERITIES", "SKIPPED_PROBLEMS", "Problem"]
+
+
+SEVERITIES = ("error", "warning", "note")
 
 
 class Problem(NamedTuple):
     """One kind of problem."""
 
-    severity: str  # `error` (the set cannot be used) or `warning` (it can, but the user should know)
+    # `error` (the set cannot be used), `warning` (it can, but something is probably wrong; fails under --strict) or
+    # `note` (worth knowing)
+    severity: str
     what: str  # what is wrong, in a few words
     remedy: str  # what to do, in one sentence
 
@@ -20,6 +25,10 @@ def _error(what: str, remedy: str) -> Problem:
 
 def _warning(what: str, remedy: str) -> Problem:
     return Problem("warning", what, remedy)
+
+
+def _note(what: str, remedy: str) -> Problem:
+    return Problem("note", what, remedy)
 
 
 PROBLEMS = MappingProxyType(
@@ -38,7 +47,11 @@ PROBLEMS = MappingProxyType(
         "bad_row": _error("row that is not an object with the fields of one image", "Fix or remove the row."),
         "missing_field": _error("field missing in a row", "Add it, or remove the row."),
         "bad_field": _error("field of the wrong type", "Correct the row."),
-        "bad_person_id": _error("person id that is not a whole number, 0 or greater", "Number the persons."),
+        "bad_person_id": _error(
+            "person id that is not a whole number, 0 or greater",
+            "Number the persons, each by one number in all rows: ids, _ = pandas.factorize(names). Your own data "
+            "(annotations.jsonl) may name them by text.",
+        ),
         "unknown_split": _error("unknown split name", "Correct the row."),
         "no_caption": _error("row without a caption", "Add one, or remove the row."),
         "empty_caption": _error("empty caption", "Remove it, or remove the row."),
@@ -60,6 +73,12 @@ PROBLEMS = MappingProxyType(
             "caption shared by several persons", "It cannot tell them apart: edit it, or accept that."
         ),
         "long_caption": _warning("caption longer than the text context", "Its end is cut off: shorten it."),
+        "odd_caption": _warning(
+            "caption with code, markup, an address or a file name", "Keep only the sentence about the person."
+        ),
+        "other_script": _warning(
+            "caption in another script than most", "Translate it, or remove it: a model reads few scripts."
+        ),
         "person_id_gap": _warning("person ids with gaps", "None: labels are made by sorting; rows may be missing."),
         "person_id_base": _warning("first person id not as published", "Compare the file with the source."),
         "missing_split": _warning("split without images", "It cannot be used to train, select or test."),
@@ -88,6 +107,9 @@ PROBLEMS = MappingProxyType(
             "image without a defined white, or black once its 16 bits are scaled",
             "Save it as RGB, with 8 bits a channel.",
         ),
+        "odd_size": _warning(
+            "picture too small or too narrow to show a person", "Compare it with its source, or remove its rows."
+        ),
         "odd_mode": _warning(
             "image that is not RGB", "It is converted, on white where transparent: check the result."
         ),
@@ -99,6 +121,13 @@ PROBLEMS = MappingProxyType(
             "image files with the same bytes under two person ids", "Correct the wrong id."
         ),
         "similar_image": _warning("images that show the same picture", "Keep one of them, or accept that."),
+        "similar_frames": _note(
+            "person with several pictures that are nearly the same",
+            "Normal for frames of one video. To weigh a person less, keep one of them.",
+        ),
+        "unnamed_image": _note(
+            "picture that no row names", "It is not used: add its rows, unless the annotation is a part on purpose."
+        ),
         "picture_in_two_splits": _warning(
             "picture in the training split and in another", "It would be tested after training on it: remove one."
         ),

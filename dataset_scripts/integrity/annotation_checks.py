@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from datasets.utils import tqdm
 
+from dataset_scripts.annotations.caption_kinds import CaptionScripts, odd_part
 from dataset_scripts.annotations.rows import AnnotationError, AnnotationRow
 from dataset_scripts.formats.base import AnnotationFormat
 from dataset_scripts.integrity.caption_lengths import CaptionLengths, LongCaption
@@ -41,7 +42,7 @@ def read_annotation(layout: AnnotationFormat, folder: Path, lengths: CaptionLeng
     except AnnotationError as error:
         reader.report(error)
         complete = False
-    reader.report_long(lengths.finish())
+    reader.finish()
     return Annotation(rows, reader.columns, complete)
 
 
@@ -52,6 +53,7 @@ class _Reader:
         self._folder = folder
         self._lengths = lengths
         self._findings = findings
+        self._scripts = CaptionScripts()
 
     def take(self, row: AnnotationRow) -> bool:
         """Store a row's readable fields, report the rest, return its validity."""
@@ -92,6 +94,10 @@ class _Reader:
         number = len(self.columns)
         self.columns.add(row.file, row.index, image_id, person_id, split, captions)
         self.report_long(self._lengths.add(number, captions))
+        self._scripts.add(number, captions)
+        for caption in captions:
+            if part := odd_part(caption):
+                self._findings.add("odd_caption", f"{image_id}: {part[:_TEXT_SHOWN]}", self._name(row.file), row.index)
         if len(set(captions)) < len(captions):
             twice = next(caption for caption in captions if captions.count(caption) > 1)
             text = f"{image_id}: {twice[:_TEXT_SHOWN]}"
@@ -101,13 +107,27 @@ class _Reader:
         where = f"{error.file}: " if error.row is None else f"{error.file}, row {error.row}: "
         self._findings.add(error.kind, str(error).removeprefix(where), self._name(error.file), error.row)
 
+    def finish(self) -> None:
+        """Report what only the whole annotation tells."""
+        self.report_long(self._lengths.finish())
+        foreign = self._scripts.finish()
+        if foreign:
+            examples = (
+                self._example(row, f"{caption[:_TEXT_SHOWN]} ({scripts}, most captions are {foreign.main})")
+                for row, caption, scripts in foreign.examples
+            )
+            self._findings.add_all("other_script", foreign.count, examples)
+
     def report_long(self, captions: list[LongCaption]) -> None:
         self._findings.add_all("long_caption", len(captions), map(self._long_example, captions))
 
     def _long_example(self, caption: LongCaption) -> Example:
-        file, index = self.columns.place(caption.row)
         bound = "" if self._lengths.exact else "at least "
-        return Example(f"{bound}{caption.tokens} tokens: {caption.text[:_TEXT_SHOWN]} ...", self._name(file), index)
+        return self._example(caption.row, f"{bound}{caption.tokens} tokens: {caption.text[:_TEXT_SHOWN]} ...")
+
+    def _example(self, row: int, text: str) -> Example:
+        file, index = self.columns.place(row)
+        return Example(text, self._name(file), index)
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self._folder).as_posix()

@@ -17,7 +17,7 @@ from dataset_scripts.integrity.counts import (
 )
 from dataset_scripts.integrity.duplicates import check_duplicates
 from dataset_scripts.integrity.findings import Findings
-from dataset_scripts.integrity.image_checks import check_images
+from dataset_scripts.integrity.image_checks import check_images, check_unnamed
 from dataset_scripts.integrity.image_rows import image_rows
 from dataset_scripts.integrity.leak_checks import check_leaks
 from dataset_scripts.integrity.report import FolderReport
@@ -74,6 +74,8 @@ def check_folder(
     seen = None
     if root and not annotation_only:
         seen = check_images(ImageFolder(root), rows, decode, findings)
+        if annotation.complete:
+            check_unnamed(root, rows, findings)
         check_duplicates(rows, seen, findings)
         check_leaks(root, rows, seen, others, findings)
     return FolderReport(

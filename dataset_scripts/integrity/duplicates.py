@@ -17,7 +17,7 @@ def check_duplicates(rows: ImageRows, seen: SeenImages, findings: Findings) -> N
     """Report repeated images by their bytes and, if decoded, by their content.
 
     Each image counts once: as `picture_in_two_splits` if one copy is in training and one is not, otherwise as
-    `copied_image_of_two_persons`, `copied_image` or `similar_image`.
+    `copied_image_of_two_persons`, `copied_image`, `similar_frames` (of one person) or `similar_image`.
     """
     positions = np.arange(len(seen.rows))
     first = first_with_same(seen.digests)
@@ -37,13 +37,28 @@ def _report(rows: ImageRows, others: np.ndarray, firsts: np.ndarray, same_bytes:
     known = (persons[others] != NOT_READ) & (persons[firsts] != NOT_READ)
     two_persons = known & (persons[others] != persons[firsts]) & (same_bytes and not rows.own_person)
     kinds = np.select(
-        [crossing, two_persons, np.full(len(others), same_bytes)],
-        ["picture_in_two_splits", "copied_image_of_two_persons", "copied_image"],
+        [crossing, two_persons, np.full(len(others), same_bytes), known & (persons[others] == persons[firsts])],
+        ["picture_in_two_splits", "copied_image_of_two_persons", "copied_image", "similar_frames"],
         "similar_image",
     )
     for kind in np.unique(kinds).tolist():
         chosen = kinds == kind
+        if kind == "similar_frames":
+            _report_frames(rows, others[chosen], firsts[chosen], findings)
+            continue
         findings.add_all(kind, int(chosen.sum()), _examples(rows, others[chosen], firsts[chosen]))
+
+
+def _report_frames(rows: ImageRows, others: np.ndarray, firsts: np.ndarray, findings: Findings) -> None:
+    """Report one case a person."""
+    persons, places, counts = np.unique(rows.persons[others], return_index=True, return_counts=True)
+    cases = zip(persons.tolist(), others[places].tolist(), firsts[places].tolist(), counts.tolist(), strict=True)
+    findings.add_all("similar_frames", len(persons), (_frames_of(rows, *case) for case in cases))
+
+
+def _frames_of(rows: ImageRows, person: int, other: int, first: int, count: int) -> Example:
+    like = " like ".join(rows.columns.image_ids([other, first]))
+    return rows.example(other, f"person {person}: {count:,} more, first {like}")
 
 
 def _examples(rows: ImageRows, others: np.ndarray, firsts: np.ndarray) -> Iterator[Example]:

@@ -7,24 +7,35 @@ from array import array
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from datasets.utils import tqdm
 
 from dataset_scripts.builders.image_files import ImageFolder
-from dataset_scripts.common.images import ImageError, decode_image, ends_whole, is_rotated, open_image, read_image_file
-from dataset_scripts.integrity.findings import Findings
+from dataset_scripts.common.images import (
+    IMAGE_SUFFIXES,
+    ImageError,
+    decode_image,
+    ends_whole,
+    is_rotated,
+    open_image,
+    read_image_file,
+)
+from dataset_scripts.integrity.findings import Example, Findings
 from dataset_scripts.integrity.image_rows import ImageRows
 from dataset_scripts.leaks.image_hash import ImagePrints, perceptual_hash
 from dataset_scripts.leaks.image_signature import SIGNATURE_SHAPE, image_signature
 
-__all__ = ["SeenImages", "check_images"]
+__all__ = ["SeenImages", "check_images", "check_unnamed"]
 
 # Decoding leaves Python's lock to others, the rest does not: beyond some, threads only wait for each other.
 _MOST_THREADS = 8
 # Images handed to the threads at a time: enough to keep them busy, few enough to forget.
 IMAGES_AT_ONCE = 4096
+# A picture of fewer pixels across, or of a longer shape, shows nobody; the smallest crops of the field have some 20.
+_LEAST_SIDE, _LONGEST_SHAPE = 8, 10
 _DIGEST_BYTES = 8
 _HASH_BYTES = 16
 
@@ -38,10 +49,11 @@ class SeenImages(NamedTuple):
 
 
 class _Facts(NamedTuple):
-    """A usable image: hash of bytes, Pillow's mode, rotated by EXIF, perceptual hash or b""."""
+    """A usable image: hash of bytes, Pillow's mode, size, rotated by EXIF, perceptual hash or b""."""
 
     digest: bytes
     mode: str
+    size: tuple[int, int]
     rotated: bool
     prints: bytes
 
@@ -100,6 +112,8 @@ class _Sorter:
         self._prints += seen.prints
         if seen.mode != "RGB":
             self._report("odd_mode", row, image_id, seen.mode)
+        if min(seen.size) < _LEAST_SIDE or max(seen.size) > _LONGEST_SHAPE * min(seen.size):
+            self._report("odd_size", row, image_id, f"{seen.size[0]} x {seen.size[1]} pixels")
         if seen.rotated:
             self._report("rotated_image", row, image_id, "")
 
@@ -135,7 +149,25 @@ def _look(folder: ImageFolder, decode: bool, image_id: str) -> _Facts | _Fault:
                 prints = perceptual_hash(picture).tobytes() + image_signature(picture).tobytes()
     except ImageError as error:
         return _Fault(error.kind, error.fault)
-    return _Facts(blake2b(data, digest_size=_DIGEST_BYTES).digest(), mode, rotated, prints)
+    return _Facts(blake2b(data, digest_size=_DIGEST_BYTES).digest(), mode, image.size, rotated, prints)
+
+
+def check_unnamed(root: Path, rows: ImageRows, findings: Findings) -> None:
+    """Report pictures in the image folder that no row names, folder by folder."""
+    named = np.sort(rows.columns.image_keys)
+    for place, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        names = [name for name in names if name[0] != "." and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
+        folder = os.path.relpath(place, root).replace(os.sep, "/")
+        prefix = "" if folder == "." else f"{folder}/"
+        keys = np.array([hash(prefix + name) for name in names], dtype=np.int64)
+        found = np.searchsorted(named, keys)
+        new = np.append(named, 0)[found] != keys
+        new[found == len(named)] = True
+        unnamed = sorted(np.array(names, dtype=object)[new].tolist())
+        if unnamed:
+            text = f"{prefix or './'}: {len(unnamed):,} of {len(names):,} pictures, first {unnamed[0]}"
+            findings.add_all("unnamed_image", len(unnamed), [Example(text)])
 
 
 def _as_prints(data: bytearray, images: int) -> ImagePrints:

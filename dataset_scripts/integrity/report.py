@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset_scripts.annotations.problems import PROBLEMS, SKIPPED_PROBLEMS
+from dataset_scripts.annotations.problems import PROBLEMS, SEVERITIES, SKIPPED_PROBLEMS
 from dataset_scripts.formats.base import AnnotationFormat, SplitCounts
 from dataset_scripts.integrity.findings import Findings
 
@@ -41,8 +41,8 @@ class FolderReport:
 
     @property
     def clean(self) -> bool:
-        """Whether there is not even a warning."""
-        return not self.findings.counts
+        """Whether there is not even a warning; notes do not count."""
+        return self.usable and not self.findings.kinds("warning")
 
     @property
     def annotation_files(self) -> list[str]:
@@ -50,8 +50,8 @@ class FolderReport:
         return [file.relative_to(self.folder).as_posix() for file in self.layout.annotations(self.folder)]
 
     def to_dict(self) -> dict[str, object]:
-        """Return everything, ready for JSON; errors before warnings."""
-        kinds = self.findings.kinds("error") + self.findings.kinds("warning")
+        """Return everything, ready for JSON; errors before warnings before notes."""
+        kinds = [kind for severity in SEVERITIES for kind in self.findings.kinds(severity)]
         return {
             "folder": str(self.folder),
             "format": self.layout.name,

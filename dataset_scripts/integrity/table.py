@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from dataset_scripts.annotations.problems import PROBLEMS
+from dataset_scripts.annotations.problems import PROBLEMS, SEVERITIES
 from dataset_scripts.formats.base import SplitCounts
 from dataset_scripts.integrity.counts import total_counts
 from dataset_scripts.integrity.findings import Example
@@ -23,7 +23,7 @@ _LOOKED = {
 def report_text(report: FolderReport, strict: bool = False) -> str:
     """Format the report; with `strict`, warnings also fail the check."""
     blocks = [_head(report), _split_table(report)]
-    blocks += [block for severity in ("error", "warning") for block in _problems(report, severity)]
+    blocks += [block for severity in SEVERITIES for block in _problems(report, severity)]
     blocks.append(_verdict(report, strict))
     return "\n\n".join(map(_printable, blocks)) + "\n"
 
@@ -39,6 +39,8 @@ def _verdict(report: FolderReport, strict: bool) -> str:
     if warnings:
         refused = " Not passed, under --strict." if strict else ""
         return f"Usable, with {_number(warnings, 'kind')} of warning.{refused}"
+    if notes := report.findings.kinds("note"):
+        return f"Usable, with {_number(len(notes), 'kind')} of note."
     return "Usable. Nothing wrong was found."
 
 

@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="MODEL",
         help="folder or Hub id, to count the tokens of captions exactly (default: a lower bound)",
     )
-    check.add_argument("--strict", action="store_true", help="exit status 1 on any warning")
+    check.add_argument("--strict", action="store_true", help="exit status 1 on any warning; notes pass")
     add_json(check)
     return check
 

@@ -97,7 +97,7 @@ def test_images_that_are_persons_of_their_own_may_be_copies(data_folder: Make):
 def test_many_images_are_looked_at_in_parts(data_folder: Make, monkeypatch):
     monkeypatch.setattr(image_checks, "IMAGES_AT_ONCE", 3)
     data = data_folder("custom")
-    Image.fromarray(np.zeros((9, 4), dtype=np.uint8)).save(data.image(11), "PNG")
+    Image.fromarray(np.zeros((18, 8), dtype=np.uint8)).save(data.image(11), "PNG")
     data.image(14).unlink()
     findings = data.check(decode=True).findings
     assert findings.counts == {"odd_mode": 1, "missing_image": 1}
