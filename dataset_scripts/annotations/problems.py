@@ -79,6 +79,11 @@ PROBLEMS = MappingProxyType(
         "other_script": _warning(
             "caption in another script than most", "Translate it, or remove it: a model reads few scripts."
         ),
+        "named_person": _note(
+            "person with a name in place of a number",
+            "They are numbered from 0 in the order of their names, and a new name may change these. To fix them, "
+            "write numbers: ids, _ = pandas.factorize(names).",
+        ),
         "person_id_gap": _warning("person ids with gaps", "None: labels are made by sorting; rows may be missing."),
         "person_id_base": _warning("first person id not as published", "Compare the file with the source."),
         "missing_split": _warning("split without images", "It cannot be used to train, select or test."),
@@ -86,7 +91,10 @@ PROBLEMS = MappingProxyType(
         # image files
         "missing_folder": _error("folder of images missing", "Copy it from the original archive."),
         "missing_image": _error("image missing", "Restore it from the original archive, or remove its rows."),
-        "link_out": _error("image path leaves the image folder through a link", "Copy the file into the folder."),
+        "link_out": _error(
+            "image path leaves the image folder through a link",
+            "Copy the file into the folder; for git-annex: git annex get, then unlock.",
+        ),
         "empty_image": _error("image file of 0 bytes", "Restore it from the original archive."),
         "unreadable_image": _error(
             "image that is there, but cannot be read", "Check its permissions (chmod -R u+rX DIR) and the disk."

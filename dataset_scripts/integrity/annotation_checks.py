@@ -54,6 +54,7 @@ class _Reader:
         self._lengths = lengths
         self._findings = findings
         self._scripts = CaptionScripts()
+        self._named: set[int] = set()
 
     def take(self, row: AnnotationRow) -> bool:
         """Store a row's readable fields, report the rest, return its validity."""
@@ -62,6 +63,10 @@ class _Reader:
         except AnnotationError:
             return self._take_parts(row)
         self._store(row, record.image_id, record.person_id, record.split or "train", record.captions)
+        if record.person_name and not self._layout.identity_per_image and record.person_id not in self._named:
+            self._named.add(record.person_id)
+            text = f"{record.person_name[:_TEXT_SHOWN]} is person {record.person_id}"
+            self._findings.add("named_person", text, self._name(row.file), row.index)
         return True
 
     def _take_parts(self, row: AnnotationRow) -> bool:

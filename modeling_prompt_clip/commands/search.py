@@ -46,8 +46,10 @@ def main(argv: list[str] | None = None) -> int:
         logger.warning(
             "left out of the search, as their names are not those of images: %s", describe_left_out(searcher.left_out)
         )
-    for path in searcher.skipped:
-        logger.warning("skipped %s: it cannot be read", path)
+    for fault in searcher.faults[:_NAMES_LISTED]:
+        logger.warning("skipped: %s", fault)
+    if len(searcher.faults) > _NAMES_LISTED:
+        logger.warning("skipped %d more; --json lists all", len(searcher.faults) - _NAMES_LISTED)
     answers = [(sentence, searcher.search(sentence, args.top)) for sentence in args.sentences]
     if sheet:
         sheet.parent.mkdir(parents=True, exist_ok=True)

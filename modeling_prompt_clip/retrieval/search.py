@@ -42,8 +42,8 @@ class SearchHit:
 class FolderSearcher:
     """Encode a folder of images once, then answer any number of sentences.
 
-    `paths` are the images found, `skipped` unreadable ones, `left_out` the other files by kind, `embeds`
-    `[paths, projection_dim]` unit vectors.
+    `paths` are the images found, `skipped` unreadable ones, `faults` what is wrong with these, `left_out` the other
+    files by kind, `embeds` `[paths, projection_dim]` unit vectors.
 
     Args:
         model: a PromptCLIP, a plain CLIP, or a PEFT model of one.
@@ -73,6 +73,7 @@ class FolderSearcher:
         self.processor = processor
         self.paths: list[Path] = []
         self.skipped: list[Path] = []
+        self.faults: list[str] = []
         found, self.left_out = _survey(folder)
         self.embeds = encode_images(
             model, processor, self._read(found, on_bad_image), batch_size, progress, total=len(found)
@@ -96,15 +97,18 @@ class FolderSearcher:
         for path in paths:
             try:
                 image = read_image(path)
-            except ValueError:
+            except ValueError as error:
                 if on_bad_image == "error":
-                    raise
+                    raise ValueError(f"{error} To leave such images out: --on_bad_image skip.") from error
                 self.skipped.append(path)
+                self.faults.append(str(error))
             else:
                 self.paths.append(path)
                 yield image
         if not self.paths:
-            raise ValueError(f"none of the {len(paths)} images can be read, beginning with {paths[0]}")
+            raise ValueError(
+                f"none of the {len(paths)} images can be read, beginning with {paths[0]}: {self.faults[0]}"
+            )
 
 
 def search_folder(
@@ -195,4 +199,4 @@ def read_image(path: Path) -> Image.Image:
     try:
         return decode_image(open_image(read_image_file(path), path), path)
     except ImageError as error:
-        raise ValueError(f"{error} Or leave such images out: on_bad_image='skip'.") from error
+        raise ValueError(str(error)) from error

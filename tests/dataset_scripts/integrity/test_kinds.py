@@ -80,6 +80,12 @@ def _without_person_two(data: DataFolder) -> None:
     data.write()
 
 
+def _named(data: DataFolder) -> None:
+    for row in data.rows:
+        row["person_id"] = f"anna_{row['person_id']}"
+    data.write()
+
+
 def _zero_based(data: DataFolder) -> None:
     for row in data.rows:
         row["id"] -= 1
@@ -177,6 +183,7 @@ CASES = [
     Case("caption_twice", _set(3, captions=["A man in red."] * 2), "images/1_1.jpg: A man in red."),
     Case("repeated_caption", lambda data: _set(3, captions=data.rows[0]["captions"][:1])(data), "person 0 in row 0"),
     Case("long_caption", _set(3, captions=["a red hat " * 30]), "at least 92 tokens: a red hat"),
+    Case("named_person", _named, "anna_0 is person 0"),
     Case("person_id_gap", _without_person_two, "no 2"),
     Case("person_id_base", _zero_based, "the smallest is 0, published 1", "cuhk_pedes"),
     Case("missing_split", _no_validation, "validation"),

@@ -113,7 +113,13 @@ def test_a_bad_image_stops_the_search_or_is_skipped_and_named(gallery, capsys, c
     hidden = [str(gallery / "._red.png")]
     assert answer["left_out"] == [{"kind": "hidden or of the system", "count": 1, "first": hidden}]
     assert "1 hidden or of the system (._red.png)" in caplog.text
-    assert "bad.jpg: it cannot be read" in caplog.text
+    assert f"skipped: image {gallery / 'bad.jpg'} has 0 bytes" in caplog.text
+    for number in range(9):
+        (gallery / f"pointer_{number}.jpg").write_bytes(b"version https://git-lfs")
+    caplog.clear()
+    main(["M", "--gallery", str(gallery), "green", "--json", "--on_bad_image", "skip"])
+    assert caplog.text.count("git lfs pull") == 4 and "skipped 5 more" in caplog.text
+    assert len(json.loads(capsys.readouterr().out)["skipped"]) == 10
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_an_unreadable_image_is_named_or_skipped(tiny_model, tiny_processor, gal
     bad = gallery / "b.png"
     whole = bad.read_bytes()
     bad.write_bytes({"empty": b"", "text": b"hello", "truncated": whole[: len(whole) // 2]}[damage])
-    with pytest.raises(ValueError, match=r"image .*b\.png .*on_bad_image='skip'"):
+    with pytest.raises(ValueError, match=r"image .*b\.png .*: --on_bad_image skip"):
         FolderSearcher(tiny_model, tiny_processor, gallery)
     searcher = FolderSearcher(tiny_model, tiny_processor, gallery, on_bad_image="skip")
     assert searcher.skipped == [bad]
