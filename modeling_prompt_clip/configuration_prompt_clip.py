@@ -5,10 +5,37 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 
+from .folder_checks import in_words
 from .private_uploads import PrivateUploads
 
 TOWERS = ("text", "vision")
+# far above any CLIP, and small enough to build
+LARGEST = {
+    "hidden_size": 16_384,
+    "intermediate_size": 131_072,
+    "num_hidden_layers": 256,
+    "num_attention_heads": 1_024,
+    "vocab_size": 2_000_000,
+    "max_position_embeddings": 65_536,
+    "patch_size": 1_024,
+    "image_size": 8_192,
+    "num_channels": 64,
+    "projection_dim": 16_384,
+}
+MOST_PROMPTS = 1_024
 _ATTENTION = ("attn_implementation", "_attn_implementation")  # a choice of who loads, never of a file
+
+
+def validate_sizes(config: Any, part: str) -> None:
+    """Check the sizes in a configuration, before a model of them is built.
+
+    Raises ValueError: a size below 1 or above its entry in `LARGEST`.
+    """
+    for name, most in LARGEST.items():
+        value = getattr(config, name, None)
+        for side in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(side, (int, float)) and not 1 <= side <= most:
+                raise ValueError(f"{name} of {part} is {value}; it must be from 1 to {most}")
 
 
 def validate_prompt_settings(tower: str, prompt_length: int, prompt_layers: list[int] | None, num_layers: int) -> None:
@@ -18,6 +45,8 @@ def validate_prompt_settings(tower: str, prompt_length: int, prompt_layers: list
     """
     if prompt_length < 0:
         raise ValueError(f"prompt_length of the {tower} tower is {prompt_length}; it must be 0 (no prompts) or more")
+    if prompt_length > MOST_PROMPTS:
+        raise ValueError(f"prompt_length of the {tower} tower is {prompt_length}; it must be at most {MOST_PROMPTS}")
     if prompt_layers is None:
         return
     if len(set(prompt_layers)) != len(prompt_layers) or not prompt_layers:
@@ -77,7 +106,8 @@ class PromptCLIPTextConfig(PrivateUploads, CLIPTextConfig):
     prompt_layers: list[int] | None = None
 
     def validate_prompts(self) -> None:
-        """Part of `@strict`-powered validation: see [`validate_prompt_settings`]."""
+        """Part of `@strict`-powered validation: see [`validate_prompt_settings`], [`validate_sizes`]."""
+        validate_sizes(self, "text_config")
         validate_prompt_settings("text", self.prompt_length, self.prompt_layers, self.num_hidden_layers)
 
     def validate_end_token(self) -> None:
@@ -112,6 +142,7 @@ class PromptCLIPVisionConfig(PrivateUploads, CLIPVisionConfig):
 
     def validate_prompts(self) -> None:
         """Part of `@strict`-powered validation: see [`validate_prompt_settings`] and [`as_image_size`]."""
+        validate_sizes(self, "vision_config")
         validate_prompt_settings("vision", self.prompt_length, self.prompt_layers, self.num_hidden_layers)
         as_image_size(self.image_size, self.patch_size)
 
@@ -153,7 +184,8 @@ class PromptCLIPConfig(PrivateUploads, CLIPConfig):
         name = str(pretrained_model_name_or_path)
         remedy = "give a folder that has one, or a Hub id such as openai/clip-vit-base-patch16"
         try:
-            config_dict, kwargs = super().get_config_dict(name, **kwargs)
+            with in_words("it"):
+                config_dict, kwargs = super().get_config_dict(name, **kwargs)
         except OSError as error:
             raise OSError(f"config.json of model {name!r} cannot be read; {remedy} ({error})") from error
         if not config_dict:
@@ -165,7 +197,8 @@ class PromptCLIPConfig(PrivateUploads, CLIPConfig):
                 f"base model {name!r} has model_type {model_type!r}{lacks}; give a CLIP checkpoint with both towers, "
                 "such as openai/clip-vit-base-patch16"
             )
-        return config_dict if model_type == cls.model_type else cls._adopt(config_dict), kwargs
+        with in_words(f"config.json of model {name!r}"):
+            return config_dict if model_type == cls.model_type else cls._adopt(config_dict), kwargs
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:

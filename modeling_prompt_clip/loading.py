@@ -2,17 +2,15 @@
 
 import logging
 import os
-from json import JSONDecodeError
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from peft import PeftConfig, PeftModel
 from peft.utils.save_and_load import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
-from safetensors import SafetensorError
 from transformers.utils import find_adapter_config_file
 
+from modeling_prompt_clip.folder_checks import check_archive, in_words, one_line, read_json, tensor_fault
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.prompt_tuning import DeepPromptConfig
@@ -183,7 +181,8 @@ def with_adapter(model: PromptCLIPModel, path: str, **hub: Any) -> PeftModel:
     if getattr(config, "megatron_config", None):
         raise ValueError(f"{ADAPTER_FILE} of {path!r} has megatron_config, by which PEFT imports a library; remove it")
     tensors = read_adapter(path, **hub)
-    adapted = PeftModel(model, config)
+    with in_words(f"{ADAPTER_FILE} of {path!r}"):
+        adapted = PeftModel(model, config)
     put_adapter(adapted, tensors, path)
     return adapted
 
@@ -196,10 +195,10 @@ def read_adapter(path: str | os.PathLike, **hub: Any) -> dict[str, torch.Tensor]
     path, names = os.fspath(path), (ADAPTER_WEIGHTS, "adapter_model.bin")
     if Path(path).is_dir() and not any(Path(path, name).is_file() for name in names):
         raise FileNotFoundError(f"adapter {path!r} has no {ADAPTER_WEIGHTS}; copy or download it again")
+    check_archive(Path(path, names[1]))
     try:
-        return load_peft_weights(path, device="cpu", **hub)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
-        raise OSError(f"{ADAPTER_WEIGHTS} of {path!r} is damaged ({error}); copy or download it again") from error
+        with in_words(f"{ADAPTER_WEIGHTS} of {path!r}"):
+            return load_peft_weights(path, device="cpu", **hub)
     except ValueError as error:
         raise FileNotFoundError(f"adapter {path!r} has no {ADAPTER_WEIGHTS} ({error})") from error
 
@@ -211,6 +210,8 @@ def put_adapter(model: PeftModel, tensors: dict[str, torch.Tensor], path: str | 
     """
     file = f"{ADAPTER_WEIGHTS} of {os.fspath(path)!r}"
     for name, tensor in tensors.items():
+        if fault := tensor_fault(tensor):
+            raise ValueError(f"{file} holds {one_line(name)}, which {fault}")
         if not tensor.isfinite().all():
             raise ValueError(f"{file} holds NaN or infinity in {name}; take weights of an earlier step")
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
@@ -233,10 +234,16 @@ def put_adapter(model: PeftModel, tensors: dict[str, torch.Tensor], path: str | 
 
 
 def _adapter_config(path: str, hub: HubOptions) -> PeftConfig:
-    try:
-        return PeftConfig.from_pretrained(path, **hub)
-    except (JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
-        raise OSError(f"{ADAPTER_FILE} of {path!r} is damaged ({error}); copy or download it again") from error
+    file = f"{ADAPTER_FILE} of {path!r}"
+    with in_words(file):
+        try:
+            if Path(path).is_dir():
+                read_json(Path(path, ADAPTER_FILE))
+            return PeftConfig.from_pretrained(path, **hub)
+        except ValueError as error:
+            if type(error) is ValueError:
+                raise ValueError(f"{file} is not valid: {one_line(error)}") from error
+            raise
 
 
 def _base_of(path: str, hub: HubOptions) -> tuple[str, HubOptions]:

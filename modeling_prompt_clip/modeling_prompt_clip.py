@@ -1,16 +1,13 @@
 """PromptCLIP: CLIP with fixed deep prompts in both towers and rectangular images."""
 
 import copy
-import json
 import os
-import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, CLIPModel
 from transformers.models.clip.modeling_clip import CLIPOutput, CLIPPreTrainedModel, image_text_contrastive_loss
@@ -24,6 +21,7 @@ from .configuration_prompt_clip import (
     as_image_size,
     prompt_settings,
 )
+from .folder_checks import OTHERS_ERRORS, check_weights, one_line
 from .prompted_towers import (
     PromptCLIPPreTrainedModel,
     PromptCLIPTextModel,
@@ -91,26 +89,31 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
         try:
             config_dict, _ = PromptCLIPConfig.get_config_dict(name_or_path, **kwargs)
             config = PromptCLIPConfig.from_dict(config_dict)
-        except StrictDataclassError as error:
-            raise ValueError(f"config.json of base model {name_or_path!r} is not valid: {error}") from error
+        except OTHERS_ERRORS as error:
+            raise ValueError(
+                f"config.json of base model {name_or_path!r} is not valid: {one_line(error)}; correct it there, or "
+                "copy or download it again"
+            ) from error
         if image_size is not None:
             image_size = as_image_size(image_size, config.vision_config.patch_size)
         try:
+            folder = Path(name_or_path, kwargs.get("subfolder") or "")
+            if folder.is_dir() and not getattr(config, "quantization_config", None):
+                check_weights(folder, lambda: cls(copy.deepcopy(config)))
             # mismatches are refused below, by name: transformers' own error leaves the names to its log
             options = {**kwargs, "output_loading_info": True, "ignore_mismatched_sizes": True}
             model, info = cls.from_pretrained(name_or_path, **options)
-        except (SafetensorError, pickle.UnpicklingError, EOFError, KeyError, RuntimeError, ValueError) as error:
-            is_of_the_caller = isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
-            if is_of_the_caller or isinstance(error, torch.OutOfMemoryError):
-                raise
+        except OTHERS_ERRORS as error:
+            if isinstance(error, torch.OutOfMemoryError) or isinstance(error, TypeError) and kwargs:
+                raise  # of the caller
             activations = (config.text_config.hidden_act, config.vision_config.hidden_act)
-            if isinstance(error, KeyError) and error.args[0] in activations:
+            if isinstance(error, KeyError) and error.args and error.args[0] in activations:
                 raise ValueError(
                     f"hidden_act in config.json of {name_or_path!r} is {error.args[0]!r}, which transformers lacks; "
                     "CLIP's are quick_gelu and gelu"
                 ) from error
             raise OSError(
-                f"the weights of {name_or_path!r} are damaged ({error}); save or download them again"
+                f"the weights of {name_or_path!r} are damaged ({one_line(error)}); save or download them again"
             ) from error
         for name, found, wanted in sorted(info["mismatched_keys"]):
             raise ValueError(

@@ -1,8 +1,10 @@
 """Uploads to the Hub, private by default."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -58,14 +60,26 @@ class PrivateUploads:
         The folder's name is the repository's unless `repo_id` is given; other options are also that method's.
         """
         if not push_to_hub:
-            return super().save_pretrained(save_directory, **options)  # type: ignore[misc]
+            saved = super().save_pretrained(save_directory, **options)  # type: ignore[misc]
+            _share_weights(Path(save_directory))
+            return saved
         repo_id = options.pop("repo_id", None) or Path(save_directory).absolute().name
         upload_options = {name: options.pop(name) for name in HUB_OPTIONS if name in options}
         saved = super().save_pretrained(save_directory, **options)  # type: ignore[misc]
+        _share_weights(Path(save_directory))
         if options.get("is_main_process", True):
             beside: dict[str, Any] = {} if self.package_upload is None else {"saved_in": save_directory}
             self.push_to_hub(repo_id, **upload_options, **options, **beside)
         return saved
+
+
+def _share_weights(folder: Path) -> None:
+    """Make weights as readable as the settings beside them; safetensors 0.8 writes private ones."""
+    settings = [path for path in (folder / "config.json", folder / "adapter_config.json") if path.is_file()]
+    for weights in folder.glob("*.safetensors") if settings else ():
+        wanted = stat.S_IMODE(weights.stat().st_mode | settings[0].stat().st_mode)
+        with suppress(PermissionError):  # of another owner
+            weights.chmod(wanted)
 
 
 __all__ = ["PrivateUploads"]

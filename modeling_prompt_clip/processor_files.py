@@ -14,6 +14,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntr
 from transformers import AutoTokenizer, CLIPImageProcessorPil
 
 from .configuration_prompt_clip import PromptCLIPConfig
+from .folder_checks import in_words, one_line, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+MOST_PIXELS = 8192  # of a side
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 PLACEHOLDER = re.compile(r"[<\[]|.*(unused|reserved)")  # tokens that no merge makes, and no sentence holds
 SENTENCES = ("a man", "the woman walks in a red coat")
@@ -42,8 +44,8 @@ def read_json_file(name: str | os.PathLike, file: str, **kwargs: Any) -> dict[st
     if path is None:
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
         raise _damaged(name, file, f"it cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
         raise _damaged(name, file, f"it holds a {type(content).__name__}, not a JSON object")
@@ -83,18 +85,20 @@ def _are_three(value: Any, least: float) -> bool:
 
 def _is_size(value: Any) -> bool:
     sides = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
-    return bool(sides) and all(type(side) is int and side > 0 for side in sides)
+    return bool(sides) and all(type(side) is int and 0 < side <= MOST_PIXELS for side in sides)
 
 
+SIZE_RULE = f"one or two positive integers, at most {MOST_PIXELS}"
 IMAGE_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "image_mean": (lambda value: _are_three(value, -math.inf), "three numbers"),
     "image_std": (lambda value: _are_three(value, 0), "three numbers above 0"),
     "rescale_factor": (lambda value: _is_number(value) and value > 0, "a number above 0"),
     "resample": (lambda value: type(value) is int and 0 <= value <= 5, "an integer from 0 to 5"),
-    "size": (_is_size, "one or two positive integers"),
-    "crop_size": (_is_size, "one or two positive integers"),
+    "size": (_is_size, SIZE_RULE),
+    "crop_size": (_is_size, SIZE_RULE),
+    "pad_size": (_is_size, SIZE_RULE),
     **dict.fromkeys(
-        ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"),
+        ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb", "do_pad"),
         (lambda value: isinstance(value, bool), "true or false"),
     ),
 }
@@ -140,7 +144,8 @@ def load_image_processor(
                 f"{str(name)!r} has neither {PROCESSOR_FILE} nor {IMAGE_FILE}; save a processor there"
             )
         return CLIPImageProcessorPil(**fit)
-    return CLIPImageProcessorPil.from_dict({**settings, **(fit or {})})
+    with in_words(f"{IMAGE_FILE} or {PROCESSOR_FILE} of {str(name)!r}"):
+        return CLIPImageProcessorPil.from_dict({**settings, **(fit or {})})
 
 
 def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig | None, **kwargs: Any) -> Any:
@@ -159,12 +164,13 @@ def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig | N
     except Exception as error:  # the tokenizers library raises Exception itself
         raise OSError(
             f"model {name!r} has no readable tokenizer; put CLIP's tokenizer.json, or vocab.json and merges.txt, "
-            f"beside its config.json; code of its own is not run ({error})"
+            f"beside its config.json; code of its own is not run ({one_line(error)})"
         ) from error
     tokenizer.init_kwargs.pop("auto_map", None)  # or it would be saved, and run wherever that is loaded
     tokenizer.padding_side = "right"  # the end token must see no padding
     if config is not None:
-        _fit_to_model(tokenizer, name, config)
+        with in_words(f"the tokenizer of model {name!r} (tokenizer.json, or vocab.json and merges.txt)"):
+            _fit_to_model(tokenizer, name, config)
     return tokenizer
 
 
@@ -175,6 +181,12 @@ def _fit_to_model(tokenizer: Any, name: str, config: PromptCLIPConfig) -> None:
         raise ValueError(
             f"the tokenizer of model {name!r} has {len(tokenizer)} tokens, its text tower takes {vocabulary} "
             "(text_config.vocab_size); put the tokenizer files that belong to it beside config.json"
+        )
+    token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if largest >= vocabulary:
+        raise ValueError(
+            f"the tokenizer of model {name!r} gives {token!r} the id {largest}, beyond the {vocabulary} of its text "
+            "tower (text_config.vocab_size); put the tokenizer files that belong to it beside config.json"
         )
     _check_merges(tokenizer, name)
     context, own = config.text_config.max_position_embeddings, tokenizer.model_max_length
@@ -189,7 +201,6 @@ def _fit_to_model(tokenizer: Any, name: str, config: PromptCLIPConfig) -> None:
             f"the tokenizer of model {name!r} ends captions with no token of its own; CLIP pools that token"
         )
     (end,), pooled = ends, config.text_config.end_token_id
-    largest = max(tokenizer.get_vocab().values())
     if end != (largest if pooled is None else pooled):
         told = f"{config.text_config.eos_token_id!r}" + (f", for the largest id, {largest}," if pooled is None else "")
         raise ValueError(

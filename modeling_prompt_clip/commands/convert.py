@@ -6,6 +6,7 @@ import sys
 
 from dataset_scripts.common.parsers.convert import parse
 from modeling_prompt_clip.conversion import ConvertedCheckpoint, convert_checkpoint
+from modeling_prompt_clip.folder_checks import one_line
 
 __all__ = ["main"]
 
@@ -44,7 +45,7 @@ def _as_text(args: argparse.Namespace, converted: ConvertedCheckpoint) -> str:
     ]
     lines += [f"assumed: {name} {shown[name]}: {why}" for name, why in _assumed(converted).items()]
     parts = [
-        f"{part} ({count} {'tensor' if count == 1 else 'tensors'})"
+        f"{one_line(part)} ({count} {'tensor' if count == 1 else 'tensors'})"
         for part, count in converted.dropped_parts().items()
     ]
     lines.append(f"left out, as no part of CLIP: {', '.join(parts) or 'nothing'}")

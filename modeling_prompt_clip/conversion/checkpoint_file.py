@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
+
+from modeling_prompt_clip.folder_checks import check_archive, in_words, one_line
 
 __all__ = ["CheckpointFile", "read_checkpoint", "read_tensors"]
 
@@ -102,16 +103,15 @@ def _load(path: Path) -> Any:
     if not head:
         raise OSError(f"checkpoint {path} is cut off: it is empty; copy or download it again")
     if path.suffix == ".safetensors" or head[8:9] == b"{":
-        try:
+        with in_words(f"checkpoint {path}"):
             return load_file(path)
-        except (SafetensorError, ValueError, KeyError) as error:
-            raise OSError(f"checkpoint {path} is damaged ({error}); copy or download it again") from error
     if not head.startswith(MAGIC):
         raise OSError(f"checkpoint {path} is not what torch.save writes, but maybe a web page; download it again")
     return _load_pickle(path)
 
 
 def _load_pickle(path: Path) -> Any:
+    check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings(
@@ -133,7 +133,7 @@ def _load_pickle(path: Path) -> Any:
                 "author, save only its weights: torch.save(torch.jit.load(path, map_location='cpu').state_dict(), "
                 "'weights.pth'); the same CLIP models are on the Hub as openai/clip-vit-base-patch16 and so on"
             ) from error
-        raise OSError(f"checkpoint {path} is damaged ({error}); copy or download it again") from error
+        raise OSError(f"checkpoint {path} is damaged ({one_line(error)}); copy or download it again") from error
     except EOFError as error:
         raise OSError(f"checkpoint {path} is cut off; copy or download it again") from error
     except (  # what the unpickler makes of bytes that mean nothing

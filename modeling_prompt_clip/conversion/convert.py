@@ -24,6 +24,7 @@ from modeling_prompt_clip.conversion.tokenizer_file import (
     clip_tokenizer_from_merges,
     with_caption_rule,
 )
+from modeling_prompt_clip.folder_checks import in_words
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.processor_files import load_tokenizer
@@ -108,28 +109,29 @@ def convert_checkpoint(
     _check("resample", resample, RESAMPLES)
     _check("captions", captions, CAPTION_RULES)
     file = read_checkpoint(source)
-    layout = find_layout(file.tensors, prefix)
-    state, dropped = clip_tensors(file.tensors, layout)
-    _check_sizes(state, layout, file.path)
-    open_clip = read_open_clip_config(file.path)
-    widths = {"vision": len(state[next(iter(_SIZED_BY))]), "text": state["text_projection.weight"].shape[1]}
-    if open_clip is not None:
-        open_clip.check(widths)
-    family = find_family(layout, file, open_clip, widths["vision"])
-    size = _image_size(state, image_size, file.tensors, layout, open_clip)
-    heads = _heads(widths, {"vision": head_width, "text": text_head_width}, family, open_clip)
-    choices = {
-        "family": Choice(family.name, "by the names of its tensors"),
-        "activation": choose_activation(activation, family, file, open_clip),
-        "head_width": heads["vision"],
-        "text_head_width": heads["text"],
-        "image_size": Choice(size.height_width, size.why, bool(size.others)),
-        "normalization": _setting(normalization, family.normalization, family, _statistics(open_clip)),
-        "resample": _setting(resample, family.resample, family, _interpolation(open_clip)),
-        "captions": _setting(captions, family.captions, family, None),
-    }
-    config = _config(state, size, choices)
-    model = _model(state, config, layout, file.path)
+    with in_words(f"checkpoint {file.path}"):
+        layout = find_layout(file.tensors, prefix)
+        state, dropped = clip_tensors(file.tensors, layout)
+        _check_sizes(state, layout, file.path)
+        open_clip = read_open_clip_config(file.path)
+        widths = {"vision": len(state[next(iter(_SIZED_BY))]), "text": state["text_projection.weight"].shape[1]}
+        if open_clip is not None:
+            open_clip.check(widths)
+        family = find_family(layout, file, open_clip, widths["vision"])
+        size = _image_size(state, image_size, file.tensors, layout, open_clip)
+        heads = _heads(widths, {"vision": head_width, "text": text_head_width}, family, open_clip)
+        choices = {
+            "family": Choice(family.name, "by the names of its tensors"),
+            "activation": choose_activation(activation, family, file, open_clip),
+            "head_width": heads["vision"],
+            "text_head_width": heads["text"],
+            "image_size": Choice(size.height_width, size.why, bool(size.others)),
+            "normalization": _setting(normalization, family.normalization, family, _statistics(open_clip)),
+            "resample": _setting(resample, family.resample, family, _interpolation(open_clip)),
+            "captions": _setting(captions, family.captions, family, None),
+        }
+        config = _config(state, size, choices)
+        model = _model(state, config, layout, file.path)
     processor = _processor(tokenizer, config, choices, open_clip)
     with new_folder(target) as folder:
         model.save_pretrained(str(folder))

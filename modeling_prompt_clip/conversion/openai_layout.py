@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from modeling_prompt_clip.conversion.layout import OpenAILayout
+from modeling_prompt_clip.folder_checks import one_line, tensor_fault
 
 __all__ = ["clip_tensors", "count_layers", "source_name"]
 
@@ -134,7 +135,9 @@ def _names_in_layer(start: str, rest: str) -> list[str]:
 def _parts(name: str, tensor: torch.Tensor, ours: list[str], layout: OpenAILayout) -> list[torch.Tensor]:
     if ours == ["logit_scale"]:
         if tensor.numel() != 1:
-            raise ValueError(f"{name} in the checkpoint has the shape {tuple(tensor.shape)}; it must be one number")
+            raise ValueError(
+                f"{one_line(name)} in the checkpoint has the shape {tuple(tensor.shape)}; it must be one number"
+            )
         return [tensor.reshape(())]
     if len(ours) == 3:
         if tensor.shape[:1].numel() % 3:
@@ -145,7 +148,9 @@ def _parts(name: str, tensor: torch.Tensor, ours: list[str], layout: OpenAILayou
         return [part.contiguous() for part in tensor.chunk(3)]
     if not layout.is_transformers and ours[0] in _PROJECTIONS.values():
         if tensor.ndim != 2:
-            raise ValueError(f"{name} in the checkpoint has the shape {tuple(tensor.shape)}; it must be a matrix")
+            raise ValueError(
+                f"{one_line(name)} in the checkpoint has the shape {tuple(tensor.shape)}; it must be a matrix"
+            )
         return [tensor.T.contiguous()]
     return [tensor]
 
@@ -155,10 +160,8 @@ def _plain(name: str, tensor: torch.Tensor) -> torch.Tensor:
     fault = None
     if tensor.is_quantized or not tensor.is_floating_point():
         fault = f"is {tensor.dtype}: weights must be floating-point numbers; convert the weights before quantisation"
-    elif tensor.layout != torch.strided:
-        fault = f"is {tensor.layout}: weights must be dense; save it by tensor.to_dense()"
-    elif tensor.is_meta:
-        fault = "is on the meta device: it has a shape and no content; save the loaded model"
+    elif unusual := tensor_fault(tensor):
+        fault = unusual
     elif not tensor.numel():
         fault = f"is empty: its shape is {tuple(tensor.shape)}"
     else:
@@ -166,7 +169,7 @@ def _plain(name: str, tensor: torch.Tensor) -> torch.Tensor:
         if torch.isfinite(value).all():
             return value
         fault = "holds NaN or infinity: the run that wrote it had diverged; take an earlier checkpoint"
-    raise ValueError(f"{name} in the checkpoint {fault}")
+    raise ValueError(f"{one_line(name)} in the checkpoint {fault}")
 
 
 def _check_that_embeddings_do_without(name: str, layout: OpenAILayout) -> None:

@@ -1,12 +1,13 @@
 """Settings of the PEFT method `CLIP_PROMPT`."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from peft import PeftConfig
 from peft.utils import PeftType
 
-from modeling_prompt_clip.configuration_prompt_clip import TOWERS
+from modeling_prompt_clip.configuration_prompt_clip import MOST_PROMPTS, TOWERS
 from modeling_prompt_clip.private_uploads import PrivateUploads
 
 __all__ = ["CLIP_PROMPT", "ClipPromptConfig", "DeepPromptConfig", "check_base_model", "check_base_towers"]
@@ -69,14 +70,30 @@ class DeepPromptConfig(PrivateUploads, PeftConfig):
         super().__post_init__()
         self.peft_type = PeftType(CLIP_PROMPT)
         for name in ("text_prompt_length", "vision_prompt_length"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 (no prompts) or more")
+            if type(getattr(self, name)) is not int or getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be 0 (no prompts) or more, an integer")
+            if getattr(self, name) > MOST_PROMPTS:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at most {MOST_PROMPTS}")
+        for name in ("prompt_layers", "image_size"):
+            if not _are_integers(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a list of integers, or left out")
+        towers = self.base_towers or {}
+        if (
+            not isinstance(towers, dict)
+            or not towers.keys() <= set(TOWERS)
+            or not all(_are_integers(value) and value and len(value) == 2 for value in towers.values())
+        ):
+            raise ValueError(f"base_towers is {towers!r}; it must hold [layers, width] of 'text' and 'vision'")
         if not self.text_prompt_length and not self.vision_prompt_length:
             raise ValueError("text_prompt_length and vision_prompt_length are both 0; prompt at least one tower")
         if self.prompt_init not in ("normal", "activations"):
             raise ValueError(f"prompt_init is {self.prompt_init!r}; it must be 'normal' or 'activations'")
-        if not self.init_std > 0:
-            raise ValueError(f"init_std is {self.init_std}; it must be above 0")
+        if not isinstance(self.init_std, (int, float)) or not 0 < self.init_std < math.inf:
+            raise ValueError(f"init_std is {self.init_std!r}; it must be above 0")
+        if not isinstance(self.coupled_prompts, bool):
+            raise ValueError(f"coupled_prompts is {self.coupled_prompts!r}; it must be true or false")
+        if not isinstance(self.base_model_name_or_path, (str, type(None))):
+            raise ValueError(f"base_model_name_or_path is {self.base_model_name_or_path!r}; it must be text")
         if self.coupled_prompts and self.text_prompt_length != self.vision_prompt_length:
             raise ValueError(
                 f"coupled_prompts is set, but text_prompt_length is {self.text_prompt_length} and "
@@ -92,6 +109,10 @@ class DeepPromptConfig(PrivateUploads, PeftConfig):
     def length_of(self, tower: str) -> int:
         """Prompts in each prompted layer of the `"text"` or `"vision"` tower."""
         return self.text_prompt_length if tower == "text" else self.vision_prompt_length
+
+
+def _are_integers(value: Any) -> bool:
+    return value is None or isinstance(value, (list, tuple)) and all(type(part) is int for part in value)
 
 
 ClipPromptConfig = DeepPromptConfig

@@ -15,6 +15,7 @@ __all__ = ["REMOTE_FILES", "card_snippets", "metrics_elsewhere"]
 
 REMOTE_FILES = (
     "configuration_prompt_clip.py",
+    "folder_checks.py",
     "modeling_prompt_clip.py",
     "private_uploads.py",
     "processing_prompt_clip.py",

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,3 +122,96 @@ def test_a_setting_of_captions_that_is_no_truth_value(tiny_folder: Path, tmp_pat
     change_json(folder / "processor_config.json", clean_captions=value)
     with pytest.raises(ValueError, match="clean_captions of the processor"):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", '{"weight_map": {"a": "../x.safetensors"}}', '{"weight_map": {"a": "x.bin"}}']
+)
+def test_an_index_that_names_no_files_of_its_folder(folder: Path, content: str):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(OSError, match=r"model.safetensors.index.json, the index .*; copy or download it again"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("tower", "name", "value"),
+    [
+        ("text", "vocab_size", 10**7),
+        ("text", "max_position_embeddings", 0),
+        ("text", "prompt_length", 10**7),
+        ("vision", "image_size", 10**7),
+        ("vision", "num_hidden_layers", 10**7),
+        ("vision", "hidden_size", 0),
+    ],
+)
+def test_absurd_sizes_are_refused_before_they_are_allocated(folder: Path, tower: str, name: str, value: int):
+    config = json.loads((folder / "config.json").read_text())
+    change_json(folder / "config.json", **{f"{tower}_config": {**config[f"{tower}_config"], name: value}})
+    with pytest.raises(ValueError, match=rf"config.json of .*{name}") as error:
+        load_model(folder)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json", "tokenizer_config.json"])
+def test_json_nested_too_deeply(folder: Path, file: str):
+    (folder / file).write_text("[" * 100_000)
+    with pytest.raises(OSError, match=file):
+        load_model(folder)
+
+
+def test_token_ids_beyond_the_vocabulary(folder: Path):
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    end = max(vocabulary, key=vocabulary.get)
+    (folder / "vocab.json").write_text(json.dumps({**vocabulary, end: len(vocabulary) + 7}))
+    with pytest.raises(ValueError, match=rf"gives .* the id {len(vocabulary) + 7}, beyond the {len(vocabulary)}"):
+        load_model(folder)
+
+
+def test_a_picture_size_of_a_hundred_thousand(folder: Path):
+    change_json(folder / "preprocessor_config.json", do_pad=True, pad_size={"height": 100_000, "width": 100_000})
+    with pytest.raises(OSError, match=r"pad_size is .*at most 8192"):
+        load_model(folder)
+
+
+def test_weights_that_are_a_compressed_archive(folder: Path):
+    (folder / "model.safetensors").unlink()
+    with zipfile.ZipFile(folder / "pytorch_model.bin", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(1 << 27))
+    with pytest.raises(OSError, match=r"pytorch_model.bin is a compressed archive of 134,217,728 bytes"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("text_prompt_length", "4"),
+        ("text_prompt_length", 10**7),
+        ("prompt_layers", [[0]]),
+        ("base_towers", [1]),
+        ("base_model_name_or_path", 5),
+        ("init_std", "x"),
+    ],
+)
+def test_settings_of_an_adapter_of_a_wrong_kind(tiny_adapter_folder: Path, tmp_path: Path, name: str, value: object):
+    folder = shutil.copytree(tiny_adapter_folder, tmp_path / "adapter")
+    change_json(folder / "adapter_config.json", **{name: value})
+    with pytest.raises((ValueError, OSError), match=rf"adapter_config.json of .*{name}"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("change", [torch.Tensor.to_sparse, lambda one: one[:1, :1].expand(9999, 9999)])
+def test_tensors_of_an_adapter_that_are_no_plain_memory(tiny_adapter_folder: Path, tmp_path: Path, change: Callable):
+    folder = shutil.copytree(tiny_adapter_folder, tmp_path / "adapter")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    (folder / "adapter_model.safetensors").unlink()
+    name = min(tensors)
+    torch.save({**tensors, name: change(tensors[name])}, folder / "adapter_model.bin")
+    with pytest.raises(ValueError, match=rf"holds {name}, which (is torch.sparse|repeats its values)"):
+        load_model(folder)
+
+
+def test_weights_are_as_readable_as_their_settings(tiny_clip_folder: Path, tmp_path: Path):
+    load_model(tiny_clip_folder)[0].save_pretrained(tmp_path)
+    modes = {(tmp_path / name).stat().st_mode for name in ("config.json", "model.safetensors")}
+    assert len(modes) == 1
