@@ -19,6 +19,7 @@ MAY_IMPORT = {
 OUTSIDE = {"tests", "benchmarks"}
 FLAT = [
     "private_uploads",
+    "folder_checks",
     "configuration_prompt_clip",
     "prompted_attention",
     "prompted_layers",
