@@ -1,7 +1,9 @@
 """PromptCLIP: CLIP with fixed deep prompts in both towers and rectangular images."""
 
 import copy
+import importlib
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,23 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassification, CLIPModel
 from transformers.models.clip.modeling_clip import CLIPOutput, CLIPPreTrainedModel, image_text_contrastive_loss
 from transformers.utils.generic import can_return_tuple
+
+if not __package__:
+    # The working folder is a clone of a published model, where this file hides the package of its name: give way to
+    # the package, or be one where it is not installed.
+    _clone, _path, _hiding = Path(__file__).resolve().parent, sys.path[:], sys.modules.pop(__name__)
+    sys.path[:] = [entry for entry in _path if Path(entry).resolve() != _clone]
+    try:
+        importlib.import_module(__name__)
+    except ModuleNotFoundError as error:
+        if error.name != __name__:
+            raise
+        sys.modules[__name__] = _hiding
+        __path__ = [str(_clone)]
+    finally:
+        sys.path[:] = _path
+    __package__ = __name__
+    __spec__.submodule_search_locations = sys.modules[__name__].__path__
 
 from .configuration_prompt_clip import (
     TOWERS,

@@ -1,10 +1,10 @@
 """Atomic files and folders: readers never find one half written.
 
 They are written beside their place as `.NAME.<16 random hexadecimal digits>.tmp`. The writer holds a lock on it, so
-the next writer can tell leftovers of a killed process from work in progress, and removes them.
+the next writer can tell leftovers of a killed process from work in progress, and removes them. Where the system has no
+such locks (Windows), leftovers stay.
 """
 
-import fcntl
 import json
 import math
 import os
@@ -18,7 +18,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 __all__ = [
+    "make_folders",
     "new_folder",
     "remove_leftovers",
     "replacing",
@@ -29,6 +35,7 @@ __all__ = [
     "write_json",
 ]
 
+_NO_LINKS, _NO_WAITING = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK"))
 _LOCK = "lock"
 _CONTENT = "content"
 # Earlier versions put their process id where the random digits are.
@@ -62,7 +69,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     Raises OSError if the folder cannot be written; an old file is then unchanged.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     with replacing(path) as file:
         file.write(content)
 
@@ -103,7 +110,7 @@ def new_folder(folder: str | Path, *, replace_empty: bool = False) -> Iterator[P
     folder = Path(folder)
     if os.path.lexists(folder) and not (replace_empty and folder.is_dir() and not any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists; name a folder that does not")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(folder.parent)
     with _temporary_folder(folder, 0o777) as written:
         yield written
         # mkdir has applied the umask, which cannot be read without changing it for other threads.
@@ -138,8 +145,21 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
                 _remove_leftover(Path(entry.path))
 
 
+def make_folders(folder: Path) -> None:
+    """Create a folder and its missing parents, each synced into its own.
+
+    Raises OSError: one is a file, or cannot be created.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync(place.parent)
+
+
 def sync(path: Path) -> None:
     """Flush a file or a folder's entries to disk against power cuts."""
+    if os.name == "nt" and path.is_dir():  # which Windows cannot open
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -182,9 +202,9 @@ def _new_locked_file(path: Path) -> int | None:
 
     Returns None if another process removed it as a leftover before it was locked.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINKS, 0o666)
     with suppress(OSError):  # a file system without locks
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor)
     if path.exists():
         return descriptor
     os.close(descriptor)
@@ -193,7 +213,7 @@ def _new_locked_file(path: Path) -> int | None:
 
 def _remove_leftover(path: Path) -> None:
     status = path.lstat()
-    if status.st_uid != os.geteuid():
+    if fcntl is None or status.st_uid != os.geteuid():
         return
     if stat.S_ISREG(status.st_mode):
         with _if_unlocked(path) as unlocked:
@@ -208,17 +228,23 @@ def _remove_leftover(path: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def _lock(descriptor: int, *, wait: bool = True) -> None:
+    if fcntl is None:
+        raise OSError("this system has no flock")
+    fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 @contextmanager
 def _if_unlocked(path: Path) -> Iterator[bool]:
     """Yield whether a file is unlocked, holding its lock during the block."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDWR | _NO_LINKS | _NO_WAITING)
     except OSError:
         yield False
         return
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor, wait=False)
         except OSError:
             yield False
         else:

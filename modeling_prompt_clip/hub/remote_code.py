@@ -6,20 +6,29 @@ model's two. Only what runs a published model travels, which needs torch, transf
 
 import json
 import logging
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from transformers.dynamic_module_utils import custom_object_save
-
 from modeling_prompt_clip.loading import STAND_IN, STAND_IN_FOLDER
-from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
-from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 
-__all__ = ["add_remote_code", "complete_upload"]
+__all__ = ["REMOTE_FILES", "add_remote_code", "complete_upload"]
 
 logger = logging.getLogger(__name__)
 
 MODEL = "prompt_clip"
+REMOTE_FILES = (
+    "configuration_prompt_clip.py",
+    "folder_checks.py",
+    "modeling_prompt_clip.py",
+    "private_uploads.py",
+    "processing_prompt_clip.py",
+    "processor_files.py",
+    "prompted_attention.py",
+    "prompted_layers.py",
+    "prompted_towers.py",
+)
+"""Code that travels: the model's file, the processor's, and the files that they import."""
 # file of a saved model or processor -> what each Auto class shall load
 AUTO_MAPS = {
     "config.json": {
@@ -83,8 +92,8 @@ def _add_code(folder: Path, names: Iterable[str]) -> None:
     auto_maps = {name: AUTO_MAPS[name] for name in names}
     if not auto_maps:
         return
-    for cls in (PromptCLIPModel, PromptCLIPProcessor):
-        custom_object_save(cls, folder)  # its file, and those that it imports
+    for name in REMOTE_FILES:
+        shutil.copy(Path(__file__).parents[1] / name, folder)
     for name, auto_map in auto_maps.items():
         settings = json.loads((folder / name).read_text(encoding="utf-8"))
         text = json.dumps(settings | {"auto_map": auto_map}, indent=2, ensure_ascii=False) + "\n"

@@ -6,11 +6,12 @@ from itertools import chain, islice
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from transformers import CLIPImageProcessorPil
 
 from dataset_scripts.common.images import DECODING_ERRORS, to_rgb
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
+from modeling_prompt_clip.retrieval.workers import WorkerLoader
 
 __all__ = ["ImagePreparation", "image_batches"]
 
@@ -83,7 +84,7 @@ def image_batches(
     Workers share a sequence (list, data set column) and may `pin_memory`; an iterator is read in this process. Close
     the generator to end its workers. torch's global random state is neither used nor changed.
 
-    Raises OSError: an unreadable image of a sequence; the message has its row.
+    Raises OSError: an unreadable image of a sequence, whose row is named; the system killed a worker.
     """
     if not isinstance(images, Sequence):
         images = iter(images)
@@ -91,7 +92,7 @@ def image_batches(
             yield preparation.resize(chain([first], islice(images, batch_size - 1)))
         return
     batches = [range(start, min(start + batch_size, len(images))) for start in range(0, len(images), batch_size)]
-    loader = DataLoader(
+    loader = WorkerLoader(
         _ResizedRows(preparation, images),
         sampler=batches,
         batch_size=None,  # a batch is one item of the data set

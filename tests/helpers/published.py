@@ -11,19 +11,8 @@ from safetensors.numpy import load_file
 
 from elsewhere import run_elsewhere
 
-__all__ = ["REMOTE_FILES", "card_snippets", "metrics_elsewhere"]
+__all__ = ["card_snippets", "metrics_elsewhere"]
 
-REMOTE_FILES = (
-    "configuration_prompt_clip.py",
-    "folder_checks.py",
-    "modeling_prompt_clip.py",
-    "private_uploads.py",
-    "processing_prompt_clip.py",
-    "processor_files.py",
-    "prompted_attention.py",
-    "prompted_layers.py",
-    "prompted_towers.py",
-)
 _READER = """
 import json
 from pathlib import Path

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from dataset_scripts.common.images import DECODING_ERRORS
+from modeling_prompt_clip.retrieval.workers import WorkerLoader
 from trainers.data.batches import EpochOrder, StepBatches, by_identity, by_length, check_batch_fits, shuffled
 from trainers.data.tokenization import tokenized_captions
 from trainers.objectives import CaptionMasking
@@ -203,13 +204,12 @@ class PairCollator:
 
 def pair_loader(pairs: Dataset, batches: Sampler, pad_token_id: int, num_workers: int) -> DataLoader:
     """Load `batches` of `pairs`; the data is the same for any number of workers."""
-    return DataLoader(
+    return WorkerLoader(
         pairs,
         batch_sampler=batches,
         collate_fn=PairCollator(pad_token_id),
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_one_thread if num_workers else None,
     )
 
 
@@ -229,11 +229,6 @@ def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
     """Stack rows of integers, padded on the right to the longest."""
     tensors = [torch.tensor(row, dtype=torch.int64) for row in rows]
     return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)
-
-
-def _one_thread(worker: int) -> None:
-    """Limit a worker to one thread: more would compete with the training process."""
-    torch.set_num_threads(1)
 
 
 __all__ = ["CaptionPairs", "PairCollator", "pair_loader"]

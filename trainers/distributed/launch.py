@@ -9,6 +9,7 @@ accelerate launch --config_file "$(python -m trainers.launch ddp)" --num_process
 import argparse
 import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -21,6 +22,7 @@ from dataset_scripts.common.installing import install_hint
 from dataset_scripts.common.suggest import nearest_name
 
 PROCESSES = "PROMPT_CLIP_PROCESSES"  # set by `launch_command`: how many processes were asked for
+RELAUNCHED = "PROMPT_CLIP_TRAIN"  # set by `relaunch`: the arguments as they were typed
 # read by torchrun, which accelerate uses: signals to forward, and seconds that processes then have to save
 SIGNALS = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1", "PET_SHUTDOWN_TIMEOUT": "120"}
 LAUNCH_OPTIONS = ("num_processes", "num_machines", "machine_rank", "main_process_ip", "main_process_port")
@@ -61,7 +63,7 @@ def relaunch(argv: Sequence[str], module: str = "trainers.two_stage") -> None:
         return
     options = {name: value for name in LAUNCH_OPTIONS if (value := getattr(launch, name)) is not None}
     command, environment = launch_command(launch.launch, options)
-    os.execve(command[0], [*command, "-m", module, *others], os.environ | environment)
+    os.execve(command[0], [*command, "-m", module, *others], os.environ | environment | {RELAUNCHED: shlex.join(argv)})
 
 
 def launch_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -160,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 __all__ = [
     "LAUNCH_OPTIONS",
     "PROCESSES",
+    "RELAUNCHED",
     "launch_arguments",
     "launch_command",
     "launch_file",

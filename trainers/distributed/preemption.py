@@ -1,13 +1,17 @@
-"""A cluster's request to stop: noticed at once, answered between two steps."""
+"""A request to stop, of a cluster or a user: noticed at once, answered between two steps."""
 
+import os
 import signal
+import time
 from types import FrameType
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import reduce
 
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+from modeling_prompt_clip.retrieval.workers import REQUESTS
+
+_ECHO = 2.0  # seconds in which a launcher may pass on what the terminal sent to all processes
 
 
 class Preempted(Exception):  # noqa: N818 - nothing is wrong
@@ -15,10 +19,10 @@ class Preempted(Exception):  # noqa: N818 - nothing is wrong
 
 
 class StopRequest:
-    """Context manager that remembers SIGTERM and SIGUSR1 and restores the handlers.
+    """Context manager that remembers SIGTERM, SIGUSR1 and SIGINT and restores the handlers.
 
     Processes get the signal at different moments but must stop after the same step, so `agreed` asks all of them, a
-    small exchange. Signals can be caught only in the main thread.
+    small exchange. A second SIGINT raises KeyboardInterrupt at once. Signals can be caught only in the main thread.
 
     Args:
         accelerator: of the run.
@@ -27,10 +31,11 @@ class StopRequest:
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
         self.heard = False
+        self.interrupted: float | None = None  # when Ctrl-C was pressed first, by a monotonic clock
         self._before: dict[signal.Signals, signal.Handlers] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in _SIGNALS:
+        for number in REQUESTS:
             try:
                 self._before[number] = signal.signal(number, self._hear)
             except ValueError:  # not the main thread
@@ -51,6 +56,15 @@ class StopRequest:
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         self.heard = True
+        if number != signal.SIGINT:
+            return
+        now = time.monotonic()
+        if self.interrupted is None:
+            self.interrupted = now
+            if self.accelerator.is_main_process:  # a handler may not print: the interrupted code may be printing
+                os.write(2, b"\nCtrl-C: saving after this step; press it again to stop at once\n")
+        elif self.accelerator.num_processes == 1 or now - self.interrupted > _ECHO:
+            raise KeyboardInterrupt
 
 
 __all__ = ["Preempted", "StopRequest"]

@@ -81,7 +81,7 @@ def test_a_folder_is_on_disk_at_any_depth_before_it_appears(tmp_path, monkeypatc
         (folder / "deep").mkdir()
         (folder / "deep" / "weights").write_text("w")
         assert not target.exists()
-    assert synced == [("deep", False), ("weights", False), ("content", False), ("some", True)]
+    assert synced == [(tmp_path.name, False), ("deep", False), ("weights", False), ("content", False), ("some", True)]
     assert [path.name for path in (tmp_path / "some").iterdir()] == ["where"]
     assert [path.name for path in target.rglob("*")] == ["deep", "weights"]
 
@@ -221,3 +221,35 @@ def test_a_folder_without_right_to_list_it_can_be_written(tmp_path):
     remove_leftovers(tmp_path / "missing")
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "missing" / "file"):
         pytest.fail("it is written")
+
+
+def test_every_new_parent_is_on_disk_too(tmp_path, monkeypatch):
+    """Only the last folder's entries were synced: a power cut could lose the ones above."""
+    synced = []
+    monkeypatch.setattr(files, "sync", synced.append)
+    files.write_atomically(tmp_path / "a" / "b" / "c" / "file", b"x")
+    assert set(synced) == {tmp_path, tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"}
+
+
+WINDOWS = """
+import sys, os, signal
+sys.modules["fcntl"] = None
+del signal.SIGUSR1, signal.SIGCHLD, signal.pthread_sigmask, os.geteuid, os.O_NOFOLLOW, os.O_NONBLOCK
+from pathlib import Path
+import modeling_prompt_clip, modeling_prompt_clip.loading, modeling_prompt_clip.retrieval.search, trainers.two_stage
+from dataset_scripts.common.files import new_folder, write_atomically
+for text in (b"one", b"two"):
+    write_atomically("some/file", text)
+with new_folder("folder") as folder:
+    Path(folder, "x").write_text("x")
+assert Path("some/file").read_bytes() == b"two" and os.listdir("folder") == ["x"] and len(os.listdir()) == 2
+"""
+
+
+def test_a_system_without_these_signals_and_locks(tmp_path):
+    """`import trainers.two_stage` ended at signal.SIGUSR1, and all of it at fcntl, where there are none."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "HF_HUB_OFFLINE": "1"}
+    answer = subprocess.run(
+        [sys.executable, "-c", WINDOWS], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr

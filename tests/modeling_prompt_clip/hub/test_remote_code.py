@@ -1,14 +1,19 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers.dynamic_module_utils import get_relative_import_files
 
-from modeling_prompt_clip import PromptCLIPModel
+from modeling_prompt_clip import PromptCLIPModel, PromptCLIPProcessor
 from modeling_prompt_clip.hub import add_remote_code
+from modeling_prompt_clip.hub.remote_code import REMOTE_FILES
 from modeling_prompt_clip.loading import load_model
-from published import REMOTE_FILES
 
 
 @pytest.fixture
@@ -59,3 +64,32 @@ def test_half_a_model_is_refused(published):
         save_file({"x": torch.ones(1)}, published / "only.safetensors")
         (published / "config.json").unlink()
         add_remote_code(published)
+
+
+def test_all_that_the_code_imports_travels():
+    wanted = {"modeling_prompt_clip.py", "processing_prompt_clip.py"}
+    for cls in (PromptCLIPModel, PromptCLIPProcessor):
+        wanted |= {Path(name).name for name in get_relative_import_files(sys.modules[cls.__module__].__file__)}
+    assert wanted == set(REMOTE_FILES)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_clone_as_working_folder_does_not_hide_the_package(published, installed, tmp_path):
+    """Its modeling_prompt_clip.py gave 'attempted relative import with no known parent package'."""
+    root = str(Path(__file__).parents[3])
+    environment = os.environ | {"PYTHONPATH": root if installed else "", "PYTHONDONTWRITEBYTECODE": "1"}
+    leave_out = (
+        f"import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in str(f)]; root = {root!r}; "
+    )
+    leave_out += f"sys.path = [p for p in sys.path if p != {root!r}]; "
+    code = ("" if installed else leave_out) + (
+        "from modeling_prompt_clip import PromptCLIPModel; import modeling_prompt_clip; "
+        "m = PromptCLIPModel.from_pretrained('.'); print(modeling_prompt_clip.__path__[0])"
+    )
+    code += "; import trainers.two_stage" if installed else ""
+    answer = subprocess.run(
+        [sys.executable, "-W", "error::ImportWarning", "-c", code],
+        cwd=published, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.split()[-1] == (f"{root}/modeling_prompt_clip" if installed else str(published.resolve()))

@@ -11,9 +11,10 @@ from huggingface_hub import ModelCard, snapshot_download
 from PIL import Image
 
 from modeling_prompt_clip import cli
+from modeling_prompt_clip.hub.remote_code import REMOTE_FILES
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
-from published import REMOTE_FILES, metrics_elsewhere
+from published import metrics_elsewhere
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.publishing import push_run
 

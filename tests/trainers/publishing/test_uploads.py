@@ -19,9 +19,9 @@ from torch import multiprocessing
 
 from dataset_scripts.common.hub import push_folder
 from modeling_prompt_clip.cli import main as prompt_clip
+from modeling_prompt_clip.hub.remote_code import REMOTE_FILES
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import TextToImageEvaluator
-from published import REMOTE_FILES
 from trainers.publishing import uploads
 from trainers.run_folder.folder import RunFolder
 from trainers.two_stage import TwoStageTrainer
