@@ -9,6 +9,7 @@ import datasets
 
 from dataset_scripts import load_person_search, skipped_images
 from dataset_scripts.commands.parsers.convert import parse
+from dataset_scripts.common.places import check_output
 from dataset_scripts.parquet import convert_to_parquet
 from dataset_scripts.parquet.manifest import Manifest
 
@@ -25,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     Raises ValueError, OSError: the set cannot be loaded, or not be written; see `convert_to_parquet`.
     """
     args = parse(argv)
+    check_output(args.out, "OUT")
     options = {} if args.on_bad_image == "error" else {"on_bad_image": args.on_bad_image}
     splits = load_person_search(args.format, args.dir, split=None, num_proc=args.num_proc, **options)
     skipped = skipped_images(next(iter(splits.values())))

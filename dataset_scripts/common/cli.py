@@ -7,6 +7,7 @@ and returns an exit status or None. A verb writes its answer to stdout and every
 """
 
 import importlib
+import io
 import logging
 import os
 import sys
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from dataset_scripts.common import __version__
 from dataset_scripts.common.installing import install_hint
+from dataset_scripts.common.places import place_or_locale
 from dataset_scripts.common.suggest import did_you_mean
 
 __all__ = ["VERBS", "Verb", "main"]
@@ -159,6 +161,9 @@ def _with_underscores(arguments: list[str]) -> list[str]:
 
 def _run(verb: str, arguments: list[str]) -> int:
     program = f"prompt-clip {verb}"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an answer is not lost to a locale that lacks a character
+            stream.reconfigure(errors="backslashreplace")
     try:
         importlib.import_module(VERBS[verb].parser).parse(arguments)  # exits on --help and wrong use
         _talk_on_stderr()
@@ -170,10 +175,13 @@ def _run(verb: str, arguments: list[str]) -> int:
         if extra is None:
             raise
         return _fail(program, f"{error.name} is not installed; run {install_hint(extra)}")
-    except (ValueError, TypeError, OSError) as error:
+    except Exception as error:
+        told = place_or_locale(error)
+        if told is None and not isinstance(error, ValueError | TypeError | OSError):
+            raise
         if os.environ.get("PROMPT_CLIP_TRACEBACK") == "1":
             traceback.print_exc()
-        return _fail(program, str(error) or type(error).__name__)
+        return _fail(program, told or str(error) or type(error).__name__)
 
 
 def _fail(program: str, message: str, status: int = 1) -> int:

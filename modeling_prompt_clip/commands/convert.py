@@ -5,6 +5,7 @@ import json
 import sys
 
 from dataset_scripts.common.parsers.convert import parse
+from dataset_scripts.common.places import check_output
 from modeling_prompt_clip.conversion import ConvertedCheckpoint, convert_checkpoint
 from modeling_prompt_clip.folder_checks import one_line
 
@@ -17,6 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     Raises ValueError, OSError: see `convert_checkpoint`.
     """
     args = parse(argv)
+    check_output(args.target.parent, "the target's folder")
     converted = convert_checkpoint(
         args.source,
         args.target,

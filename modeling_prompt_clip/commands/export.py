@@ -5,6 +5,7 @@ import json
 import sys
 
 from dataset_scripts.common.parsers.export import parse
+from dataset_scripts.common.places import check_output
 from modeling_prompt_clip.export import OnnxExport, export_onnx
 from modeling_prompt_clip.loading import load_model
 
@@ -19,6 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     if args.output.exists():
         raise FileExistsError(f"--output {args.output} exists; name a folder that does not")
+    check_output(args.output.parent, "--output")
     model, processor = load_model(args.model, image_size=tuple(args.image_size) if args.image_size else None)
     exported = export_onnx(model, processor, args.output)
     sys.stdout.write(_as_json(args, exported) if args.json else _as_text(exported))

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from dataset_scripts.common.parsers.search import DEFAULT_SHEET, parse
+from dataset_scripts.common.places import check_output
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval.pictures import SheetRow, Tile, contact_sheet, thumbnail
 from modeling_prompt_clip.retrieval.search import (
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     OSError: the model or the gallery cannot be read.
     """
     args = parse(argv)
-    sheet = args.output or (None if args.json else DEFAULT_SHEET)
+    sheet = args.output or (None if args.json else _default_sheet(args.gallery))
     _check(args, sheet)
     model, processor = load_model(args.model, device=args.device)
     searcher = FolderSearcher(
@@ -67,11 +68,25 @@ def _check(args: argparse.Namespace, sheet: Path | None) -> None:
         return
     if sheet.suffix.lower() != ".png":
         raise ValueError(f"--output {sheet} is not a PNG; name a file that ends in .png")
+    check_output(sheet.parent, "the folder of --output,")
     if sheet.resolve().is_relative_to(args.gallery.resolve()):
         raise ValueError(
             f"the contact sheet {sheet} would lie inside the gallery {args.gallery} and be found by the next search; "
             "choose another place by --output"
         )
+
+
+def _default_sheet(gallery: Path) -> Path | None:
+    """The picture that nobody named, where it can be: not in the gallery, nor in a folder that cannot be written."""
+    if DEFAULT_SHEET.resolve().is_relative_to(gallery.resolve()):
+        logger.warning("no picture is drawn: %s would lie inside the gallery; name one by --output", DEFAULT_SHEET)
+        return None
+    try:
+        check_output(DEFAULT_SHEET.parent)
+    except OSError as error:
+        logger.warning("no picture is drawn, name one by --output: %s", error)
+        return None
+    return DEFAULT_SHEET
 
 
 def _picture(answers: Answers) -> Image.Image:

@@ -14,6 +14,7 @@ from dataset_scripts import load_person_search
 from dataset_scripts.builders.image_features import check_images_inside
 from dataset_scripts.common.files import write_json
 from dataset_scripts.common.own_code import names_code
+from dataset_scripts.common.places import check_output
 from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.loading import STAND_IN, load_model
 from modeling_prompt_clip.retrieval import (
@@ -37,7 +38,6 @@ from trainers.data.split_facts import SplitFacts, size_text, split_facts
 from trainers.data.splits import read_by_our_rule, source_label
 from trainers.run_folder.evaluated_data import EvaluatedData, evaluated_data
 from trainers.run_folder.files import read_results
-from trainers.run_folder.folder import check_folder
 from trainers.run_folder.lock import check_unused, only_writer
 from trainers.run_folder.settings import settings_of_model
 
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.data is None and settings_of_model(args.model) is None:
         parser().error("--data is needed: MODEL is not a run with a data set of its own")
     if args.output:
-        check_folder(args.output)
+        check_output(args.output)
         check_unused(args.output)
         read_results(args.output / RESULTS)  # what is there is added to and never lost
     args.ks = checked_ks(args.ks)

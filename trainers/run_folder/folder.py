@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from dataset_scripts.common.files import write_atomically, write_json
+from dataset_scripts.common.places import check_output
 from trainers.arguments.fields import Rule, rules
 from trainers.arguments.resolved import map_sources
 from trainers.arguments.settings import TwoStageTrainingArguments
@@ -51,7 +52,7 @@ class RunFolder:
         Raises:
             OSError: the folder holds a run and `overwrite` is not set, or it cannot be written, or the path is a file.
         """
-        check_folder(self.path, "output_dir")
+        check_output(self.path, "output_dir")
         taken = [name for name in CONTENTS if (self.path / name).exists()]
         if taken and not overwrite:
             raise OSError(
@@ -186,18 +187,6 @@ class RunFolder:
         return plot_curves(read_metrics(self.metrics), self.plots)
 
 
-def check_folder(path: Path, name: str = "output") -> None:
-    """Check that a folder exists and is writable, or can be created.
-
-    Raises OSError: it is a file, or read-only; the message names the setting `name`.
-    """
-    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise OSError(f"{name} {path} cannot be a folder: {there} is a file; name another")
-    if not os.access(there, os.W_OK):
-        raise OSError(f"{name} {path} cannot be written: {there} is read-only here; name another folder")
-
-
 def _is_same(rule: Rule, earlier: Any, now: Any) -> bool:
     """Whether two values of a setting mean the same; folders of data are compared later, by fingerprint."""
     if not rule.local:
@@ -222,4 +211,4 @@ def _key(entry: dict[str, Any]) -> tuple[str, ...]:
     return tuple(entry[name] for name in ("stage", "method", "split", "direction"))
 
 
-__all__ = ["RunFolder", "check_folder"]
+__all__ = ["RunFolder"]
