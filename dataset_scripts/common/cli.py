@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from dataset_scripts.common import __version__
 from dataset_scripts.common.installing import install_hint
-from dataset_scripts.common.places import place_or_locale
+from dataset_scripts.common.places import refused_by_system
 from dataset_scripts.common.suggest import did_you_mean
 
 __all__ = ["VERBS", "Verb", "main"]
@@ -176,7 +176,7 @@ def _run(verb: str, arguments: list[str]) -> int:
             raise
         return _fail(program, f"{error.name} is not installed; run {install_hint(extra)}")
     except Exception as error:
-        told = place_or_locale(error)
+        told = refused_by_system(error)
         if told is None and not isinstance(error, ValueError | TypeError | OSError):
             raise
         if os.environ.get("PROMPT_CLIP_TRACEBACK") == "1":

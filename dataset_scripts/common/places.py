@@ -5,10 +5,12 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-__all__ = ["check_output", "place_or_locale"]
+__all__ = ["check_output", "refused_by_system"]
 
+_DIED = "One of the subprocesses has abruptly died"  # datasets, of its processes
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
 
 
@@ -28,14 +30,19 @@ def check_output(path: Path, name: str = "output") -> None:
         )
 
 
-def place_or_locale(error: BaseException) -> str | None:
-    """Tell in words if an error, or what caused it, is a cache that cannot be written or a name outside the locale."""
+def refused_by_system(error: BaseException) -> str | None:
+    """Tell in words if an error is a cache that cannot be written, a name outside the locale, or a killed process.
+
+    Looks at what caused the error too; None for all others.
+    """
     for cause in _causes(error):
         if isinstance(cause, UnicodeError) and sys.getfilesystemencoding() != "utf-8":
             return (
                 f"this system's locale writes names in {sys.getfilesystemencoding()}, which lacks characters of this "
                 f"one ({cause}); set PYTHONUTF8=1 in the environment"
             )
+        if isinstance(cause, BrokenProcessPool) or _DIED in str(cause):
+            return "the system ended a process that reads images, for want of memory perhaps; use fewer, by num_proc"
         if isinstance(cause, OSError) and cause.errno in _REFUSALS and _in_cache(cause.filename):
             return (
                 f"the cache of models and data sets cannot be written: {cause.filename} ({cause.strerror}); set "

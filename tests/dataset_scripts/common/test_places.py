@@ -1,17 +1,24 @@
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import namedtuple
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import datasets
 import pytest
 
 from dataset_scripts.common import cli
-from dataset_scripts.common.places import check_output, place_or_locale
+from dataset_scripts.common.places import check_output, refused_by_system
 
 ROOT = str(Path(__file__).parents[3])
+
+
+def _die(row=None):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -64,9 +71,26 @@ def test_a_cache_that_cannot_be_written_names_the_remedy(number, name, tmp_path,
     place = os.path.normpath(tmp_path / "hf" / name)
     wrapped = RuntimeError("An error occurred while generating the dataset")
     wrapped.__cause__ = OSError(number, os.strerror(number), place)
-    assert f"{place} ({os.strerror(number)}); set HF_HOME" in place_or_locale(wrapped)
-    assert place_or_locale(OSError(number, "x", str(tmp_path / "elsewhere"))) is None
-    assert place_or_locale(OSError(errno.ENOENT, "x", place)) is None
+    assert f"{place} ({os.strerror(number)}); set HF_HOME" in refused_by_system(wrapped)
+    assert refused_by_system(OSError(number, "x", str(tmp_path / "elsewhere"))) is None
+    assert refused_by_system(OSError(errno.ENOENT, "x", place)) is None
+
+
+@pytest.mark.parametrize("num_proc", [1, 2])
+def test_a_killed_process_is_told_of_in_one_line(num_proc, monkeypatch, capsys):
+    """A killed child of a pool, or of datasets' map, ended in its traceback."""
+    rows = datasets.Dataset.from_dict({"x": [1, 2]})
+
+    def work(argv):
+        if num_proc == 1:
+            with ProcessPoolExecutor(1) as pool:
+                pool.submit(_die).result()
+        rows.map(_die, num_proc=2)
+
+    monkeypatch.setattr("dataset_scripts.commands.check.main", work)
+    assert cli.main(["data", "check", "anywhere"]) == 1
+    error = capsys.readouterr().err
+    assert "the system ended a process that reads images" in error and "Traceback" not in error
 
 
 PRINTED = "import sys; from dataset_scripts.common import cli; sys.exit(cli.main(sys.argv[1:]))"
