@@ -9,7 +9,7 @@ import datasets
 
 from dataset_scripts import load_person_search, skipped_images
 from dataset_scripts.commands.parsers.convert import parse
-from dataset_scripts.common.places import check_output
+from dataset_scripts.common.files import check_output
 from dataset_scripts.parquet import convert_to_parquet
 from dataset_scripts.parquet.manifest import Manifest
 

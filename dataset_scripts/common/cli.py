@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dataset_scripts.common import __version__
+from dataset_scripts.common.files import refused_by_system
 from dataset_scripts.common.installing import install_hint
-from dataset_scripts.common.places import refused_by_system
 from dataset_scripts.common.suggest import did_you_mean
 
 __all__ = ["VERBS", "Verb", "main"]

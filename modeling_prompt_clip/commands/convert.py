@@ -4,8 +4,8 @@ import argparse
 import json
 import sys
 
+from dataset_scripts.common.files import check_output
 from dataset_scripts.common.parsers.convert import parse
-from dataset_scripts.common.places import check_output
 from modeling_prompt_clip.conversion import ConvertedCheckpoint, convert_checkpoint
 from modeling_prompt_clip.folder_checks import one_line
 

@@ -4,8 +4,8 @@ import argparse
 import json
 import sys
 
+from dataset_scripts.common.files import check_output
 from dataset_scripts.common.parsers.export import parse
-from dataset_scripts.common.places import check_output
 from modeling_prompt_clip.export import OnnxExport, export_onnx
 from modeling_prompt_clip.loading import load_model
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from dataset_scripts.common.files import check_output
 from dataset_scripts.common.parsers.search import DEFAULT_SHEET, parse
-from dataset_scripts.common.places import check_output
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval.pictures import SheetRow, Tile, contact_sheet, thumbnail
 from modeling_prompt_clip.retrieval.search import (

@@ -1,7 +1,9 @@
 """Loader processes that outlive requests to stop, and whose own end is told in words."""
 
+import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -73,16 +75,24 @@ def _no_shared_memory() -> str:
 
 
 def _ignore_requests(worker: int) -> None:
+    """Ignore requests to stop, except the main process's own: a worker may be stuck when its loader ends."""
     for number in REQUESTS:
-        signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # SIGTERM was blocked when this process was started, and stays so
+        threading.Thread(target=_end_at_parents_word, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_at_parents_word(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        continue
+    os._exit(0)
 
 
 @contextmanager
 def _requests_held() -> Iterator[None]:
     """Keep signals waiting during the block; processes started in it inherit this."""
-    if not hasattr(signal, "pthread_sigmask"):
+    if not hasattr(signal, "sigwaitinfo"):  # not on Windows or macOS
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS)

@@ -12,9 +12,8 @@ from datasets.utils import tqdm
 
 from dataset_scripts import load_person_search
 from dataset_scripts.builders.image_features import check_images_inside
-from dataset_scripts.common.files import write_json
+from dataset_scripts.common.files import check_output, write_json
 from dataset_scripts.common.own_code import names_code
-from dataset_scripts.common.places import check_output
 from modeling_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.loading import STAND_IN, load_model
 from modeling_prompt_clip.retrieval import (

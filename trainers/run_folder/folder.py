@@ -9,8 +9,7 @@ from typing import Any
 
 import yaml
 
-from dataset_scripts.common.files import write_atomically, write_json
-from dataset_scripts.common.places import check_output
+from dataset_scripts.common.files import check_output, write_atomically, write_json
 from trainers.arguments.fields import Rule, rules
 from trainers.arguments.resolved import map_sources
 from trainers.arguments.settings import TwoStageTrainingArguments

@@ -12,7 +12,7 @@ import datasets
 import pytest
 
 from dataset_scripts.common import cli
-from dataset_scripts.common.places import check_output, refused_by_system
+from dataset_scripts.common.files import check_output, refused_by_system
 
 ROOT = str(Path(__file__).parents[3])
 

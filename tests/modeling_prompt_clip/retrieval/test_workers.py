@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import time
@@ -34,6 +35,10 @@ class Send:
 
 def run_out():
     raise RuntimeError("unable to write to file </torch_123_45_0>: No space left on device (28)")
+
+
+def stall():
+    time.sleep(1000)
 
 
 def fail():
@@ -90,3 +95,16 @@ def test_the_main_process_hears_a_request_as_before():
         assert list(batches) == list(range(8)) and heard == [True]
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_stuck_worker_ends_with_its_loader():
+    """One that ignored SIGTERM from everybody kept the program from ending."""
+    before = set(multiprocessing.active_children())
+    batches = iter(WorkerLoader(Numbers(stall), batch_size=None, num_workers=2))
+    assert next(batches) == 0
+    workers = set(multiprocessing.active_children()) - before
+    for worker in workers:
+        worker.terminate()
+        worker.join(20)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    del batches
