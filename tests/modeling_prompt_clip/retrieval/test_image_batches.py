@@ -152,7 +152,7 @@ def test_worker_count_changes_nothing(tiny_processor, images, column, kind):
 
 
 def test_an_iterator_stays_in_this_process(tiny_processor, images, monkeypatch):
-    monkeypatch.setattr(module, "DataLoader", None)
+    monkeypatch.setattr(module, "WorkerLoader", None)
     preparation = ImagePreparation(tiny_processor)
     batches = list(image_batches(preparation, (image for image in images), 5, num_workers=2))
     assert [len(batch) for batch in batches] == [5, 5, 2]
