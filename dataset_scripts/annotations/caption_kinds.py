@@ -43,7 +43,7 @@ class ForeignCaptions(NamedTuple):
     """Captions with letters of another script than most of the set."""
 
     main: str  # the script of most captions
-    count: int
+    total: int
     examples: list[tuple[int, str, str]]  # row, caption, its scripts
 
 

@@ -121,7 +121,7 @@ class _Reader:
                 self._example(row, f"{caption[:_TEXT_SHOWN]} ({scripts}, most captions are {foreign.main})")
                 for row, caption, scripts in foreign.examples
             )
-            self._findings.add_all("other_script", foreign.count, examples)
+            self._findings.add_all("other_script", foreign.total, examples)
 
     def report_long(self, captions: list[LongCaption]) -> None:
         self._findings.add_all("long_caption", len(captions), map(self._long_example, captions))

@@ -35,7 +35,7 @@ class WorkerLoader(DataLoader):
             options["worker_init_fn"] = _ignore_requests
         super().__init__(*args, **options)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         if not self.num_workers:
             return super().__iter__()
         with _requests_held():  # until the workers ignore them

@@ -42,7 +42,7 @@ def _foreign(*captions: str) -> tuple[int, str] | None:
     for row, caption in enumerate(captions):
         scripts.add(row, [caption])
     found = scripts.finish()
-    return found and (found.count, found.examples[0][2])
+    return found and (found.total, found.examples[0][2])
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_examples_are_few():
     for row in range(1000):
         scripts.add(row, ["\u7537\u4eba"])
     found = scripts.finish()
-    assert (found.count, len(found.examples), found.main) == (1000, 5, "Latin")
+    assert (found.total, len(found.examples), found.main) == (1000, 5, "Latin")

@@ -11,8 +11,8 @@ from transformers import pipeline
 from elsewhere import run_elsewhere
 from hub_state import StoredFile
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel, PromptCLIPProcessor
+from modeling_prompt_clip.hub.remote_code import REMOTE_FILES
 from modeling_prompt_clip.loading import load_model
-from published import REMOTE_FILES
 
 REPO = "alice/tiny"
 

@@ -7,8 +7,8 @@ from peft import get_peft_model
 
 from elsewhere import run_elsewhere
 from modeling_prompt_clip import ClipPromptConfig, PromptCLIPModel
+from modeling_prompt_clip.hub.remote_code import REMOTE_FILES
 from modeling_prompt_clip.loading import STAND_IN, load_model
-from published import REMOTE_FILES
 
 REPO = "alice/tiny"
 PUSHER = """
