@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_scripts.common.numbers import check_integer
-from dataset_scripts.common.suggest import did_you_mean
+from dataset_scripts.common.text.suggest import did_you_mean
 from dataset_scripts.formats import FORMATS, detect_format
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import datasets
 
 from dataset_scripts.builders.image_files import check_images_exist
 from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
-from dataset_scripts.common.suggest import did_you_mean
+from dataset_scripts.common.text.suggest import did_you_mean
 
 __all__ = ["PersonSearchTable"]
 

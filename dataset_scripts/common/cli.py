@@ -19,7 +19,8 @@ from typing import NamedTuple
 from dataset_scripts.common import __version__
 from dataset_scripts.common.files import refused_by_system
 from dataset_scripts.common.installing import install_hint
-from dataset_scripts.common.suggest import did_you_mean
+from dataset_scripts.common.text.printable import one_line
+from dataset_scripts.common.text.suggest import did_you_mean
 
 __all__ = ["VERBS", "Verb", "main"]
 
@@ -185,7 +186,7 @@ def _run(verb: str, arguments: list[str]) -> int:
 
 
 def _fail(program: str, message: str, status: int = 1) -> int:
-    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{program}: error: {one_line(message)}", file=sys.stderr)
     return status
 
 

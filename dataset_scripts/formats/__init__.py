@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-from dataset_scripts.common.suggest import did_you_mean
+from dataset_scripts.common.text.suggest import did_you_mean
 from dataset_scripts.formats.base import AnnotationFormat, SplitCounts
 
 __all__ = ["FORMATS", "AnnotationFormat", "SplitCounts", "detect_format", "get_format"]

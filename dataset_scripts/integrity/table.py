@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from dataset_scripts.annotations.problems import PROBLEMS, SEVERITIES
+from dataset_scripts.common.text.printable import printable
 from dataset_scripts.formats.base import SplitCounts
 from dataset_scripts.integrity.counts import total_counts
 from dataset_scripts.integrity.findings import Example
@@ -25,7 +26,7 @@ def report_text(report: FolderReport, strict: bool = False) -> str:
     blocks = [_head(report), _split_table(report)]
     blocks += [block for severity in SEVERITIES for block in _problems(report, severity)]
     blocks.append(_verdict(report, strict))
-    return "\n\n".join(map(_printable, blocks)) + "\n"
+    return "\n\n".join(map(printable, blocks)) + "\n"
 
 
 def _verdict(report: FolderReport, strict: bool) -> str:
@@ -114,8 +115,3 @@ def _number(count: int, thing: str) -> str:
 
 def _count(count: int | None) -> str:
     return "?" if count is None else f"{count:,}"
-
-
-def _printable(text: str) -> str:
-    """Escape what a terminal would hide or interpret."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)

@@ -10,7 +10,7 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCardData
 
 from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
-from dataset_scripts.common.markdown import as_link, as_text, fenced, is_address, one_line
+from dataset_scripts.common.text.markdown import as_link, as_text, fenced, is_address, one_line
 
 if TYPE_CHECKING:
     from dataset_scripts.parquet.manifest import Manifest

@@ -13,6 +13,7 @@ from datasets.packaged_modules.parquet.parquet import Parquet
 from huggingface_hub import HfApi, hf_hub_download, is_offline_mode, metadata_load
 
 from dataset_scripts.common.hub_errors import hub_errors_in_words
+from dataset_scripts.common.text.documents import read_yaml
 from dataset_scripts.parquet.builder import PersonSearchParquet
 from dataset_scripts.parquet.card import CARD
 from dataset_scripts.parquet.columns import Rows, Splits, with_features
@@ -96,7 +97,7 @@ def _settings(file: Path) -> object:
     try:
         if file.name == CARD:
             return metadata_load(file)
-        return yaml.safe_load(file.read_text(encoding="utf-8", errors="replace"))
+        return read_yaml(file)
     except (yaml.YAMLError, ValueError):
         return None  # for `datasets` to refuse
 

@@ -11,7 +11,7 @@ from datasets.data_files import DataFilesDict, DataFilesList
 from datasets.exceptions import DatasetsError
 
 from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
-from dataset_scripts.common.suggest import did_you_mean
+from dataset_scripts.common.text.suggest import did_you_mean
 from dataset_scripts.parquet.builder import PersonSearchParquet
 from dataset_scripts.parquet.columns import Rows, Splits, check_schema, with_features
 from dataset_scripts.parquet.manifest import MANIFEST, Manifest

@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 
 from dataset_scripts.common.files import replacing
+from dataset_scripts.common.text.documents import read_json
 
 __all__ = ["MANIFEST", "DataSource", "Manifest", "Settings", "ShardRecord", "SplitRecord"]
 
@@ -123,7 +124,7 @@ class Manifest:
         """
         path = folder / MANIFEST
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             if content["format_version"] != _FORMAT_VERSION:
                 raise ValueError(f"its format_version is {content['format_version']!r}, not {_FORMAT_VERSION}")
             if odd := [name for name in content["shards"] if not _SHARD.fullmatch(name)]:

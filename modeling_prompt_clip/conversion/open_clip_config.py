@@ -1,10 +1,11 @@
 """`open_clip_config.json` beside open_clip's weights: what tensors do not tell."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dataset_scripts.common.text.documents import read_json
 
 __all__ = ["CONFIG_FILE", "OpenClipConfig", "read_open_clip_config"]
 
@@ -75,9 +76,9 @@ def read_open_clip_config(checkpoint: Path) -> OpenClipConfig | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON ({error}); copy or download it again") from error
+        raise ValueError(f"{path} cannot be read ({error}); copy or download it again") from error
     content = content if isinstance(content, dict) else {}
     model = content.get("model_cfg", content)
     model = model if isinstance(model, dict) else {}

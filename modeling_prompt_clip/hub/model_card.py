@@ -10,7 +10,7 @@ from huggingface_hub.utils import validate_repo_id
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dataset_scripts.common import __version__
-from dataset_scripts.common.markdown import as_code, as_text, one_line
+from dataset_scripts.common.text.markdown import as_code, as_text, one_line
 from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.hub.card_facts import ModelCardFacts, Snippet
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel

@@ -1,9 +1,10 @@
 """Names of the published files of models and adapters."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+
+from dataset_scripts.common.text.documents import read_json
 
 __all__ = ["ADAPTER_FILES", "MODEL_FILES", "listed_adapter_file", "listed_model_file"]
 
@@ -40,7 +41,7 @@ def listed_adapter_file(name: str) -> bool:
 def _shards(index: Path) -> set[str]:
     remedy = "copy the run's folder again, or save the model again"
     try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        shards = set(read_json(index)["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{index} is no index of safetensors files; {remedy}") from error
     for name in sorted(map(str, shards)):

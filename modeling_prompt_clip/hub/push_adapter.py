@@ -5,7 +5,7 @@ from typing import Any
 
 from peft import PeftModel
 
-from dataset_scripts.common.markdown import as_code
+from dataset_scripts.common.text.markdown import as_code
 from modeling_prompt_clip.hub.card_facts import ModelCardFacts
 from modeling_prompt_clip.hub.model_card import (
     adapter_loading,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar, get_type_hints
 
-from dataset_scripts.common.suggest import did_you_mean
+from dataset_scripts.common.text.suggest import did_you_mean
 from trainers.arguments.checks import check_value
 from trainers.arguments.fields import Alias, rules
 

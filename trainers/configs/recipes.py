@@ -15,7 +15,8 @@ import yaml
 from transformers import HfArgumentParser
 
 from dataset_scripts.common.own_code import code_names
-from dataset_scripts.common.suggest import nearest_name
+from dataset_scripts.common.text.documents import read_yaml
+from dataset_scripts.common.text.suggest import nearest_name
 from trainers.arguments.aliases import known_names, own_names, running_stages
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.distributed.launch import LAUNCH_OPTIONS, launch_names
@@ -124,19 +125,17 @@ def read_recipe(name_or_file: str) -> dict[str, Any]:
         OSError: no such recipe and no such file.
         ValueError: not YAML, not a mapping, or an unknown key.
     """
-    if name_or_file in recipe_names():
-        text = (resources.files("trainers") / "configs" / f"{name_or_file}.yaml").read_text(encoding="utf-8")
-    elif Path(name_or_file).is_file():
-        text = Path(name_or_file).read_text(encoding="utf-8")
-    else:
+    shipped = name_or_file in recipe_names()
+    file = Path(str(resources.files("trainers")), "configs", f"{name_or_file}.yaml") if shipped else Path(name_or_file)
+    if not file.is_file():
         raise OSError(
             f"config {name_or_file!r} is neither a file nor a recipe{suggestion(name_or_file, recipe_names())} "
             f"(recipes: {', '.join(recipe_names())})"
         )
     try:
-        recipe = yaml.load(text, RecipeLoader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"config {name_or_file!r} is not valid YAML: {error}") from error
+        recipe = read_yaml(file, RecipeLoader)
+    except ValueError as error:
+        raise ValueError(f"config {name_or_file!r} cannot be read: {error}") from error
     if not isinstance(recipe, dict):
         raise ValueError(f"config {name_or_file!r} must be a mapping of settings, such as 'batch_size: 64'")
     for key in recipe:

@@ -15,8 +15,8 @@ from dataset_scripts import PERSON_SEARCH_DATASETS, load_person_search, skipped_
 from dataset_scripts.builders.concatenate import concatenate_training_sets
 from dataset_scripts.builders.image_features import PersonImage, check_images_inside
 from dataset_scripts.common.files import write_json
-from dataset_scripts.common.markdown import as_code, as_text
 from dataset_scripts.common.own_code import names_code
+from dataset_scripts.common.text.markdown import as_code, as_text
 from dataset_scripts.formats import FORMATS
 from dataset_scripts.leaks.guard import LeakReport, drop_leaks, find_leaks
 from dataset_scripts.parquet import is_parquet_folder

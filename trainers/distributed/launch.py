@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from dataset_scripts.common.installing import install_hint
-from dataset_scripts.common.suggest import nearest_name
+from dataset_scripts.common.text.suggest import nearest_name
 
 PROCESSES = "PROMPT_CLIP_PROCESSES"  # set by `launch_command`: how many processes were asked for
 RELAUNCHED = "PROMPT_CLIP_TRAIN"  # set by `relaunch`: the arguments as they were typed

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dataset_scripts.common.numbers import check_number
 from dataset_scripts.common.own_code import names_code
-from dataset_scripts.common.suggest import nearest_name
+from dataset_scripts.common.text.suggest import nearest_name
 from trainers.objectives.citc import citc_loss
 from trainers.objectives.identity import IdentityHead, id_loss
 from trainers.objectives.itc import itc_loss

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dataset_scripts.common.markdown import as_text
+from dataset_scripts.common.text.markdown import as_text
 from trainers.arguments.fields import rules
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.publishing.card_sources import public_value

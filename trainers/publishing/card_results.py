@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dataset_scripts.common.markdown import as_text
+from dataset_scripts.common.text.markdown import as_text
 from modeling_prompt_clip.hub.card_facts import Table
 from modeling_prompt_clip.retrieval import PROTOCOL
 from trainers.arguments.settings import TwoStageTrainingArguments

@@ -4,7 +4,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from dataset_scripts.common.markdown import one_line
+from dataset_scripts.common.text.markdown import one_line
 from modeling_prompt_clip.hub.card_facts import ModelCardFacts, Snippet
 from modeling_prompt_clip.hub.model_card import (
     adapter_loading,

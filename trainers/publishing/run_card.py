@@ -12,7 +12,7 @@ from accelerate import PartialState
 from huggingface_hub import ModelCardData
 
 from dataset_scripts.common.files import write_atomically
-from dataset_scripts.common.markdown import as_code, as_text
+from dataset_scripts.common.text.markdown import as_code, as_text
 from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.hub.card_facts import ModelCardFacts, Snippet
 from modeling_prompt_clip.hub.model_card import (

@@ -1,14 +1,12 @@
 """Read the files of a run folder, or name the damaged one and its remedy."""
 
-import json
-import math
 import reprlib
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
-import yaml
-
+from dataset_scripts.common.text.documents import parse_json, parse_yaml
+from dataset_scripts.common.text.printable import one_line
 from trainers.arguments.settings import TwoStageTrainingArguments
 
 STAGES = ("one", "two")
@@ -32,8 +30,8 @@ def read_config(path: Path) -> dict[str, Any]:
         ValueError: it is damaged, or holds an unknown setting.
     """
     try:
-        content = yaml.safe_load(_text(path, START_AGAIN))
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        content = parse_yaml(_text(path, START_AGAIN))
+    except ValueError as error:
         raise ValueError(f"{path} is no YAML that can be read ({_words(error)}); {START_AGAIN}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is {shown(content)}, but must be a mapping of settings; {START_AGAIN}")
@@ -125,8 +123,8 @@ def read_json(path: Path, remedy: str, absent: Any = None) -> Any:
 def parsed_json(text: str | bytes, place: str, remedy: str) -> Any:
     """Parse JSON text, with the errors of [`read_json`]."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text, finite=True)
+    except ValueError as error:
         raise ValueError(f"{place} is no JSON that can be read ({_words(error)}); {remedy}") from error
 
 
@@ -181,19 +179,8 @@ def _wrong_intervals(intervals: object) -> str:
     return ""
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:40]} is no finite number")
-    return value
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
-
-
 def _words(error: BaseException) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:300]
+    return one_line(error)[:300]
 
 
 __all__ = [

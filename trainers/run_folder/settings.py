@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
+from dataset_scripts.common.text.documents import read_yaml
 from trainers.arguments.fields import rules
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.run_folder.files import read_config
@@ -62,8 +62,8 @@ def _from_hub(name: str) -> Path | None:
 
 def _is_of_run(path: Path) -> bool:
     try:
-        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        recorded = read_yaml(path)
+    except (OSError, ValueError):
         recorded = None
     if not isinstance(recorded, dict):  # damaged, where the rest of a run lies beside it
         return all((path.parent / name).exists() for name in ("metrics.jsonl", "results.json"))

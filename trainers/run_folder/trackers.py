@@ -3,7 +3,7 @@
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import LoggerType
 
-from dataset_scripts.common.suggest import did_you_mean
+from dataset_scripts.common.text.suggest import did_you_mean
 
 
 def trackers(report_to: str) -> list[str]:

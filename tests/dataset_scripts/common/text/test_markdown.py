@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, strategies
 from markdown_it import MarkdownIt
 
-from dataset_scripts.common.markdown import as_code, as_link, as_text, fenced, one_line
+from dataset_scripts.common.text.markdown import as_code, as_link, as_text, fenced, one_line
 
 HOSTILE = [
     "<script>alert(1)</script>",

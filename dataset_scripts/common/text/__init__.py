@@ -1,0 +1,1 @@
+"""Text in and out: bounded JSON and YAML, Markdown, terminals, suggestions."""
