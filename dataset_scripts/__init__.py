@@ -64,10 +64,12 @@ def load_person_search(
         name = _name_of(data_dir)
     if name == "parquet" or "/" in name:
         _check_options(name, options, ())
+        if streaming and num_proc is not None:
+            raise ValueError(f"num_proc is {num_proc}, but a stream builds no table. Leave it out.")
         parquet = import_module("dataset_scripts.parquet")
         if name == "parquet":
-            return parquet.load_parquet(data_dir, split, streaming=streaming, cache_dir=cache_dir)
-        return parquet.load_from_hub(name, split, streaming=streaming, cache_dir=cache_dir)
+            return parquet.load_parquet(data_dir, split, streaming=streaming, cache_dir=cache_dir, num_proc=num_proc)
+        return parquet.load_from_hub(name, split, streaming=streaming, cache_dir=cache_dir, num_proc=num_proc)
     if streaming and name in PERSON_SEARCH_DATASETS:
         raise ValueError(f"{name} cannot be streamed; turn it to Parquet first, with prompt-clip data convert.")
     builder = _builder(name, data_dir, cache_dir, options)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from dataset_scripts.annotations.other_layouts import describe_other_layout
 from dataset_scripts.common.text.suggest import did_you_mean
 
 __all__ = ["find_data_folder"]
@@ -65,6 +66,8 @@ def _missing_annotation(
     for nearby in [folder.parent, *filter(Path.is_dir, entries)]:
         if find_annotations(nearby):
             return f"{message} It is in {nearby}: pass that as data_dir."
+    if other := describe_other_layout(folder):
+        return f"{message} The folder is {other}"
     names = [entry.name for entry in entries]
     return f"{message}{did_you_mean(annotation_files[0], names) or ' Copy the file from the original archive.'}"
 

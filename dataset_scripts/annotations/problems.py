@@ -35,7 +35,8 @@ PROBLEMS = MappingProxyType(
     {
         # the annotation file
         "not_json": _error(
-            "annotation cut short, or not in its file format", "Restore the file from its source; save it as UTF-8."
+            "annotation cut short, or not in its file format",
+            "Correct the file as said here, or copy it from its source.",
         ),
         "encoding": _error("annotation is not UTF-8", "Save the file as UTF-8."),
         "byte_order_mark": _warning(
@@ -90,10 +91,16 @@ PROBLEMS = MappingProxyType(
         "other_counts": _warning("counts differ from the published ones", "Compare the copy with its source."),
         # image files
         "missing_folder": _error("folder of images missing", "Copy it from the original archive."),
+        "misnamed_folder": _error("folder of images under another name", "Rename it."),
+        "misnamed_image": _error(
+            "image that is there under nearly its name",
+            "Rename or move the files, or correct the paths: they are relative to the image folder.",
+        ),
         "missing_image": _error("image missing", "Restore it from the original archive, or remove its rows."),
         "link_out": _error(
             "image path leaves the image folder through a link",
-            "Copy the file into the folder; for git-annex: git annex get, then unlock.",
+            "Copy the file into the folder. git-annex: git annex get, then unlock. A snapshot in the Hub's cache: "
+            "hf download NAME --repo-type dataset --local-dir DIR.",
         ),
         "empty_image": _error("image file of 0 bytes", "Restore it from the original archive."),
         "unreadable_image": _error(
@@ -148,6 +155,7 @@ PROBLEMS = MappingProxyType(
 SKIPPED_PROBLEMS = frozenset(
     (
         "missing_folder",
+        "misnamed_image",
         "missing_image",
         "empty_image",
         "unreadable_image",

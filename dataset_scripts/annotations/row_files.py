@@ -6,6 +6,7 @@ One row is in memory at a time: a list of a million rows would take gigabytes as
 
 import csv
 import json
+import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,17 @@ LONGEST_VALUE = 16 << 20
 # Characters after a number that may still belong to it, as in "1" + "e+" + "5".
 _NUMBER_TAIL = 2
 _RESTORE = "Restore the file from its source."
+_DOUBLE = 'Write quotation marks within quotes double (""), not after a backslash.'
+_SEPARATORS = ",;\t"
+_SEPARATOR = re.compile(r"""\ufeff?"?sep=([^\r\n"])"?[,;\t]*\r?\n?""", re.IGNORECASE)  # of Excel
+_PACKED = {
+    b"\x1f\x8b": "packed by gzip. Unpack it: gunzip FILE",
+    b"PK\x03\x04": "a ZIP archive, or a spreadsheet. Unpack it, or save the sheet as CSV in UTF-8.",
+    b"BZh": "packed by bzip2. Unpack it: bunzip2 FILE",
+    b"\xfd7zXZ": "packed by xz. Unpack it: unxz FILE",
+    b"\x28\xb5\x2f\xfd": "packed by zstd. Unpack it: unzstd FILE",
+    b"PAR1": "Parquet. Name it train.parquet, and pass its folder.",
+}
 
 
 class BrokenRow(Mapping[str, object]):
@@ -73,10 +85,14 @@ def read_json_lines(file: Path) -> Iterator[Mapping[str, object]]:
         for number, line in enumerate(iter(partial(stream.readline, LONGEST_VALUE), ""), start=1):
             if not line.strip():
                 continue
+            if not index and line.lstrip().startswith("["):
+                message = "it is a JSON list. Write one JSON object a line, for example by: jq -c '.[]' FILE"
+                raise AnnotationError("not_json", file, None, message)
             try:
                 yield _as_object(file, index, json.loads(line))
             except (ValueError, RecursionError) as error:
-                yield BrokenRow(file, index, f"line {number} is not a complete JSON object ({error}). {_RESTORE}")
+                remedy = f"Write each object on one line. {_RESTORE}"
+                yield BrokenRow(file, index, f"line {number} is not a complete JSON object ({error}). {remedy}")
             index += 1
     if not index:
         raise AnnotationError("not_json", file, None, "the file has no rows. Write one JSON object per line.")
@@ -85,15 +101,19 @@ def read_json_lines(file: Path) -> Iterator[Mapping[str, object]]:
 def read_csv(file: Path) -> Iterator[Mapping[str, str]]:
     """Yield the rows of a table whose first line names the columns.
 
-    The separator (comma, semicolon or tab) is read off the first line. Columns without a name and rows without a
-    value, which spreadsheets leave behind, are skipped; a row with the wrong number of cells becomes a `BrokenRow`.
-    Raises AnnotationError for a file without rows, repeated column names or an unclosed quote, OSError for an
-    unreadable file.
+    The separator (comma, semicolon or tab) is read off the first line, or off Excel's `sep=;` before it. Columns
+    without a name and rows without a value, which spreadsheets leave behind, are skipped; a row with the wrong number
+    of cells becomes a `BrokenRow`. Raises AnnotationError for a file without rows, with one column or repeated names
+    of columns, and for an unclosed quote, OSError for an unreadable file.
     """
     index = 0
     with _opened(file) as stream:
         first_line = stream.readline(LONGEST_VALUE)
-        style = {"delimiter": max(",;\t", key=first_line.count), "skipinitialspace": True, "strict": True}
+        told = _SEPARATOR.fullmatch(first_line)
+        if told:
+            first_line = stream.readline(LONGEST_VALUE)
+        separator = told[1] if told else max(_SEPARATORS, key=first_line.count)
+        style = {"delimiter": separator, "skipinitialspace": True, "strict": True}
         try:
             columns = [name.strip() for name in next(csv.reader([first_line], **style), [])]
             _check_columns(file, columns)
@@ -103,7 +123,7 @@ def read_csv(file: Path) -> Iterator[Mapping[str, str]]:
                     continue
                 if len(cells) != len(columns):
                     message = (
-                        f"line {reader.line_num + 1} has {len(cells)} cells for {len(columns)} columns "
+                        f"line {reader.line_num + 1 + bool(told)} has {len(cells)} cells for {len(columns)} columns "
                         f"({', '.join(columns)}). Put text that contains {style['delimiter']!r} in double quotes."
                     )
                     yield BrokenRow(file, index, message)
@@ -111,12 +131,19 @@ def read_csv(file: Path) -> Iterator[Mapping[str, str]]:
                     yield {name: cell for name, cell in zip(columns, cells, strict=True) if name}
                 index += 1
         except csv.Error as error:
-            raise AnnotationError("not_json", file, index, f"it is not CSV ({error}). {_RESTORE}") from error
+            remedy = _DOUBLE if "expected after" in str(error) else _RESTORE
+            raise AnnotationError("not_json", file, index, f"it is not CSV ({error}). {remedy}") from error
     if not index:
         raise AnnotationError("not_json", file, None, "the file has no rows below the column names.")
 
 
 def _check_columns(file: Path, columns: Sequence[str]) -> None:
+    if len(columns) == 1:
+        message = (
+            f"the first line, {reprlib.repr(columns[0])}, names one column. Separate columns by commas, semicolons "
+            "or tabs."
+        )
+        raise AnnotationError("not_json", file, None, message)
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
         message = f"the first line names {', '.join(twice)} more than once. Rename all but one."
@@ -130,8 +157,20 @@ def _opened(file: Path) -> Iterator[TextIO]:
         try:
             yield stream
         except UnicodeDecodeError as error:
+            if packed := _packing(file):
+                raise AnnotationError("not_json", file, None, packed) from error
             message = f"it is not UTF-8 (byte {error.object[error.start]:#04x}: {error.reason}). Save it as UTF-8."
             raise AnnotationError("encoding", file, None, message) from error
+
+
+def _packing(file: Path) -> str:
+    """Say by its first bytes how a file is packed or encoded; "" if they do not tell."""
+    with open(file, "rb") as stream:
+        start = stream.read(8)
+    for magic, what in _PACKED.items():
+        if start.startswith(magic):
+            return f"it is {what}"
+    return ""
 
 
 def _as_object(file: Path, index: int, value: object) -> Mapping[str, object]:
@@ -147,6 +186,9 @@ def _items(file: Path, opening: str, expected: str) -> Iterator[object]:
     with _opened(file) as stream:
         text = _JsonText(file, stream)
         if text.peek() != opening:
+            if opening == "[" and text.peek() == "{":
+                message = f"it has an object where {expected} must begin. JSON lines become a list by: jq -s . FILE"
+                raise AnnotationError("not_json", file, None, message)
             raise text.error(f"it must be {expected}")
         text.skip()
         if text.peek() == closing:

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 __all__ = ["AnnotationError", "AnnotationRow", "is_spoilt_number", "names_a_person", "stands_for_nothing"]
 
 _LARGEST_INT64 = 2**63 - 1
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring, _SHORT.maxother = 2, 2, 2, 40, 40
 # Nearly all paths are this plain and need no parsing, which takes half a minute for a million paths.
 _PLAIN_PATH = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
 # What programs write for a missing value, whatever signs surround it: #N/A, <NA>, (null), -nan, None.
@@ -75,7 +77,7 @@ class AnnotationRow:
 
     def error(self, kind: str, field: str, rule: str) -> AnnotationError:
         """Build the error that names row, `field`, value and `rule`."""
-        value = reprlib.repr(self.fields[field])
+        value = _SHORT.repr(self.fields[field])
         return AnnotationError(kind, self.file, self.index, f"{field!r} is {value}, but {rule}")
 
     def value(self, field: str, hint: str = "") -> object:
@@ -98,17 +100,26 @@ class AnnotationRow:
         """Return a whole number, 0 or greater, that fits int64."""
         value = self.value(field)
         # bool is an int in Python, but a true in the file is a mistake and not person 1.
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_INT64:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_INT64:
+            return value
+        rule = (
+            "a person id is a whole number, 0 or greater. Write it in full, without quotes, sign, fraction or "
+            "exponent; remove rows without a person."
+        )
+        number = int(value[:30]) if isinstance(value, str) and value.isdecimal() else value
+        if isinstance(number, int) and number > _LARGEST_INT64:
             rule = (
-                "a person id is a whole number, 0 or greater. Write it in full, without quotes, sign, fraction or "
-                "exponent; remove rows without a person."
+                f"a person id is a whole number up to {_LARGEST_INT64} (int64). Number the persons: "
+                "ids, _ = pandas.factorize(ids)."
             )
-            raise self.error("bad_person_id", field, rule)
-        return value
+        raise self.error("bad_person_id", field, rule)
 
     def captions(self, field: str) -> tuple[str, ...]:
         """Return one or more captions, each with a letter or digit."""
         value = self.value(field)
+        if isinstance(value, str):
+            rule = "it must be a list. A CSV file has one caption a row, in a column 'caption'."
+            raise self.error("bad_field", field, rule)
         if not isinstance(value, list) or not value:
             rule = "it must be a list of at least one caption. Add a caption, or remove the row."
             raise self.error("no_caption" if value in ([], None) else "bad_field", field, rule)
@@ -148,6 +159,9 @@ class AnnotationRow:
         path = PurePosixPath(value)
         if not path.name:
             raise self.error("bad_field", field, rule)
+        if not path.is_absolute() and ".." not in path.parts and re.match("[a-zA-Z]:[^\\\\]", value):
+            rule = "an image path is relative to the image folder; 'x:' names a drive of Windows. Rename the file."
+            raise self.error("bad_path", field, rule)
         if "\\" in value or path.is_absolute() or PureWindowsPath(str(path)).drive or ".." in path.parts:
             raise self.error("bad_path", field, rule)
         return path.as_posix()
@@ -156,7 +170,7 @@ class AnnotationRow:
         if isinstance(caption, str):
             self._check_encodable(field, caption)
         if not isinstance(caption, str) or stands_for_nothing(caption) or is_spoilt_number(caption):
-            shown = reprlib.repr(caption)
+            shown = _SHORT.repr(caption)
             rule = f"a caption is text with a letter or digit, not nan, None or 1.0; {shown} is not one. Remove it."
             raise self.error(
                 "empty_caption" if caption is None or isinstance(caption, str) else "bad_field", field, rule

@@ -9,6 +9,7 @@ from pathlib import Path
 from datasets.utils import tqdm
 
 from dataset_scripts.annotations.records import PersonSearchRecord
+from dataset_scripts.builders.near_files import NearFiles
 from dataset_scripts.common.images import ImageError, decode_image, open_image, read_image_file
 
 __all__ = [
@@ -79,7 +80,8 @@ def check_image_links(folder: Path, records: Sequence[PersonSearchRecord]) -> No
     if outside:
         raise ValueError(
             f"{records[0].file}: {len(outside)} image path(s) leave {folder} through a link, first "
-            f"{_list_first(outside)}. Copy the files into the folder; the folder as a whole may be a link."
+            f"{_list_first(outside)}. Copy the files into the folder (from the Hub: hf download --local-dir DIR); the "
+            "folder as a whole may be a link."
         )
 
 
@@ -109,7 +111,16 @@ def find_bad_images(folder: Path, records: Sequence[PersonSearchRecord], threads
             bad.extend(filter(None, pool.map(fault, part)))
             bar.update(len(part))
         bar.close()
-    return bad
+    near = NearFiles(folder)
+    return [_with_near_file(image, near) if image.kind == "missing_image" else image for image in bad]
+
+
+def _with_near_file(image: BadImage, near: NearFiles) -> BadImage:
+    found = near.find(image.record.image_id)
+    if found is None:
+        return image
+    reason = f"{image.record.image_id} is missing, but there is {found}. Rename the file, or correct the path."
+    return BadImage(image.record, "misnamed_image", reason)
 
 
 def refuse_bad_images(bad: Sequence[BadImage], total: int) -> None:
@@ -121,7 +132,7 @@ def refuse_bad_images(bad: Sequence[BadImage], total: int) -> None:
     """
     if not bad:
         return
-    missing = [image for image in bad if image.kind == "missing_image"]
+    missing = [image for image in bad if image.kind in ("missing_image", "misnamed_image")]
     chosen, kind = (missing, FileNotFoundError) if missing else (bad, OSError)
     first = chosen[0]
     rows = _list_first([f"{image.record.image_id} (row {image.record.row})" for image in chosen])

@@ -6,8 +6,7 @@ from typing import ClassVar
 import datasets
 
 from dataset_scripts.builders.image_files import check_images_exist
-from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
-from dataset_scripts.common.text.suggest import did_you_mean
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES, split_hint
 
 __all__ = ["PersonSearchTable"]
 
@@ -36,7 +35,7 @@ class PersonSearchTable(datasets.GeneratorBasedBuilder):
         """
         if split is not None and split not in self.info.splits:
             sizes = ", ".join(f"{name}: {info.num_examples} images" for name, info in self.info.splits.items())
-            hint = did_you_mean(split, self.info.splits)
+            hint = split_hint(split, self.info.splits)
             raise ValueError(f"{self.name} has no split {split!r}, or no images in it ({sizes}).{hint}")
         return super().as_dataset(split, in_memory=in_memory)
 

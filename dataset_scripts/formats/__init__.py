@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
+from dataset_scripts.annotations.other_layouts import describe_other_layout
 from dataset_scripts.common.text.suggest import did_you_mean
 from dataset_scripts.formats.base import AnnotationFormat, SplitCounts
 
@@ -64,6 +65,8 @@ def _why_unknown(folder: Path, formats: Sequence[AnnotationFormat]) -> str:
         found = _first_match(nearby, formats)
         if found:
             return f"{folder} has no annotation, but {nearby} holds {found.title}: pass that as data_dir."
+    if other := describe_other_layout(folder):
+        return f"{folder} is {other}"
     for candidate in formats:
         for file in candidate.annotations(folder)[:1]:
             fields = ", ".join(next(candidate.rows(folder)).fields)

@@ -26,8 +26,9 @@ class _Survey(NamedTuple):
 class Custom(AnnotationFormat):
     """Your own data: a table of images, persons and captions, as JSON lines or CSV.
 
-    Layout: `annotations.jsonl`, `annotations.csv`, any other `.jsonl` or `.csv` files, or a Hugging Face imagefolder
-    with `metadata.jsonl` or `metadata.csv`, beside the images or in a folder for each split. Fields of a row:
+    Layout: `annotations.jsonl`, `annotations.csv`, any other `.jsonl`, `.csv` or `.tsv` files, or a Hugging Face
+    imagefolder with `metadata.jsonl` or `metadata.csv`, beside the images or in a folder for each split. Fields of a
+    row:
 
     - `image` (or `file_name`): path of the image, relative to the folder of the file that names it;
     - `person_id`: a whole number of 0 or more, or a name ("track_0031"). Where one row has a name, all persons of the
@@ -35,8 +36,8 @@ class Custom(AnnotationFormat):
       what a spreadsheet made of a number (1.0, 2.02E+11), is refused;
     - `caption`, or in JSON lines `captions`, a list. Rows of the same image are put together;
     - `camera`: optional, any text or number;
-    - `split`: optional; train, val (valid, validation, dev) or test. A file or folder of such a name gives its rows
-      the split as well. Either all rows have a split or none.
+    - `split`: optional; train (training), val (valid, validation, dev) or test (testing), in any case.
+      A file or folder of such a name gives its rows the split as well. Either all rows have a split or none.
 
     Without splits, a tenth of the persons goes to validation and another to test, whole persons drawn by `split_seed`;
     `validation_share` and `test_share` change that. CSV is separated by commas, semicolons or tabs, in UTF-8, the
@@ -50,12 +51,14 @@ class Custom(AnnotationFormat):
     annotation_files = (
         "annotations.jsonl",
         "annotations.csv",
+        "annotations.tsv",
         "metadata.jsonl",
         "metadata.csv",
         "*.jsonl",
         "*.csv",
-        "[tvd]*/metadata.jsonl",
-        "[tvd]*/metadata.csv",
+        "*.tsv",
+        "[tvdTVD]*/metadata.jsonl",
+        "[tvdTVD]*/metadata.csv",
     )
     image_folder = ""
     known_files = MappingProxyType(
@@ -65,11 +68,13 @@ class Custom(AnnotationFormat):
     split_values = MappingProxyType(
         {
             "train": "train",
+            "training": "train",
             "val": "validation",
             "valid": "validation",
             "validation": "validation",
             "dev": "validation",
             "test": "test",
+            "testing": "test",
         }
     )
     image_field = "image"
@@ -79,11 +84,11 @@ class Custom(AnnotationFormat):
     def annotations(self, folder: Path) -> list[Path]:
         """Return the annotation files, sorted; in subfolders only those named after a split."""
         files = super().annotations(folder)
-        return [file for file in files if file.parent == folder or file.parent.name in self.split_values]
+        return [file for file in files if file.parent == folder or file.parent.name.lower() in self.split_values]
 
     def read_file(self, file: Path) -> Iterator[Mapping[str, object]]:
         """Yield the objects of one annotation file, by its extension."""
-        return read_csv(file) if file.suffix == ".csv" else read_json_lines(file)
+        return read_csv(file) if file.suffix in (".csv", ".tsv") else read_json_lines(file)
 
     def rows(self, folder: Path) -> Iterator[AnnotationRow]:
         """Yield the rows with paths, ids and splits in a common form.
@@ -133,8 +138,8 @@ class Custom(AnnotationFormat):
         own = row.fields.get("split")
         own = own.strip() if isinstance(own, str) else own
         if own not in (None, ""):
-            return own
-        places = (row.file.stem, row.file.parent.name if row.file.parent != folder else "")
+            return own.lower() if isinstance(own, str) and own.lower() in self.split_values else own
+        places = (row.file.stem.lower(), row.file.parent.name.lower() if row.file.parent != folder else "")
         return next((place for place in places if place in self.split_values), "")
 
     def _in_one_form(self, row: AnnotationRow, folder: Path, survey: _Survey) -> dict[str, object]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataset_scripts.builders.image_files import ImageFolder
+from dataset_scripts.builders.near_files import near_folder
 from dataset_scripts.formats import AnnotationFormat, detect_format
 from dataset_scripts.integrity.annotation_checks import read_annotation
 from dataset_scripts.integrity.caption_lengths import CaptionLengths
@@ -101,7 +102,10 @@ def _check_layout(folder: Path, layout: AnnotationFormat, findings: Findings) ->
         layout.find(folder)
     root = folder / layout.image_folder
     if not root.is_dir():
-        findings.add("missing_folder", f"{layout.image_folder}/, with all images")
+        if near := near_folder(folder, layout.image_folder):
+            findings.add("misnamed_folder", f"{near}/ in place of {layout.image_folder}/")
+        else:
+            findings.add("missing_folder", f"{layout.image_folder}/, with all images")
         return None
     try:
         layout.find(folder)

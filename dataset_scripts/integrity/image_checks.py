@@ -14,6 +14,7 @@ import numpy as np
 from datasets.utils import tqdm
 
 from dataset_scripts.builders.image_files import ImageFolder
+from dataset_scripts.builders.near_files import NearFiles
 from dataset_scripts.common.images import (
     IMAGE_SUFFIXES,
     ImageError,
@@ -72,7 +73,7 @@ def check_images(folder: ImageFolder, rows: ImageRows, decode: bool, findings: F
         decode: decode and hash each image; otherwise read only its header and end.
         findings: receives the problems.
     """
-    sorter = _Sorter(rows, findings)
+    sorter = _Sorter(rows, NearFiles(folder.path), findings)
     look = partial(_look, folder, decode)
     with (
         warnings.catch_warnings(),
@@ -92,8 +93,9 @@ def check_images(folder: ImageFolder, rows: ImageRows, decode: bool, findings: F
 
 
 class _Sorter:
-    def __init__(self, rows: ImageRows, findings: Findings) -> None:
+    def __init__(self, rows: ImageRows, near: NearFiles, findings: Findings) -> None:
         self._image_rows = rows
+        self._near = near
         self._findings = findings
         self._missing_folders: dict[str, int] = {}
         self._rows = array("q")
@@ -102,7 +104,10 @@ class _Sorter:
 
     def take(self, row: int, image_id: str, seen: _Facts | _Fault) -> None:
         if isinstance(seen, _Fault):
-            if seen.kind == "missing_folder":
+            near = self._near.find(image_id) if seen.kind in ("missing_folder", "missing_image") else None
+            if near:
+                self._report("misnamed_image", row, image_id, f"there is {near}")
+            elif seen.kind == "missing_folder":
                 self._missing_folders[seen.details] = self._missing_folders.get(seen.details, 0) + 1
             else:
                 self._report(seen.kind, row, image_id, seen.details)

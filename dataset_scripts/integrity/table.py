@@ -13,7 +13,7 @@ __all__ = ["report_text"]
 
 _EXAMPLES_SHOWN = 3
 _FILES_SHOWN = 4
-_TEXT_SHOWN = 140
+_TEXT_SHOWN = 400  # of a longer text its start and, where the rule and remedy stand, its end
 _LOOKED = {
     "nothing": "not looked at",
     "headers": "headers and file ends read; --decode reads them whole",
@@ -105,7 +105,9 @@ def _problems(report: FolderReport, severity: str) -> Iterator[str]:
 def _example(report: FolderReport, example: Example) -> str:
     file = example.file if len(report.annotation_files) > 1 else None
     row = None if example.row is None else f"row {example.row}"
-    text = example.text if len(example.text) <= _TEXT_SHOWN else example.text[:_TEXT_SHOWN] + " ..."
+    text = example.text
+    if len(text) > _TEXT_SHOWN:
+        text = f"{text[: _TEXT_SHOWN // 2]} ... {text[-_TEXT_SHOWN // 2 :]}"
     return ": ".join(filter(None, [" ".join(filter(None, [file, row])), text]))
 
 

@@ -33,6 +33,7 @@ def load_from_hub(
     streaming: bool = False,
     cache_dir: str | Path | None = None,
     revision: str | None = None,
+    num_proc: int | None = None,
 ) -> Rows | Splits:
     """Load a set that `prompt-clip data push` uploaded, or one with its columns.
 
@@ -41,7 +42,7 @@ def load_from_hub(
 
     Args:
         repo_id: `USER/NAME`.
-        split, streaming, cache_dir: as in `load_parquet`.
+        split, streaming, cache_dir, num_proc: as in `load_parquet`.
         revision: branch, tag or commit; by default the newest.
 
     Returns:
@@ -65,7 +66,7 @@ def load_from_hub(
             own = names.get(split, split)
             if not streaming:
                 builder = _for_one_split(builder, own, cache_dir)
-                builder.download_and_prepare()
+                builder.download_and_prepare(num_proc=num_proc)
             loaded = builder.as_streaming_dataset(own) if streaming else builder.as_dataset(own)
         except DatasetsError as error:
             raise OSError(f"{repo_id} cannot be loaded: {error.__cause__ or error}") from error

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 from datasets.data_files import DataFilesDict, DataFilesList
 from datasets.exceptions import DatasetsError
 
-from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES
-from dataset_scripts.common.text.suggest import did_you_mean
+from dataset_scripts.builders.schema import PERSON_SEARCH_FEATURES, split_hint
 from dataset_scripts.parquet.builder import PersonSearchParquet
 from dataset_scripts.parquet.columns import Rows, Splits, check_schema, with_features
 from dataset_scripts.parquet.manifest import MANIFEST, Manifest
@@ -39,6 +38,7 @@ def load_parquet(
     *,
     streaming: bool = False,
     cache_dir: str | Path | None = None,
+    num_proc: int | None = None,
 ) -> Rows | Splits:
     """Load a folder made by `prompt-clip data convert`, or others' with its columns.
 
@@ -53,6 +53,7 @@ def load_parquet(
         split: `train`, `validation` or `test`; None for all.
         streaming: read rows on demand, in the same order, without a table.
         cache_dir: where tables are kept; by default the cache of `datasets`.
+        num_proc: processes that build a table, at most one a shard.
 
     Returns:
         A `Dataset`, or an `IterableDataset` if streamed, of `PERSON_SEARCH_FEATURES`; a dict for `split=None`.
@@ -63,9 +64,9 @@ def load_parquet(
     """
     folder, manifest, shards = _checked(folder)
     if split is not None and split not in shards:
-        raise ValueError(f"{folder} has no split {split!r}, but {', '.join(shards)}.{did_you_mean(split, shards)}")
+        raise ValueError(f"{folder} has no split {split!r}, but {', '.join(shards)}.{split_hint(split, shards)}")
     loaded = {
-        name: _load_split(name, files, manifest, streaming, cache_dir)
+        name: _load_split(name, files, manifest, streaming, cache_dir, num_proc)
         for name, files in shards.items()
         if split in (None, name)
     }
@@ -132,7 +133,12 @@ def _recorded_shards(folder: Path, manifest: Manifest) -> dict[str, list[Path]]:
 
 
 def _load_split(
-    name: str, files: Sequence[Path], manifest: Manifest | None, streaming: bool, cache_dir: str | Path | None
+    name: str,
+    files: Sequence[Path],
+    manifest: Manifest | None,
+    streaming: bool,
+    cache_dir: str | Path | None,
+    num_proc: int | None,
 ) -> Rows:
     builder = PersonSearchParquet(
         cache_dir=cache_dir and str(cache_dir),
@@ -150,7 +156,7 @@ def _load_split(
         for file, record in zip(files, manifest.shards_of(name).values(), strict=True):
             check_file(file, record)
     try:
-        builder.download_and_prepare()
+        builder.download_and_prepare(num_proc=num_proc)
     except DatasetsError as error:
         raise OSError(f"the table of {files[0].parent} cannot be built: {error.__cause__ or error}") from error
     parts = [(f"shard {file}", _metadata(file).num_rows) for file in files]

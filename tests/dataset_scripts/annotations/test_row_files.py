@@ -1,8 +1,11 @@
 """The readers against `json.load` and `csv.writer`, whatever the file and wherever a piece of it ends."""
 
+import bz2
 import csv
+import gzip
 import io
 import json
+import lzma
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -124,7 +127,7 @@ def test_lines_cut_at_every_byte_never_raise_anything_else(file: Path, read: Cal
     [
         ("", "it must be a JSON list with one object for each image, at the end of the file, after 0 rows"),
         ("null", "it must be a JSON list"),
-        ('{"a": 1}', "it must be a JSON list"),
+        ('{"a": 1}', "it has an object where a JSON list with one object for each image must begin. JSON lines"),
         ("[]", "it is empty"),
         ('[{"a": 1},]', "after 1 rows"),
         ('[{"a": 1} {"a": 2}]', "',' or ']' is expected here, before '{\"a\": 2}]', after 1 rows"),
@@ -223,7 +226,7 @@ def test_a_file_that_is_not_there(file: Path, read: Callable):
     [
         (read_json_list, "[", '{"a": "%s"}', ",", "]"),
         (read_json_lines, "", '{"a": "%s"}', "\n", ""),
-        (read_csv, "a\n", "%s", "\n", ""),
+        (read_csv, "a,b\n", "%s,1", "\n", ""),
     ],
 )
 def test_a_long_file_takes_the_memory_of_a_row(file: Path, read: Callable, head: str, row: str, joint: str, tail: str):
@@ -245,3 +248,46 @@ def test_quotes_that_do_not_close_do_not_take_all_memory(file: Path, monkeypatch
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 60_000
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("sep=;\na;b\n1;2\n", [{"a": "1", "b": "2"}]),
+        ("\ufeffSEP=|\r\na|b\r\n1|2\r\n", [{"a": "1", "b": "2"}]),
+        ('"sep=,"\na,b\n"x, y",2\n', [{"a": "x, y", "b": "2"}]),
+        ("a\tb\n1\t2\n", [{"a": "1", "b": "2"}]),
+    ],
+)
+def test_separators_of_spreadsheets(file: Path, text: str, rows: list[dict]):
+    file.write_text(text, encoding="utf-8")
+    assert list(read_csv(file)) == rows
+
+
+def test_lines_are_counted_below_excels_separator(file: Path):
+    file.write_text("sep=;\na;b\n1;2;3\n")
+    with pytest.raises(AnnotationError, match="line 3 has 3 cells for 2 columns"):
+        next(read_csv(file))["a"]
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "rule"),
+    [
+        (read_csv, b"image|person_id|caption\n1.jpg|2|a man\n", "commas, semicolons or tabs"),
+        (read_csv, b'a,b\n1,"the \\"red\\" man"\n', "double"),
+        (read_csv, b'a,b\n1,"the red man\n', "Restore the file"),
+        (read_json_lines, b'[{"a": 1},\n{"a": 2}]', "one JSON object a line"),
+        (read_json_list, b'{"a": 1}\n{"a": 2}', "JSON lines become a list"),
+        (read_json_list, gzip.compress(b'[{"a": 1}]', mtime=0), "gunzip"),
+        (read_json_lines, gzip.compress(b'{"a": 1}', mtime=0), "gunzip"),
+        (read_csv, b"PK\x03\x04\x14\x00\xff\xff", "ZIP archive, or a spreadsheet"),
+        (read_csv, lzma.compress(b"a,b"), "unxz"),
+        (read_csv, bz2.compress(b"a,b"), "bunzip2"),
+        (read_csv, b"PAR1\x15\xff", "Parquet"),
+    ],
+)
+def test_dialects_are_told_what_to_do(file: Path, read: Callable, content: bytes, rule: str):
+    file.write_bytes(content)
+    with pytest.raises(AnnotationError, match=rule) as caught:
+        list(read(file))
+    assert caught.value.kind == "not_json"

@@ -145,3 +145,10 @@ def test_bad_images_tell_their_kind(folder: Path):
     with pytest.raises(OSError, match="1 of 6 images cannot be used, first text.png") as caught:
         refuse_bad_images(bad[1:2], 6)
     assert not isinstance(caught.value, FileNotFoundError)
+
+
+def test_a_file_under_nearly_the_name_is_named(folder: Path):
+    bad = find_bad_images(folder, list(map(_record, ("a.jpg", "no.png"))))
+    assert [image.kind for image in bad] == ["misnamed_image", "missing_image"]
+    with pytest.raises(FileNotFoundError, match=r"The first: a.jpg is missing, but there is a.png. Rename the file"):
+        refuse_bad_images(bad, 2)

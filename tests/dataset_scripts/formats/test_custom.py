@@ -96,15 +96,17 @@ def test_numbers_hang_on_the_names_alone(tmp_path: Path):
         ("validation", "validation"),
         ("dev", "validation"),
         (" test ", "test"),
+        ("Train", "train"),
+        ("TESTING", "test"),
     ],
 )
 def test_split_names(read: Callable, name: str, expected: str):
     assert [record.split for record in read(row(split=name), row(image="b.jpg", split="train"))] == [expected, "train"]
 
 
-@pytest.mark.parametrize("name", ["gallery", "Train", 1, ["train"], False])
+@pytest.mark.parametrize("name", ["gallery", "Trains", 1, ["train"], False])
 def test_an_unknown_split_is_refused(read: Callable, name: object):
-    with pytest.raises(AnnotationError, match="row 1: 'split' is .*it must be one of train, val, valid") as caught:
+    with pytest.raises(AnnotationError, match="row 1: 'split' is .*it must be one of train, training, val") as caught:
         read(row(split="train"), row(image="b.jpg", split=name))
     assert caught.value.kind == "unknown_split"
 

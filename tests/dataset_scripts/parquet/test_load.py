@@ -240,3 +240,19 @@ def test_a_record_that_is_nested_without_end_is_refused(converted):
     (converted / MANIFEST).write_text("[" * 100_000)
     with pytest.raises(ValueError, match="no record of a conversion"):
         load_parquet(converted, "train")
+
+
+def test_processes_build_the_table(splits, converted_once, cache):
+    loaded = load_person_search("parquet", converted_once, "train", cache_dir=cache, num_proc=2)
+    assert list(loaded) == list(splits["train"])
+    assert len({path.name for path in cache.rglob("*train*.arrow")}) == 2
+    with pytest.raises(ValueError, match="num_proc is 2, but a stream builds no table"):
+        load_person_search("parquet", converted_once, "train", streaming=True, num_proc=2)
+
+
+def test_a_set_without_validation_split(converted, cache):
+    (converted / "conversion.json").unlink()
+    for shard in converted.glob("data/validation*"):
+        shard.unlink()
+    with pytest.raises(ValueError, match=r"no split 'validation', but train, test\. .*--split test\.$"):
+        load_person_search("parquet", converted, "validation", cache_dir=cache)

@@ -1,0 +1,72 @@
+"""A missing image's file is found under nearly its name, and only there."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from dataset_scripts.builders.near_files import NearFiles, near_folder
+
+CAFE = "caf\u00e9/1.jpg"
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [
+        ("CUHK01/1.JPG", "CUHK01/1.jpg"),
+        ("CUHK01/1.png", "CUHK01/1.jpg"),
+        ("CUHK01/1.jpg.jpg", "CUHK01/1.jpg"),
+        ("cuhk01/1.jpg", "CUHK01/1.jpg"),
+        ("CUHK01/1.jpg", "imgs/CUHK01/1.jpg"),
+        ("imgs/CUHK01/1.jpg", "CUHK01/1.jpg"),
+        ("CUHK01/1.jpg", "CUHK01/1.jpg "),
+        ("CUHK01/1.jpg ", "CUHK01/1.jpg"),
+        ("1.jpg", "CUHK01/1.jpg"),
+        (CAFE, unicodedata.normalize("NFD", CAFE)),
+        (unicodedata.normalize("NFD", CAFE), CAFE),
+    ],
+)
+def test_near_names(tmp_path: Path, there: str, wanted: str):
+    _write(tmp_path, there)
+    assert NearFiles(tmp_path).find(wanted) == there
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"),
+    [
+        ("CUHK01/1.jpg", "CUHK03/1.jpg"),
+        ("CUHK01/10.jpg", "CUHK01/1.jpg"),
+        ("CUHK01/1.txt", "CUHK01/1.jpg"),
+        ("CUHK01/._1.jpg", "CUHK01/1.jpg"),
+        ("CUHK01/1.jpg", "CUHK01/1.jpg"),
+    ],
+)
+def test_names_that_are_not_near(tmp_path: Path, there: str, wanted: str):
+    _write(tmp_path, there)
+    assert NearFiles(tmp_path).find(wanted) is None
+
+
+def test_the_nearest_of_several(tmp_path: Path):
+    for path in ("imgs/CUHK01/1.jpg", "CUHK01/1.JPG", "old/imgs/CUHK01/1.jpg"):
+        _write(tmp_path, path)
+    assert NearFiles(tmp_path).find("CUHK01/1.jpg") == "CUHK01/1.JPG"
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "found"),
+    [
+        ("Imgs", "imgs", "Imgs"),
+        ("images", "imgs", "images"),
+        ("cuhk", "CUHK", "cuhk"),
+        ("images", "gene_crop", None),
+        ("x", "imgs", None),
+    ],
+)
+def test_near_folders(tmp_path: Path, there: str, wanted: str, found: str | None):
+    (tmp_path / there).mkdir()
+    assert near_folder(tmp_path, wanted) == found
+
+
+def _write(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b"")
