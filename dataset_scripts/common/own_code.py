@@ -20,7 +20,9 @@ def names_code(name: str) -> bool:
 def code_names(value: Any) -> list[str]:
     """List the `MODULE:FUNCTION` names in a text or mapping such as `sdm=1,MODULE:FUNCTION=0.5`."""
     parts: Iterable[Any] = value.replace(" ", "").split(",") if isinstance(value, str) else value
-    found = (part.partition("=")[0] for part in parts or () if isinstance(part, str))
+    if not isinstance(parts, Iterable):  # a wrong value, which names nothing
+        return []
+    found = (part.partition("=")[0] for part in parts if isinstance(part, str))
     return [name for name in found if names_code(name)]
 
 

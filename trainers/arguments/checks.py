@@ -4,10 +4,11 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from trainers.arguments.fields import Rule
+from trainers.arguments.fields import Rule, shown
 
 __all__ = ["check_settings", "check_value"]
 
+MOST_LETTERS = 4096  # as in a path
 KINDS = {
     int: "a whole number",
     float: "a number",
@@ -35,11 +36,13 @@ def check_settings(args: Any) -> None:
 def check_value(name: str, value: Any, expected: Any, rule: Rule) -> None:
     """Check one value against a type and a rule, as [`check_settings`] does."""
     if not _is_of(value, expected):
-        raise ValueError(f"{name} is {value!r}; it must be {_words(expected)}")
+        raise ValueError(f"{name} is {shown(value)}; it must be {_words(expected)}")
     if rule.choices and value not in rule.choices:
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(rule.choices)}")
+        raise ValueError(f"{name} is {shown(value)}; it must be one of {', '.join(rule.choices)}")
     if isinstance(value, int | float) and not isinstance(value, bool) and not rule.allows(value):
-        raise ValueError(f"{name} is {value!r}; it must be {rule.words()}")
+        raise ValueError(f"{name} is {shown(value)}; it must be {rule.words()}")
+    if isinstance(value, str) and len(value) > MOST_LETTERS:
+        raise ValueError(f"{name} is {shown(value)}, of {len(value):,} characters; it must be at most {MOST_LETTERS}")
 
 
 def _is_of(value: Any, expected: Any) -> bool:

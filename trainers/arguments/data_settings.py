@@ -64,6 +64,7 @@ class DataSettings:
         default=10_000,
         help="With streaming: caption-image pairs to hold and shuffle.",
         low=1,
+        high=10_000_000,
         needs=("streaming", True),
     )
     sampling: str = setting(
@@ -78,6 +79,7 @@ class DataSettings:
         default=4,
         help="With --sampling identity: pairs of a person in a batch.",
         low=1,
+        high=1024,
         needs=("sampling", "identity"),
     )
     num_workers: int = setting(
@@ -97,6 +99,7 @@ class DataSettings:
         default=10,
         help="Padding before the random crop, in pixels of 384x128.",
         low=0,
+        high=384,
         card="padded by {} pixels (at 384 rows) and cropped",
     )
     augment_erase: float = setting(
@@ -107,7 +110,7 @@ class DataSettings:
         card="a rectangle erased with probability {:g}",
     )
     augment_color_jitter: float = setting(
-        default=0.0, help="Strength of colour jitter; 0 is off.", low=0, card="colours jittered by {:g}"
+        default=0.0, help="Strength of colour jitter; 0 is off.", low=0, high=1, card="colours jittered by {:g}"
     )
     augment_text: dict[str, float] = setting(
         default_factory=dict,

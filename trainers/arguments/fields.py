@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Alias", "Rule", "rules", "setting"]
+__all__ = ["Alias", "Rule", "rules", "setting", "shown"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Rule:
 
     def allows(self, number: float) -> bool:
         """Tell whether a number is finite and within the limits."""
-        return math.isfinite(number) and self.low <= number <= self.high and self.above < number < self.below
+        # finite comes last: an int may be too large to become a float
+        return self.low <= number <= self.high and self.above < number < self.below and math.isfinite(number)
 
     def words(self) -> str:
         """The limits, as in "it must be ..."."""
@@ -54,6 +56,23 @@ class Rule:
             (self.below, "below"),
         )
         return " and ".join(f"{word} {limit:.10g}" for limit, word in limits if math.isfinite(limit)) or "finite"
+
+
+class _Short(reprlib.Repr):
+    """Short texts of values, for messages."""
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Show a number; Python writes none of thousands of digits."""
+        return repr(value) if abs(value) < 10**100 else "a number of more than 100 digits"
+
+
+_SHORT = _Short()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxdict, _SHORT.maxlist = 4, 200, 80, 12, 12
+
+
+def shown(value: object) -> str:
+    """Shorten a value for a message."""
+    return _SHORT.repr(value)
 
 
 def setting(

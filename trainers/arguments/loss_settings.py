@@ -14,33 +14,42 @@ class LossSettings:
 
     _argument_group_name: ClassVar = "losses"
 
-    sdm_temperature: float = setting(default=0.02, help="Temperature of sdm, above 0.", above=0, losses=("sdm",))
-    itc_temperature: float = setting(default=0.07, help="Temperature of itc, above 0.", above=0, losses=("itc",))
-    tal_temperature: float = setting(default=0.015, help="Temperature of tal, above 0.", above=0, losses=("tal",))
-    tal_margin: float = setting(default=0.1, help="Margin of tal, 0 or more.", low=0, losses=("tal",))
+    sdm_temperature: float = setting(
+        default=0.02, help="Temperature of sdm, above 0.", above=0, high=100, losses=("sdm",)
+    )
+    itc_temperature: float = setting(
+        default=0.07, help="Temperature of itc, above 0.", above=0, high=100, losses=("itc",)
+    )
+    tal_temperature: float = setting(
+        default=0.015, help="Temperature of tal, above 0.", above=0, high=100, losses=("tal",)
+    )
+    tal_margin: float = setting(default=0.1, help="Margin of tal, 0 or more.", low=0, high=100, losses=("tal",))
     sdm_same_person_weight: float = setting(
         default=1.0,
         help="Target of sdm for another image of the person; for the same image it is 1.",
         low=0,
+        high=1000,
         losses=("sdm",),
     )
     itc_same_image_weight: float = setting(
         default=0.0,
         help="Target of itc for another caption of the image; for its own it is 1.",
         low=0,
+        high=1000,
         losses=("itc",),
     )
     itc_same_person_weight: float = setting(
         default=0.0,
         help="Target of itc for another image of the person; 1 and 1 are TBPS-CLIP's.",
         low=0,
+        high=1000,
         losses=("itc",),
     )
     citc_in_modal_weight: float = setting(
-        default=0.25, help="Weight of citc's term within a tower.", low=0, losses=("citc",)
+        default=0.25, help="Weight of citc's term within a tower.", low=0, high=1000, losses=("citc",)
     )
     citc_cross_modal_weight: float = setting(
-        default=0.25, help="Weight of citc's term across towers.", low=0, losses=("citc",)
+        default=0.25, help="Weight of citc's term across towers.", low=0, high=1000, losses=("citc",)
     )
     mlm_layers: int = setting(
         default=4, help="Transformer layers of mlm's head, 0 or more.", low=0, high=64, losses=("mlm",)

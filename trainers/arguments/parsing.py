@@ -1,11 +1,14 @@
 """Parsing of settings that are mappings."""
 
-import json
 import math
 from collections.abc import Collection
 from typing import Any
 
 from dataset_scripts.common.own_code import names_code
+from dataset_scripts.common.text.documents import parse_json
+from trainers.arguments.fields import shown
+
+MOST_WEIGHT = 1e6
 
 
 def parse_objectives(name: str, value: dict[str, float] | str) -> dict[str, float]:
@@ -19,7 +22,7 @@ def parse_objectives(name: str, value: dict[str, float] | str) -> dict[str, floa
 
     weights = parse_numbers(name, value, OBJECTIVES, default="1", code=True)
     if not any(weights.values()):
-        raise ValueError(f"{name} is {value!r}; give at least one loss a weight above 0, such as sdm=1")
+        raise ValueError(f"{name} is {shown(value)}; give at least one loss a weight above 0, such as sdm=1")
     return weights
 
 
@@ -28,7 +31,7 @@ def parse_numbers(
     value: dict[str, float] | dict[str, str] | str,
     known: Collection[str],
     *,
-    most: float = math.inf,
+    most: float = MOST_WEIGHT,
     default: str = "",
     code: bool = False,
 ) -> dict[str, float]:
@@ -36,16 +39,9 @@ def parse_numbers(
 
     Args:
         name: of the setting.
-        value: what the user wrote.
-        known: the names it takes.
-        most: the largest number; the smallest is 0.
-        default: stands for the number of a bare name.
-
-    Args:
-        name: of the setting.
         value: its value.
         known: names that it takes.
-        most: the greatest number.
+        most: the greatest number; the smallest is 0.
         default: of a bare name.
         code: whether it takes names such as MODULE:FUNCTION, too.
 
@@ -56,16 +52,15 @@ def parse_numbers(
         value = {key: number or default for key, _, number in pairs}
     numbers = parse_json_dict(name, value)
     for key, number in numbers.items():
-        if key not in known and not (code and names_code(key)):
+        if key not in known and not (code and isinstance(key, str) and names_code(key)):
             own = " and functions of your own, MODULE:FUNCTION" if code else ""
-            raise ValueError(f"{name} names {key!r}; it takes {', '.join(known)}{own}")
+            raise ValueError(f"{name} names {shown(key)}; it takes {', '.join(known)}{own}")
         try:
-            numbers[key] = float(number)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} gives {key} the value {number!r}; it must be a number") from error
-        if not (math.isfinite(numbers[key]) and 0 <= numbers[key] <= most):
-            rule = "0 or more" if most == math.inf else f"from 0 to {most:g}"
-            raise ValueError(f"{name} gives {key} the value {number!r}; it must be {rule}")
+            numbers[key] = math.nan if isinstance(number, bool) else float(number)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{name} gives {key} the value {shown(number)}; it must be a number") from error
+        if not 0 <= numbers[key] <= most:
+            raise ValueError(f"{name} gives {key} the value {shown(number)}; it must be a number from 0 to {most:g}")
     return numbers
 
 
@@ -73,11 +68,11 @@ def parse_json_dict(name: str, value: dict[str, Any] | str) -> dict[str, Any]:
     """Parse a mapping or JSON; raise a ValueError for anything else."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{name} is {value!r}, which is not JSON ({error.msg}); write it like {{}}") from error
+            value = parse_json(value)
+        except ValueError as error:
+            raise ValueError(f"{name} is {shown(value)}, which is not JSON ({error}); write it like {{}}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is {value!r}; it must be a mapping")
+        raise ValueError(f"{name} is {shown(value)}; it must be a mapping")
     return dict(value)
 
 

@@ -36,24 +36,29 @@ class RunSettings:
         default=0,
         help="Save a checkpoint to resume from every so many steps; 0: when evaluating.",
         low=0,
+        high=1_000_000_000,
         resumable=True,
     )
     save_total_limit: int = setting(
-        default=2, help="Checkpoints to keep; the best weights stay apart.", low=1, resumable=True
+        default=2, help="Checkpoints to keep; the best weights stay apart.", low=1, high=10_000, resumable=True
     )
     seed: int = setting(default=0, help="Random seed of the whole run.", low=0, high=2**32 - 1)
     log_steps: int = setting(
         default=10,
         help="Log losses every so many optimizer steps.",
         low=1,
+        high=1_000_000_000,
         resumable=True,
         aliases=(Alias("logging_steps"),),
     )
-    eval_steps: int = setting(default=0, help="Evaluate on validation every so many steps; 0: once an epoch.", low=0)
+    eval_steps: int = setting(
+        default=0, help="Evaluate on validation every so many steps; 0: once an epoch.", low=0, high=1_000_000_000
+    )
     eval_batch_size: int = setting(
         default=128,
         help="Images or captions encoded at once in evaluation.",
         low=1,
+        high=65_536,
         resumable=True,
         aliases=(Alias("per_device_eval_batch_size"),),
     )

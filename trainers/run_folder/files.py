@@ -1,25 +1,17 @@
 """Read the files of a run folder, or name the damaged one and its remedy."""
 
-import reprlib
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
 from dataset_scripts.common.text.documents import parse_json, parse_yaml
 from dataset_scripts.common.text.printable import one_line
+from trainers.arguments.fields import shown
 from trainers.arguments.settings import TwoStageTrainingArguments
 
 STAGES = ("one", "two")
 FIGURES_LOST = "put it back from a copy, or remove it: the run resumes, but its figures so far are lost"
 START_AGAIN = "put it back from a copy, or start the run again with overwrite_output_dir"
-
-_REPR = reprlib.Repr()
-_REPR.maxlevel, _REPR.maxstring, _REPR.maxother, _REPR.maxdict, _REPR.maxlist = 4, 200, 80, 12, 12
-
-
-def shown(value: object) -> str:
-    """Shorten a value of a file for a message."""
-    return _REPR.repr(value)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -191,6 +183,5 @@ __all__ = [
     "read_json",
     "read_progress",
     "read_results",
-    "shown",
     "wrong_progress",
 ]

@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from dataset_scripts.common.files import check_output, write_atomically, write_json
-from trainers.arguments.fields import Rule, rules
+from trainers.arguments.fields import Rule, rules, shown
 from trainers.arguments.resolved import map_sources
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.run_folder.curves import plot_curves
-from trainers.run_folder.files import START_AGAIN, read_config, read_progress, read_results, shown
+from trainers.run_folder.files import START_AGAIN, read_config, read_progress, read_results
 from trainers.run_folder.metrics_log import MetricsLog, read_metrics
 from trainers.run_folder.results import StageResult, stage_result
 from trainers.run_folder.settings import complete_settings, unrecorded_settings

@@ -7,6 +7,7 @@ from typing import get_args, get_origin, get_type_hints
 import pytest
 import yaml
 
+from trainers.arguments.fields import rules
 from trainers.arguments.parsing import parse_objectives
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.configs.recipes import parse_arguments
@@ -34,7 +35,7 @@ from trainers.configs.recipes import parse_arguments
         ("adapter", "runs/x/adapter", "--stages two"),
         ("dataset_options", "{", "JSON"),
         ("stage_one_objectives", {"sdn": 1.0}, "sdm"),
-        ("stage_one_objectives", {"sdm": -1.0}, "0 or more"),
+        ("stage_one_objectives", {"sdm": -1.0}, "from 0 to 1e+06"),
         ("stage_one_objectives", {"sdm": 0.0}, "above 0"),
         ("stage_two_objectives", "sdm=x", "must be a number"),
         ("augment_text", {"delete": 0.1}, "takes deletion, mask"),
@@ -52,13 +53,26 @@ def test_a_bad_value_is_refused_by_name_with_the_rule(field, value, rule):
     assert rule in str(error.value)
 
 
+CONTROL = "\x1b[31mred"
 OF_OTHER_TYPES = {
-    int: (8.5, 4.0, "4", None, [4], True, math.nan, {}),
-    float: ("0.1", None, [0.1], True, {}, math.inf, -math.inf, math.nan),
-    bool: ("no", 0, 1, None, [], "true"),
-    str: (1, None, ["x"], True, 0.5, {}),
-    list: ("x", 1, None, {"x": 1}, [None], [["x"]]),
-    dict: (1, None, ["x"], True, "{", {"x": None}),
+    int: (8.5, 4.0, "4", None, [4], True, math.nan, {}, -(10**9), 10**30, 10**400, CONTROL),
+    float: ("0.1", None, [0.1], True, {}, math.inf, -math.inf, math.nan, -1e9, 1e300, 10**400, CONTROL),
+    bool: ("no", 0, 1, None, [], "true", math.nan, CONTROL),
+    str: (1, None, ["x"], True, 0.5, {}, math.nan, "x" * 10_000),
+    list: ("x", 1, None, {"x": 1}, [None], [["x"]], math.nan, CONTROL),
+    dict: (
+        1,
+        None,
+        ["x"],
+        True,
+        "{",
+        {"x": None},
+        {"x": True},
+        {CONTROL: 1.0},
+        {"sdm": 1e300},
+        "[" * 20_000,
+        math.nan,
+    ),
 }
 
 
@@ -76,8 +90,9 @@ def wrong_values():
 
 @pytest.mark.parametrize(("name", "value"), wrong_values())
 def test_a_value_of_another_type_is_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=rf"^{name} "):
+    with pytest.raises(ValueError, match=rf"^{name} ") as error:
         TwoStageTrainingArguments(**{name: value})
+    assert len(str(error.value)) < 800 and str(error.value).isprintable()
 
 
 def test_the_table_of_wrong_values_has_every_setting():
@@ -90,6 +105,42 @@ def test_a_recipe_with_a_value_of_another_type_is_refused_by_name(name, value, t
     recipe.write_text(yaml.safe_dump({name: value}))
     with pytest.raises(ValueError, match=rf"^{name} "):
         parse_arguments(["--config", str(recipe)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", dict(wrong_values()))
+def test_every_wrong_value_in_a_recipe_is_refused_by_name(name, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    for value in [value for setting, value in wrong_values() if setting == name]:
+        recipe.write_text(yaml.safe_dump({name: value}))
+        with pytest.raises(ValueError, match=name):
+            parse_arguments(["--config", str(recipe)])
+
+
+TYPED = ("null", "nan", "1e999", "9" * 5000, CONTROL, "", "[1]", "{}", "-7.5")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", dict(wrong_values()))
+def test_what_is_typed_is_taken_or_refused_by_name(name, capsys):
+    kind = get_type_hints(TwoStageTrainingArguments)[name]
+    for text in TYPED:
+        try:
+            parse_arguments(["--base_model", "stand-in", f"--{name}={text}"])
+        except SystemExit:
+            assert f"argument --{name}" in capsys.readouterr().err
+        except ValueError as error:
+            assert name in str(error)
+        else:
+            assert kind not in (int, float, bool)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, kind in get_type_hints(TwoStageTrainingArguments).items() if kind in (int, float)]
+)
+def test_every_number_has_limits(name):
+    rule = rules(TwoStageTrainingArguments)[name]
+    assert math.isfinite(min(rule.high, rule.below)) and math.isfinite(max(rule.low, rule.above))
 
 
 @pytest.mark.parametrize(
