@@ -164,10 +164,11 @@ class TwoStageTrainer:
         return prompt_config
 
     def train(self) -> dict[str, RetrievalMetrics]:
-        """Run the stages that the settings name, then evaluate the test split once.
+        """Run the stages that the settings name, then evaluate the test split once, unless `no_test` is set.
 
         Returns:
-            The test metrics under "text_to_image" and "image_to_text"; empty without a test split.
+            The test metrics under "text_to_image" and "image_to_text"; empty without a test split
+            or with `no_test`.
 
         Raises:
             Preempted: SIGTERM or SIGUSR1 stopped the run, which has saved a checkpoint for `resume: auto`.

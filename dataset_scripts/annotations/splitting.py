@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dataset_scripts.annotations.records import PersonSearchRecord
 from dataset_scripts.common.numbers import check_integer, check_number
+from dataset_scripts.common.text.documents import read_json_as
 
 if TYPE_CHECKING:
     import datasets
@@ -141,7 +142,13 @@ def read_person_split(dataset: "datasets.Dataset") -> PersonSplit | None:
     """Return how a loaded set was split; None for original splits."""
     for folder in sorted({Path(file["filename"]).parent for file in dataset.cache_files}):
         if (folder / _FILE).is_file():
-            return PersonSplit(**json.loads((folder / _FILE).read_text(encoding="utf-8")))
+            recorded = read_json_as(dict, folder / _FILE)
+            try:
+                return PersonSplit(**recorded)
+            except TypeError as error:
+                raise ValueError(
+                    f"{folder / _FILE} is no record of a split; remove {folder}: it is built again"
+                ) from error
     return None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import datasets
 
 from dataset_scripts.builders.image_files import BadImage
+from dataset_scripts.common.text.documents import read_json_as
 
 __all__ = ["SKIPPED_IMAGES", "skipped_images", "write_skipped"]
 
@@ -33,4 +34,4 @@ def skipped_images(dataset: datasets.Dataset) -> list[dict[str, str | int]]:
     """Return what `on_bad_image="skip"` left out of a loaded set; usually nothing."""
     folders = {Path(file["filename"]).parent for file in dataset.cache_files}
     lists = [folder / SKIPPED_IMAGES for folder in sorted(folders)]
-    return [row for file in lists if file.is_file() for row in json.loads(file.read_text(encoding="utf-8"))]
+    return [row for file in lists if file.is_file() for row in read_json_as(list, file)]

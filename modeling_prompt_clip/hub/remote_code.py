@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from dataset_scripts.common.text.documents import read_json
+from dataset_scripts.common.text.documents import read_json_as
 from modeling_prompt_clip.loading import STAND_IN, STAND_IN_FOLDER
 
 __all__ = ["REMOTE_FILES", "add_remote_code", "complete_upload"]
@@ -62,7 +62,7 @@ def complete_upload(folder: str | Path) -> None:
     folder = Path(folder)
     _add_code(folder, [name for name in AUTO_MAPS if _is_whole(folder / name)])
     for path in folder.rglob("adapter_config.json"):
-        adapter = read_json(path)
+        adapter = read_json_as(dict, path)
         if base := told_base(adapter.get("base_model_name_or_path")):
             adapter["base_model_name_or_path"] = base
         elif adapter.get("base_model_name_or_path"):
@@ -86,7 +86,7 @@ def told_base(name: str | None) -> str | None:
 
 def _is_whole(path: Path) -> bool:
     """Whether a settings file exists and is not a tower's."""
-    return path.is_file() and read_json(path).get("model_type", MODEL) == MODEL
+    return path.is_file() and read_json_as(dict, path).get("model_type", MODEL) == MODEL
 
 
 def _add_code(folder: Path, names: Iterable[str]) -> None:
@@ -96,6 +96,6 @@ def _add_code(folder: Path, names: Iterable[str]) -> None:
     for name in REMOTE_FILES:
         shutil.copy(Path(__file__).parents[1] / name, folder)
     for name, auto_map in auto_maps.items():
-        settings = read_json(folder / name)
+        settings = read_json_as(dict, folder / name)
         text = json.dumps(settings | {"auto_map": auto_map}, indent=2, ensure_ascii=False) + "\n"
         (folder / name).write_text(text, encoding="utf-8")

@@ -58,6 +58,7 @@ class DataSettings:
         default="error",
         help="Test images in the joined training set: 'error', 'drop' those persons, or 'allow'.",
         choices=("error", "drop", "allow"),
+        needs=("also_train_on", None),
     )
     streaming: bool = setting(default=False, help="Read the train split while training (Parquet and the Hub).")
     shuffle_buffer: int = setting(

@@ -54,6 +54,11 @@ class RunSettings:
     eval_steps: int = setting(
         default=0, help="Evaluate on validation every so many steps; 0: once an epoch.", low=0, high=1_000_000_000
     )
+    no_test: bool = setting(
+        default=False,
+        help="Leave the test split alone at the end, as a sweep must; prompt-clip evaluate RUN --split test tests.",
+        resumable=True,
+    )
     eval_batch_size: int = setting(
         default=128,
         help="Images or captions encoded at once in evaluation.",
@@ -82,6 +87,7 @@ class RunSettings:
             "saved ('every_save')."
         ),
         choices=("end", "best", "every_save"),
+        needs=("push_to_hub", True),
         resumable=True,
         published=False,
     )

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import datasets
 from datasets.utils import tqdm
@@ -30,7 +31,7 @@ from modeling_prompt_clip.retrieval import (
 )
 from trainers.arguments.parsing import parse_json_dict
 from trainers.commands.evaluation_pages import draw_pages
-from trainers.commands.evaluation_report import TEXT_TO_IMAGE, Evaluation, Reranked, grouped_metrics
+from trainers.commands.evaluation_report import TEXT_TO_IMAGE, Evaluation, Reranked, group_names, grouped_metrics
 from trainers.commands.parsers.evaluate import parse, parser
 from trainers.data.own import own_splits
 from trainers.data.split_facts import SplitFacts, size_text, split_facts
@@ -38,7 +39,7 @@ from trainers.data.splits import read_by_our_rule, source_label
 from trainers.run_folder.evaluated_data import EvaluatedData, evaluated_data
 from trainers.run_folder.files import read_results
 from trainers.run_folder.lock import check_unused, only_writer
-from trainers.run_folder.settings import settings_of_model
+from trainers.run_folder.settings import setting_differences, settings_of_model
 
 __all__ = ["main"]
 
@@ -68,6 +69,8 @@ def main(argv: list[str] | None = None) -> int:
     dataset = _load_split(data, args.split)
     facts = split_facts(dataset, args.split, data.options)
     _warn_of_unknown(models, facts)
+    groups = group_names(dataset, args.by) if args.by else []
+    validation = _validation(args, data) if args.false_alarm_rate is not None else None
     evaluator, encoded = _encode(args, args.model, dataset)
     evaluation = Evaluation(
         args.model,
@@ -79,9 +82,9 @@ def main(argv: list[str] | None = None) -> int:
         evaluator.query_values(encoded, args.ties),
     )
     if args.by:
-        evaluation.groups = grouped_metrics(evaluation.values[TEXT_TO_IMAGE], encoded, dataset, args.by)
+        evaluation.groups = grouped_metrics(evaluation.values[TEXT_TO_IMAGE], encoded, groups)
     if args.false_alarm_rate is not None:
-        evaluation.open_set = _open_set(args, data, encoded)
+        evaluation.open_set = _open_set(args, encoded, validation)
     for name in tqdm(args.rerank, desc="re-ranking", delay=2):
         rerank = RERANKINGS[name]()
         values = evaluator.query_values(encoded, args.ties, rerank)
@@ -89,6 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.compare:
         other, other_encoded, own_size = _encode_at(args, args.compare, dataset, evaluator.processor.image_size)
         evaluation.compared_with, evaluation.compared_size = args.compare, own_size
+        evaluation.compared_settings = _compared_settings(args.model, args.compare)
         for direction, values in other.query_values(other_encoded, args.ties).items():
             evaluation.comparisons[direction] = compare_models(values, evaluation.values[direction])
     sys.stdout.write(json.dumps(evaluation.rows(), indent=2) + "\n" if args.json else evaluation.text())
@@ -161,13 +165,28 @@ def _evaluator(
     return TextToImageEvaluator(dataset, processor, **options)
 
 
-def _open_set(args: argparse.Namespace, data: EvaluatedData, encoded: EncodedSplit) -> OpenSetRates:
+def _compared_settings(model: str, other: str) -> dict[str, list[Any]] | None:
+    """Settings in which the runs that made two models differ; None where one is not known."""
+    found = [settings_of_model(name) for name in (model, other) if name != STAND_IN]
+    runs = [run[1] for run in found if run is not None]
+    return setting_differences(*runs) if len(runs) == 2 else None
+
+
+def _validation(args: argparse.Namespace, data: EvaluatedData) -> datasets.Dataset | None:
+    """Rows to set the threshold on, where they are not those that are evaluated.
+
+    Raises ValueError: no such share of false alarms.
+    """
+    if not 0 <= args.false_alarm_rate < 100:
+        raise ValueError(f"false_alarm_rate is {args.false_alarm_rate}; it must be from 0 to below 100 percent")
+    return None if args.split == "validation" else _load_split(data, "validation")
+
+
+def _open_set(args: argparse.Namespace, encoded: EncodedSplit, validation: datasets.Dataset | None) -> OpenSetRates:
     """Calibrate a threshold on validation and see how it does on the encoded split."""
-    validation = encoded
-    if args.split != "validation":
-        validation = _encode(args, args.model, _load_split(data, "validation"))[1]
+    calibrating = encoded if validation is None else _encode(args, args.model, validation)[1]
     sides = [
         open_set_scores(split.text_embeds, split.image_embeds, split.text_person_ids, split.image_person_ids)
-        for split in (validation, encoded)
+        for split in (calibrating, encoded)
     ]
     return open_set_rates(sides[1], calibrate_threshold(sides[0], args.false_alarm_rate))

@@ -1,11 +1,13 @@
 """What an evaluation found, as rows of JSON and as text for people."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 import datasets
 
+from dataset_scripts.common.text.printable import printable
 from modeling_prompt_clip.retrieval import (
     Comparison,
     EncodedSplit,
@@ -17,6 +19,7 @@ from modeling_prompt_clip.retrieval import (
     compare_models,
     metrics_table,
 )
+from trainers.arguments.fields import shown
 from trainers.data.split_facts import SplitFacts, size_text
 
 TEXT_TO_IMAGE = "text_to_image"
@@ -50,6 +53,8 @@ class Evaluation:
     open_set: OpenSetRates | None = None  # how the threshold does that validation gave
     compared_with: str | None = None  # the other model, where there is one; both are evaluated at `image_size`
     compared_size: tuple[int, int] | None = None  # (height, width) that the other model has of its own
+    # settings in which the runs that made both differ, this one's first; None where one of the runs is not known
+    compared_settings: dict[str, list[Any]] | None = None
     # this model's figures minus the other's, by direction
     comparisons: dict[str, Comparison] = field(default_factory=dict)
     reranked: dict[str, Reranked] = field(default_factory=dict)  # by method; never in the place of the plain figures
@@ -85,6 +90,7 @@ class Evaluation:
                 "method": self.compared_with,
                 "image_size": list(self.image_size),
                 "own_image_size": list(self.compared_size or self.image_size),
+                "settings": self.compared_settings,
                 **_comparison_row(self.comparisons[direction]),
             }
         if self.reranked:
@@ -125,8 +131,16 @@ class Evaluation:
                 sizes += f", {self.compared_with} of its own has {size_text(self.compared_size)}"
             title = f"{self.model} minus {self.compared_with} ({sizes}), {direction.replace('_', ' ')}"
             parts.append(_comparison_text(title, comparison))
+        if self.compared_settings is not None:
+            parts.append(self._settings_text())
         parts.append(f"Protocol: {self.protocol}.")
         return "\n\n".join([*parts, *self._reranked_text()]) + "\n"
+
+    def _settings_text(self) -> str:
+        """Name the settings in which both runs differ."""
+        pairs = (self.compared_settings or {}).items()
+        differences = [f"{name} {shown(mine)} and {shown(theirs)}" for name, (mine, theirs) in pairs]
+        return f"Settings of {self.model} and {self.compared_with}: {printable('; '.join(differences) or 'the same')}"
 
     def _reranked_text(self) -> list[str]:
         """A table apart, and the paired differences from the plain ranking; nothing where nothing was re-ranked."""
@@ -152,10 +166,8 @@ class Evaluation:
         return lines
 
 
-def grouped_metrics(
-    values: QueryValues, encoded: EncodedSplit, dataset: datasets.Dataset, column: str
-) -> dict[str, RetrievalMetrics]:
-    """Metrics of the captions by what `column` says of the image that each describes; all rank the whole gallery.
+def group_names(dataset: datasets.Dataset, column: str) -> list[str]:
+    """Names of the groups of rows by what a column says.
 
     Raises ValueError: no such column, or one that groups nothing.
     """
@@ -168,11 +180,15 @@ def grouped_metrics(
         raise ValueError(
             f"by is {column!r}, which holds {type(cells[0]).__name__}s; name a column of texts or integers"
         )
-    image_rows = encoded.caption_image_rows[values.rows].tolist()
+    return [f"{column} unknown" if cell is None else f"{column} {cell}" for cell in cells]
+
+
+def grouped_metrics(values: QueryValues, encoded: EncodedSplit, names: Sequence[str]) -> dict[str, RetrievalMetrics]:
+    """Metrics of the captions by the group of the image that each describes; all rank the whole gallery."""
     members: dict[str, list[int]] = {}
-    for place, row in enumerate(image_rows):
-        members.setdefault("unknown" if cells[row] is None else str(cells[row]), []).append(place)
-    return {f"{column} {name}": values.subset(places).mean() for name, places in sorted(members.items())}
+    for place, row in enumerate(encoded.caption_image_rows[values.rows].tolist()):
+        members.setdefault(names[row], []).append(place)
+    return {name: values.subset(places).mean() for name, places in sorted(members.items())}
 
 
 def _comparison_row(comparison: Comparison) -> dict[str, Any]:
@@ -194,4 +210,4 @@ def _comparison_text(title: str, comparison: Comparison) -> str:
     return f"{title}: {', '.join(parts)}; {persons}"
 
 
-__all__ = ["Evaluation", "Reranked", "grouped_metrics"]
+__all__ = ["Evaluation", "Reranked", "group_names", "grouped_metrics"]

@@ -63,7 +63,7 @@ class RecipeParser(HfArgumentParser):
         for mapping in (dict, dict[str, float], dict[str, Any]):
             self.register("type", mapping, str)  # the dataclass reads mappings from text: JSON, or sdm=1,id=0.5
         for action in self._actions:
-            if any(option.startswith("--no_") for option in action.option_strings):
+            if action.const is False:
                 action.help = argparse.SUPPRESS  # the twin of a setting that is on; its help would say the opposite
 
     @staticmethod

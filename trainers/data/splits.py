@@ -145,6 +145,8 @@ def load_splits(args: TwoStageTrainingArguments) -> dict[str, Rows]:
     """Load all splits of the run's data set; with `args.streaming`, the train split as a stream."""
     name, folder = resolve_source(args.dataset, args.data_dir)
     options = source_options(args, name, folder)
+    if args.on_bad_image == "skip" and "on_bad_image" not in options:
+        logger.warning("on_bad_image is 'skip' and has no effect on %s: only sets in folders take it", name)
     if names_code(name):
         if args.streaming:
             raise ValueError(f"streaming is set and dataset is {name!r}, whose rows are read at once; leave it out")

@@ -16,9 +16,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dataset_scripts.common.installing import install_hint
+from dataset_scripts.common.text.documents import read_yaml
 from dataset_scripts.common.text.suggest import nearest_name
 
 PROCESSES = "PROMPT_CLIP_PROCESSES"  # set by `launch_command`: how many processes were asked for
@@ -93,7 +92,7 @@ def launch_command(name: str, options: Mapping[str, int | str]) -> tuple[list[st
     import torch  # seconds, and only needed where processes start
 
     file = launch_file(name)
-    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    config = read_yaml(file)
     machines = int(options.get("num_machines", config["num_machines"]))
     on_cpu = config["use_cpu"] or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
     gpus = torch.cuda.device_count()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from dataset_scripts.common.text.documents import read_json
+from dataset_scripts.common.text.documents import read_json_as
 from dataset_scripts.common.upload_files import Selection, check_link, copy_files, select_files
 from modeling_prompt_clip.hub import add_remote_code
 from modeling_prompt_clip.hub.published_files import listed_adapter_file, listed_model_file
@@ -112,7 +112,7 @@ def _why_absent(run: RunFolder, adapter_only: bool) -> str:
 def name_base_model(folder: Path, base_model: str) -> None:
     """Record the run's name of the base model in an adapter."""
     path = folder / ADAPTER_FILE
-    adapter = read_json(path) | {"base_model_name_or_path": base_model}
+    adapter = read_json_as(dict, path) | {"base_model_name_or_path": base_model}
     path.write_text(json.dumps(adapter, indent=2) + "\n", encoding="utf-8")
 
 

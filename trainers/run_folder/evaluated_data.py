@@ -125,6 +125,7 @@ def evaluated_data(
                 f"data is not named, and {models[0]} was trained on {name}, code that only you can start: if you "
                 f"trust it, add --data {name}"
             )
+        logger.info("data: %s, on which %s was trained", f"{name} in {folder}" if folder else name, models[0])
     else:
         name, folder = resolve_source(data, data_dir)
     trained = [each for place, args in runs for each in _trained_on(place, args)]

@@ -32,6 +32,14 @@ def unrecorded_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def setting_differences(one: TwoStageTrainingArguments, other: TwoStageTrainingArguments) -> dict[str, list[Any]]:
+    """Return both values of each setting in which two runs differ, of those that affect data or weights."""
+    values = {
+        name: [getattr(one, name), getattr(other, name)] for name, rule in rules(one).items() if not rule.resumable
+    }
+    return {name: both for name, both in values.items() if both[0] != both[1]}
+
+
 def settings_of_model(name_or_path: str | os.PathLike) -> tuple[str, TwoStageTrainingArguments] | None:
     """Find the settings of the run that made a model, and their place; `None` if unknown.
 
@@ -80,4 +88,4 @@ def _read(path: Path) -> TwoStageTrainingArguments:
         ) from error
 
 
-__all__ = ["complete_settings", "settings_of_model", "unrecorded_settings"]
+__all__ = ["complete_settings", "setting_differences", "settings_of_model", "unrecorded_settings"]

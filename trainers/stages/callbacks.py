@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from transformers import DefaultFlowCallback, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import CallbackHandler, ExportableState
 
+from dataset_scripts.common.text.documents import parse_json
 from modeling_prompt_clip import PromptCLIPProcessor
 from trainers.arguments.settings import StageSettings, TwoStageTrainingArguments
 
@@ -165,8 +166,8 @@ class StageCallbacks:
             self.found_best(best_step, best_metrics)
         if state is None:
             return
-        saved = json.loads(state)
-        self.state.log_history = saved["log_history"]
+        saved = parse_json(state)
+        self.state.log_history = list(saved["log_history"])
         for callback in self.callbacks:
             found = next((entry for entry in saved["callbacks"] if entry[0] == type(callback).__name__), None)
             if found is not None:

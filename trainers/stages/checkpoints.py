@@ -1,7 +1,8 @@
 """Save and load the checkpoints and the best weights of a stage."""
 
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
+from modeling_prompt_clip.folder_checks import OTHERS_ERRORS, check_archive, one_line
 from modeling_prompt_clip.loading import put_adapter, read_adapter
 from trainers.distributed.sharding import is_cut, module_state
 from trainers.publishing.uploads import HubUploads
@@ -77,11 +80,26 @@ class StageCheckpoints:
                 )
         self.load_weights(checkpoint.path / WEIGHTS)
 
-    def restore_state(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Restore the random generators, and return the state of the loop."""
-        saved = torch.load(checkpoint.path / STATE, map_location="cpu", weights_only=True)
-        restore_random_state(saved["random"][self.accelerator.process_index])
-        return saved["loop"]
+    @contextlib.contextmanager
+    def restored_state(self, checkpoint: Checkpoint) -> Iterator[dict[str, Any]]:
+        """Restore the random generators, and give the state that the loop loads in the block.
+
+        Raises OSError: the file is damaged or holds more than tensors and plain values; or the block finds that its
+            content does not fit.
+        """
+        path = checkpoint.path / STATE
+        check_archive(path)
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            restore_random_state(saved["random"][self.accelerator.process_index])
+            yield saved["loop"]
+        except torch.OutOfMemoryError:
+            raise
+        except (*OTHERS_ERRORS, ValueError) as error:
+            raise OSError(
+                f"{path} is no state to resume this run from ({type(error).__name__}: {one_line(error)}); remove "
+                f"{checkpoint.path}, and the run resumes from the checkpoint before it"
+            ) from error
 
     def save_best(self, step: int) -> None:
         """Save the best weights so far. All processes must call it."""
@@ -139,10 +157,43 @@ def load_model_weights(model: nn.Module, folder: Path) -> None:
         if names:
             raise ValueError(f"{folder} {what} tensor {min(names)} ({len(names)} in all): it is not of this model")
     for name, value in wanted.items():
+        if not weights[name].isfinite().all():
+            raise ValueError(f"{folder} holds NaN or infinity in tensor {name}; take the weights of an earlier step")
         if weights[name].shape != value.shape:
             shapes = f"{tuple(weights[name].shape)} there and {tuple(value.shape)} here"
             raise ValueError(f"{folder} is not of this model: tensor {name} is {shapes}")
     model.load_state_dict(weights, strict=True)
+
+
+def check_restored(optimizer: torch.optim.Optimizer, schedule: LRScheduler, own: dict[str, Any]) -> None:
+    """Check that loaded states are of the kinds of `own`, the [`settings_of`] both had before.
+
+    Raises ValueError: a value is of another kind, or a moment of another shape than its parameter.
+    """
+    _check_kinds(settings_of(optimizer, schedule), own, "state")
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor) or value.shape not in (parameter.shape, torch.Size()):
+                raise ValueError(
+                    f"{name} of the optimizer is not of the shape {tuple(parameter.shape)} of its weights"
+                )
+
+
+def settings_of(optimizer: torch.optim.Optimizer, schedule: LRScheduler) -> dict[str, Any]:
+    """The numbers of an optimizer and a schedule, without weights and moments."""
+    groups = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    return {"optimizer": groups, "schedule": schedule.state_dict()}
+
+
+def _check_kinds(loaded: Any, own: Any, place: str) -> None:
+    if isinstance(own, dict | list | tuple):
+        if not isinstance(loaded, dict if isinstance(own, dict) else list | tuple) or len(loaded) < len(own):
+            raise ValueError(f"{place} is not what it was saved as")
+        for key, value in own.items() if isinstance(own, dict) else enumerate(own):
+            _check_kinds(loaded[key], value, f"{place}.{key}")
+    elif isinstance(own, int | float) and not isinstance(own, bool):
+        if not (isinstance(loaded, int | float) and abs(loaded) < 1e30):
+            raise ValueError(f"{place} is no number")
 
 
 def random_state() -> dict[str, Any]:
@@ -167,4 +218,11 @@ def restore_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-__all__ = ["StageCheckpoints", "load_adapter_weights", "load_model_weights", "save_adapter"]
+__all__ = [
+    "StageCheckpoints",
+    "check_restored",
+    "load_adapter_weights",
+    "load_model_weights",
+    "save_adapter",
+    "settings_of",
+]

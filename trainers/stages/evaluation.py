@@ -55,7 +55,13 @@ class RunEvaluation:
             log.write(first | metrics["text_to_image"])
 
     def test(self, model: nn.Module, stage: str, step: int) -> dict[str, RetrievalMetrics]:
-        """Evaluate the final model, which has the weights of `step` of the last stage, on the test split."""
+        """Evaluate the final model, which has the weights of `step` of the last stage, on the test split.
+
+        Returns the metrics by direction; empty without a test split or with `no_test`.
+        """
+        if self.args.no_test:
+            logger.info("no_test is set: the test split is not looked at; prompt-clip evaluate RUN --split test tests")
+            return {}
         evaluator = self.evaluator("test")
         if evaluator is None:
             logger.warning("no test split: nothing is tested")

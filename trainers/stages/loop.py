@@ -29,9 +29,11 @@ from trainers.distributed.sharding import (
     prepare,
     whole_weights,
 )
+from trainers.run_folder.files import wrong_progress
 from trainers.run_folder.metrics_log import MetricsLog
-from trainers.run_folder.results import StageResult
+from trainers.run_folder.results import StageResult, stage_result
 from trainers.stages.callbacks import StageCallbacks, completes
+from trainers.stages.checkpoints import check_restored, settings_of
 from trainers.stages.ema import WeightAverage
 from trainers.stages.gradient_cache import GradientCache
 from trainers.stages.layer_modes import FrozenWeights, layer_modes, uncompiled
@@ -139,13 +141,21 @@ class StageLoop:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Restore the `state` of the first process; the loader must start after its steps."""
-        self.result = StageResult(**state["result"])
+        """Restore the `state` of the first process; the loader must start after its steps.
+
+        Raises ValueError, or whatever torch raises: it is not of such a loop.
+        """
+        if problem := wrong_progress({self.stage.name: state["result"]}):
+            raise ValueError(problem)
+        own = settings_of(self.optimizer, self.schedule)
+        self.result = stage_result(state["result"])
         self.nonfinite_steps.load_state(state["bad_steps"])
-        self.sums = {name: torch.tensor(value) for name, value in state["sums"].items()}
+        self.sums = {name: torch.tensor(float(value)) for name, value in state["sums"].items()}
         load_module_state(self.accelerator, self.objective, state["objective"])
         load_optimizer_state(self.accelerator, self.module, self.optimizer, state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        if self.accelerator.distributed_type != DistributedType.DEEPSPEED:  # whose optimizer shows parts of both
+            check_restored(self.optimizer, self.schedule, own)
         if state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         if self.average is not None:

@@ -89,8 +89,8 @@ class NonfiniteSteps:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Restore `state`."""
-        self.skipped = state["skipped"]
-        self._in_a_row = [(number, images) for number, images in state["in_a_row"]]
+        self.skipped = int(state["skipped"])
+        self._in_a_row = [(int(number), [int(image) for image in images]) for number, images in state["in_a_row"]]
 
     def _stop(self) -> None:
         """Write the images of the steps in a row, of all processes, and raise."""

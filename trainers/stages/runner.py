@@ -145,7 +145,10 @@ class StageRunner:
             checkpoints.restore_weights(checkpoint)
         loop = self._stage_loop(name, model, checkpoints, done=checkpoint.step if checkpoint else 0)
         if checkpoint is not None:
-            loop.load_state(checkpoints.restore_state(checkpoint))
+            with checkpoints.restored_state(checkpoint) as state:
+                loop.load_state(state)
+                if (loop.result.steps, loop.result.best_step) != (checkpoint.step, checkpoint.facts["best_step"]):
+                    raise ValueError("it is of another step than its checkpoint.json")
         result = loop.run()
         self.accelerator.free_memory()
         checkpoints.load_best(result.best_step)

@@ -3,7 +3,17 @@
 import argparse
 import textwrap
 
-__all__ = ["add_image_size", "add_json", "add_model", "add_model_arguments", "device", "new_parser", "positive_int"]
+__all__ = [
+    "add_image_size",
+    "add_json",
+    "add_model",
+    "add_model_arguments",
+    "device",
+    "new_parser",
+    "positive_int",
+    "side",
+    "workers",
+]
 
 
 def new_parser(verb: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -40,7 +50,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_image_size(parser: argparse.ArgumentParser, help: str) -> None:
     """`--image_size HEIGHT WIDTH`."""
-    parser.add_argument("--image_size", type=positive_int, nargs=2, metavar=("HEIGHT", "WIDTH"), help=help)
+    parser.add_argument("--image_size", type=side, nargs=2, metavar=("HEIGHT", "WIDTH"), help=help)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -49,9 +59,23 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def positive_int(text: str) -> int:
-    """An integer of at least 1, or an error that argparse reports."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least 1")
+    """An integer from 1 to a million, or an error that argparse reports."""
+    return _integer(text, 1, 1_000_000)
+
+
+def side(text: str) -> int:
+    """A side of an image in pixels, or an error that argparse reports."""
+    return _integer(text, 1, 4096)
+
+
+def workers(text: str) -> int:
+    """A number of processes, 0 included, or an error that argparse reports."""
+    return _integer(text, 0, 256)
+
+
+def _integer(text: str, least: int, most: int) -> int:
+    if not (text.isdecimal() and len(text) < 20 and least <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not an integer from {least} to {most:,}")
     return int(text)
 
 

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-__all__ = ["parse_json", "parse_yaml", "read_json", "read_text", "read_yaml"]
+__all__ = ["parse_json", "parse_yaml", "read_json", "read_json_as", "read_text", "read_yaml"]
+
+Kind = TypeVar("Kind", dict[str, Any], list[Any])
 
 MOST_BYTES = 64 << 20  # of JSON: a manifest of the largest set has a few MB
 MOST_YAML_BYTES = 256 << 10  # it is read at 100 KB a second; recipes have 2 KB
@@ -33,6 +35,20 @@ def read_text(path: Path, most_bytes: int) -> str:
 def read_json(path: Path, finite: bool = False) -> Any:
     """Read a JSON file; see `read_text` and `parse_json`."""
     return parse_json(read_text(path, MOST_BYTES), finite)
+
+
+def read_json_as(kind: type[Kind], path: Path) -> Kind:
+    """Read a JSON file that must hold an object, a dict, or a list.
+
+    Raises ValueError: see `read_json`; the message names the file.
+    """
+    try:
+        content = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}; put it back from a copy, or make it again") from error
+    if not isinstance(content, kind):
+        raise ValueError(f"{path} is no JSON {'object' if kind is dict else 'list'}; put it back, or make it again")
+    return content
 
 
 def read_yaml(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:

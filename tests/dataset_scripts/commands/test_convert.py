@@ -82,7 +82,7 @@ def test_the_synthetic_set_needs_no_folder(tmp_path, monkeypatch, capsys):
         ([], "OUT"),
         (["out"], "DIR is missing"),
         (["in", "out", "--image_size", "384"], "--image_size"),
-        (["in", "out", "--rows_per_shard", "0"], "'0' is not an integer of at least 1"),
+        (["in", "out", "--rows_per_shard", "0"], "'0' is not an integer from 1 to 1,000,000"),
         (["in", "out", "--format", "cuhk"], "--format"),
     ],
 )

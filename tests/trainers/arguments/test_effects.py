@@ -18,6 +18,9 @@ IN_VAIN = [
     ({"label_smoothing": 0.3}, {"stage_one_objectives": "id"}),
     ({"tal_margin": 0.5}, {"stage_one_objectives": "tal=1"}),
     ({"mlm_probability": 0.5}, {"stage_two_objectives": "sdm=1,mlm=1"}),
+    ({"hub_strategy": "best"}, {"push_to_hub": True, "hub_model_id": "me/mine"}),
+    ({"on_leak": "drop"}, {"also_train_on": ["rstp_reid=sets"]}),
+    ({"micro_batch_size": 64}, {"batch_size": 128}),
     ({"head_lr_multiplier": 1.0}, {"stage_two_objectives": "id"}),
 ]
 
@@ -50,3 +53,10 @@ def test_options_of_a_loss_name_that_loss():
         names = {f"{loss}_{option}" for option in options} | set(options)
         found = {name for name, rule in rules(args).items() if name in names and loss in rule.losses}
         assert len(found) == len(options) and loss in OBJECTIVES
+
+
+def test_epochs_give_way_to_steps_in_words():
+    args = TwoStageTrainingArguments(stage_two_epochs=3.0, stage_two_max_steps=7)
+    assert list(settings_without_effect(args)) == [
+        "stage_two_epochs is 3.0 and has no effect: stage_two_max_steps 7 stands in its place"
+    ]

@@ -20,8 +20,9 @@ from trainers.run_folder.hashes import file_hashes
 
 SEED = 20_13
 FIELDS = [each.name for each in fields(TwoStageTrainingArguments)]
-VALUES = [None, True, -1, 0, 0.5, 10**7, 10**30, -(10**30), 1e300, "", "\x1b[31mred\x1b[0m", "x" * 100_000, [], [None],
-    [[[]]], {}, {"a": {"b": []}}, {"sdm": None}, [10**9, 10**9], "\u202eabc", "../../..", "/dev/zero", "%s{0}"]  # fmt: skip
+NUMBERS = [True, -1, 0, 0.5, 10**7, 10**30, -(10**30), 1e300]
+TEXTS = ["", "\x1b[31mred\x1b[0m", "x" * 100_000, "\u202eabc", "../../..", "/dev/zero", "%s{0}"]
+VALUES = [None, *NUMBERS, *TEXTS, [], [None], [[[]]], {}, {"a": {"b": []}}, {"sdm": None}, [10**9, 10**9]]
 STATE = "checkpoints/stage_two-step_4"  # where the killed run resumes
 RUN_FILES = ("config.yaml", "results.json", "progress.json", "metrics.jsonl")
 
@@ -155,22 +156,34 @@ def checkpoints() -> Iterator[Damage]:
     draw = random.Random(SEED + 2)
     for number in range(16):
         seed, whole = draw.random(), number % 4 != 0
-        yield Damage(f"{number}-facts", lambda run, seed=seed: _spoil_facts(run, seed), ("checkpoint", "config.yaml"))
+        yield Damage(
+            f"{number}-facts", lambda run, seed=seed: _spoil_facts(run, seed), ("stage_two-step_", "config.yaml")
+        )
         spoil = lambda run, seed=seed, whole=whole: _spoil_bytes(run, seed, hashed=whole)  # noqa: E731
-        yield Damage(f"{number}-bytes-{'hashed' if whole else 'as found'}", spoil, ("checkpoints",))
+        yield Damage(f"{number}-bytes-{'hashed' if whole else 'as found'}", spoil, ("stage_two-step_",))
     for name, state in _states().items():
-        yield Damage(f"state-{name}", lambda run, state=state: _replace(run, "state.pt", state), ("state.pt",))
+        yield Damage(
+            f"state-{name}", lambda run, state=state: _replace(run, "state.pt", state), ("state.pt", "stage_two-step_")
+        )
     for seed in range(12):
-        yield Damage(f"state-mutated-{seed}", lambda run, seed=seed: _mutate_state(run, seed), ("state.pt",))
+        yield Damage(
+            f"state-mutated-{seed}", lambda run, seed=seed: _mutate_state(run, seed), ("state.pt", "stage_two-step_")
+        )
     for name, change in _weights().items():
-        yield Damage(f"weights-{name}", lambda run, change=change: _spoil_weights(run, change), ("weights", "tensor"))
-    yield Damage("swapped", _swap, ("checkpoints", "stage"))
-    yield Damage("state is a folder", lambda run: _replace(run, "state.pt", _folder), ("state.pt", "checkpoint"))
-    yield Damage("state of the other stage", _state_of_stage_one, ("state.pt", "checkpoint"))
-    yield Damage("empty folder", lambda run: _emptied(run / STATE), ("checkpoint",))
-    yield Damage("step of ten million", lambda run: _renamed(run, 10_000_000), ("checkpoint", "state.pt"))
+        yield Damage(
+            f"weights-{name}",
+            lambda run, change=change: _spoil_weights(run, change),
+            ("stage_two-step_", "max_bad_steps"),
+        )
+    yield Damage("swapped", _swap, ("stage_two-step_",))
+    yield Damage("state is a folder", lambda run: _replace(run, "state.pt", _folder), ("stage_two-step_",))
+    yield Damage("state of the other stage", _state_of_stage_one, ("stage_two-step_",))
+    yield Damage("empty folder", lambda run: _emptied(run / STATE), ("stage_two-step_",))
+    yield Damage("step of ten million", lambda run: _renamed(run, 10_000_000), ("stage_two-step_",))
     yield Damage(
-        "links out", lambda run: _replace(run, "state.pt", lambda p: p.symlink_to("/dev/zero")), ("state.pt",)
+        "links out",
+        lambda run: _replace(run, "state.pt", lambda p: p.symlink_to("/dev/zero")),
+        ("state.pt", "stage_two-step_"),
     )
 
 

@@ -10,6 +10,7 @@ from dataset_scripts.common.parsers.shared import (
     add_model_arguments,
     new_parser,
     positive_int,
+    workers,
 )
 
 # as in `modeling_prompt_clip.retrieval`; a test compares them
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add_image_size(evaluate, "pixels, if they should differ from the model's own")
     evaluate.add_argument(
         "--num_workers",
-        type=int,
+        type=workers,
         default=0,
         metavar="N",
         help="processes that prepare images while the model works (default 0; try 4 on a GPU)",
