@@ -217,6 +217,16 @@ def test_without_validation_and_test_the_last_weights_are_kept_and_it_is_said(ma
     assert "the last weights of each stage were kept" in (trainer.run.path / "README.md").read_text()
 
 
+def test_no_test_leaves_the_test_split_alone(make_args, splits):
+    trainer = TwoStageTrainer(make_args(no_test=True, direct=True), splits=splits)
+    assert trainer.train() == {}
+    assert {row["split"] for row in trainer.run.recorded()} == {"validation"}
+    assert "Not measured: the test split" in (trainer.run.path / "README.md").read_text()
+    assert not (trainer.run.plots / "ranked_test.png").exists()
+    tested = TwoStageTrainer(make_args(direct=True, resume="auto"), splits=splits).train()
+    assert tested["text_to_image"].queries == 12
+
+
 def test_a_taken_run_folder_is_refused_unless_told_otherwise(make_args, splits):
     args = make_args(stages=["one"])
     args_again = make_args(stages=["one"], overwrite_output_dir=True)

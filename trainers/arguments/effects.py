@@ -25,10 +25,7 @@ def settings_without_effect(args: TwoStageTrainingArguments) -> Iterator[str]:
                 without = other if wanted is None else f"{other} {wanted!r}"
                 yield f"{name} is {value!r} and has no effect without {without}"
     if args.micro_batch_size >= args.batch_size:
-        yield (
-            f"micro_batch_size is {args.micro_batch_size} and has no effect: batch_size is not larger, but "
-            f"{args.batch_size}"
-        )
+        yield f"micro_batch_size is {args.micro_batch_size} and has no effect: batch_size is not larger"
     for stage in map(args.stage, args.stages):
         if stage.max_steps > 0 and stage.epochs != getattr(defaults, f"stage_{stage.name}_epochs"):
             steps = f"stage_{stage.name}_max_steps {stage.max_steps}"

@@ -309,8 +309,11 @@ class StageLoop:
                     self.keep(step)
                 return
             self.module.eval()
-            with whole_weights(self.module), uncompiled(self.args.compile):
-                metrics = self.evaluate()
+            try:
+                with whole_weights(self.module), uncompiled(self.args.compile):
+                    metrics = self.evaluate()
+            except ValueError as error:
+                raise ValueError(f"stage {self.stage.name}, validation after step {step}: {error}") from error
             self.module.train()
             self._write(step, "validation", metrics)
             self.callbacks.evaluated(metrics)

@@ -5,9 +5,11 @@ import pytest
 from PIL import Image
 
 import trainers.commands.evaluate
+import trainers.run_folder.evaluated_data
 from modeling_prompt_clip import cli
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import KnnCorrection, TextToImageEvaluator
+from trainers.arguments.settings import TwoStageTrainingArguments
 
 
 @pytest.fixture(autouse=True)
@@ -206,9 +208,41 @@ def test_groups_by_a_column(monkeypatch, people, capsys):
 @pytest.mark.parametrize(
     ("column", "problem"), [("camra", "has the columns image, person_id, captions"), ("captions", "holds lists")]
 )
-def test_columns_that_group_nothing(column, problem):
+def test_columns_that_group_nothing_are_refused_before_a_model_is_loaded(calls, column, problem):
     with pytest.raises(ValueError, match=f"by is '{column}'.*{problem}"):
         trainers.commands.evaluate.main(["M", "--data", "cuhk_pedes", "--by", column])
+    assert "model" not in calls
+
+
+@pytest.mark.parametrize("rate", ["-1", "100", "nan", "inf"])
+def test_shares_of_false_alarms_are_checked_before_a_model_is_loaded(calls, rate):
+    with pytest.raises(ValueError, match="false_alarm_rate is .*from 0 to below 100 percent"):
+        trainers.commands.evaluate.main(["M", "--data", "cuhk_pedes", f"--false_alarm_rate={rate}"])
+    assert "model" not in calls
+
+
+@pytest.mark.parametrize("option", ["--num_workers=5000", "--num_workers=-1", "--batch_size=99999999", "--ks=0"])
+def test_sizes_that_no_machine_has_are_refused(option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        trainers.commands.evaluate.main(["M", "--data", "cuhk_pedes", option])
+    assert f"argument {option.partition('=')[0]}: " in capsys.readouterr().err
+
+
+def test_a_comparison_names_the_settings_in_which_the_runs_differ(monkeypatch, capsys):
+    common = {"base_model": "stand-in", "output_dir": "there"}
+    runs = {
+        "A": TwoStageTrainingArguments(**common, seed=1),
+        "B": TwoStageTrainingArguments(**common, seed=2, direct=True, log_steps=7),
+    }
+    for module in (trainers.commands.evaluate, trainers.run_folder.evaluated_data):
+        monkeypatch.setattr(module, "settings_of_model", lambda name: (name, runs[name]) if name in runs else None)
+    trainers.commands.evaluate.main(["A", "--compare", "B"])
+    said = capsys.readouterr().out
+    assert "Settings of A and B: stages ['one', 'two'] and ['two']; direct False and True; seed 1 and 2\n" in said
+    trainers.commands.evaluate.main(["A", "--compare", "A", "--json"])
+    assert json.loads(capsys.readouterr().out)[0]["compared_with"]["settings"] == {}
+    trainers.commands.evaluate.main(["A", "--compare", "M", "--json"])
+    assert json.loads(capsys.readouterr().out)[0]["compared_with"]["settings"] is None
 
 
 def test_open_set_threshold_comes_from_validation(monkeypatch, calls, people, capsys):

@@ -41,7 +41,7 @@ class Damage(NamedTuple):
 def recipes() -> Iterator[Damage]:
     """Damaged recipes."""
     draw = random.Random(SEED)
-    for number in range(60):
+    for number in range(120):
         name, value = draw.choice(FIELDS), draw.choice(VALUES)
         yield Damage(f"{number}-{name}", lambda path, name=name, value=value: _add(path, {name: value}), (name,))
     for name, content in {**_bytes(draw), **_yamls()}.items():
@@ -160,7 +160,7 @@ def checkpoints() -> Iterator[Damage]:
             f"{number}-facts", lambda run, seed=seed: _spoil_facts(run, seed), ("stage_two-step_", "config.yaml")
         )
         spoil = lambda run, seed=seed, whole=whole: _spoil_bytes(run, seed, hashed=whole)  # noqa: E731
-        yield Damage(f"{number}-bytes-{'hashed' if whole else 'as found'}", spoil, ("stage_two-step_",))
+        yield Damage(f"{number}-bytes-{'hashed' if whole else 'as found'}", spoil, ("stage_two-step_", "stage two"))
     for name, state in _states().items():
         yield Damage(
             f"state-{name}", lambda run, state=state: _replace(run, "state.pt", state), ("state.pt", "stage_two-step_")
@@ -173,7 +173,7 @@ def checkpoints() -> Iterator[Damage]:
         yield Damage(
             f"weights-{name}",
             lambda run, change=change: _spoil_weights(run, change),
-            ("stage_two-step_", "max_bad_steps"),
+            ("stage_two-step_", "stage two"),
         )
     yield Damage("swapped", _swap, ("stage_two-step_",))
     yield Damage("state is a folder", lambda run: _replace(run, "state.pt", _folder), ("stage_two-step_",))
