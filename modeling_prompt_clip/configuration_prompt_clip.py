@@ -172,6 +172,10 @@ class PromptCLIPConfig(PrivateUploads, CLIPConfig):
         text_config: dict | PromptCLIPTextConfig | None = None
         vision_config: dict | PromptCLIPVisionConfig | None = None
 
+    def validate_projection(self) -> None:
+        """Part of `@strict`-powered validation: see [`validate_sizes`]."""
+        validate_sizes(self, "the model")
+
     @classmethod
     def get_config_dict(
         cls, pretrained_model_name_or_path: str, **kwargs: Any

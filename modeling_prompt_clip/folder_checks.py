@@ -47,12 +47,16 @@ def one_line(text: object) -> str:
 def in_words(what: str, remedy: str = AGAIN) -> Iterator[None]:
     """Raise OSError that names `what` in place of a library's own errors.
 
-    ValueErrors, OSErrors and a full GPU pass.
+    ValueErrors, OSErrors that name their file and a full GPU pass.
     """
     try:
         yield
     except torch.OutOfMemoryError:
         raise
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(f"{what} cannot be read ({one_line(error)}); {remedy}") from error  # of safetensors' mmap
     except OTHERS_ERRORS as error:
         raise OSError(f"{what} is damaged ({type(error).__name__}: {one_line(error)}); {remedy}") from error
 

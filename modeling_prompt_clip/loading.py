@@ -182,7 +182,10 @@ def with_adapter(model: PromptCLIPModel, path: str, **hub: Any) -> PeftModel:
         raise ValueError(f"{ADAPTER_FILE} of {path!r} has megatron_config, by which PEFT imports a library; remove it")
     tensors = read_adapter(path, **hub)
     with in_words(f"{ADAPTER_FILE} of {path!r}"):
-        adapted = PeftModel(model, config)
+        try:
+            adapted = PeftModel(model, config)
+        except ValueError as error:
+            raise ValueError(f"{ADAPTER_FILE} of {path!r} does not fit the model: {one_line(error)}") from error
     put_adapter(adapted, tensors, path)
     return adapted
 

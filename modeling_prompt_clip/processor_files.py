@@ -164,12 +164,14 @@ def load_tokenizer(name_or_path: str | os.PathLike, config: PromptCLIPConfig | N
     except Exception as error:  # the tokenizers library raises Exception itself
         raise OSError(
             f"model {name!r} has no readable tokenizer; put CLIP's tokenizer.json, or vocab.json and merges.txt, "
-            f"beside its config.json; code of its own is not run ({one_line(error)})"
+            f"beside its config.json, or mend tokenizer_config.json; code of its own is not run ({one_line(error)})"
         ) from error
     tokenizer.init_kwargs.pop("auto_map", None)  # or it would be saved, and run wherever that is loaded
     tokenizer.padding_side = "right"  # the end token must see no padding
     if config is not None:
-        with in_words(f"the tokenizer of model {name!r} (tokenizer.json, or vocab.json and merges.txt)"):
+        with in_words(
+            f"the tokenizer of model {name!r} (tokenizer_config.json, tokenizer.json, or vocab.json and merges.txt)"
+        ):
             _fit_to_model(tokenizer, name, config)
     return tokenizer
 

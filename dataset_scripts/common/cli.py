@@ -19,7 +19,7 @@ from typing import NamedTuple
 from dataset_scripts.common import __version__
 from dataset_scripts.common.files import refused_by_system
 from dataset_scripts.common.installing import install_hint
-from dataset_scripts.common.text.printable import one_line
+from dataset_scripts.common.text.printable import one_line, printable
 from dataset_scripts.common.text.suggest import did_you_mean
 
 __all__ = ["VERBS", "Verb", "main"]
@@ -226,13 +226,22 @@ def _next_words(group: str) -> Iterable[str]:
     return [verb.removeprefix(f"{group} ") for verb in VERBS if verb.startswith(f"{group} ")]
 
 
+class _PrintableFormatter(logging.Formatter):
+    """Format messages, which may name files of others, without what a terminal obeys."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def _talk_on_stderr() -> None:
     """Log our progress to stderr; silence transformers' reports and bars."""
     from huggingface_hub import constants
     from huggingface_hub.utils import enable_progress_bars
     from transformers.utils import logging as transformers_logging
 
-    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     for package in OUR_PACKAGES:
         logging.getLogger(package).setLevel(logging.INFO)
     logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own: said once is enough

@@ -10,6 +10,7 @@ from PIL import Image
 
 from dataset_scripts.common.files import check_output
 from dataset_scripts.common.parsers.search import DEFAULT_SHEET, parse
+from dataset_scripts.common.text.printable import one_line
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval.pictures import SheetRow, Tile, contact_sheet, thumbnail
 from modeling_prompt_clip.retrieval.search import (
@@ -103,8 +104,8 @@ def _picture(answers: Answers) -> Image.Image:
 def _as_table(answers: Answers) -> str:
     blocks = []
     for sentence, hits in answers:
-        lines = [f"{hit.rank:>4}  {hit.score:>7.4f}  {hit.path}" for hit in hits]
-        blocks.append("\n".join([sentence, "rank    score  path", *lines, ""]))
+        lines = [f"{hit.rank:>4}  {hit.score:>7.4f}  {one_line(hit.path)}" for hit in hits]
+        blocks.append("\n".join([one_line(sentence), "rank    score  path", *lines, ""]))
     return "\n".join(blocks)
 
 

@@ -2,6 +2,8 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,7 +111,7 @@ def convert_checkpoint(
     _check("resample", resample, RESAMPLES)
     _check("captions", captions, CAPTION_RULES)
     file = read_checkpoint(source)
-    with in_words(f"checkpoint {file.path}"):
+    with in_words(f"checkpoint {file.path}"), _naming(file.path):
         layout = find_layout(file.tensors, prefix)
         state, dropped = clip_tensors(file.tensors, layout)
         _check_sizes(state, layout, file.path)
@@ -146,6 +148,17 @@ def convert_checkpoint(
         choices=choices,
         other_image_sizes=size.others,
     )
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let ValueErrors name the file whose tensors they speak of."""
+    try:
+        yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"checkpoint {path}: {error}") from error
 
 
 def _heads(

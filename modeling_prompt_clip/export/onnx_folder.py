@@ -50,6 +50,7 @@ def export_onnx(model: nn.Module, processor: PromptCLIPProcessor, folder: str | 
         raise FileExistsError(f"{folder} exists; name a folder that does not")
     model = exportable_copy(model)
     _check_image_size(model, processor)
+    _check_finite(model)
     tokenizer = processor.tokenizer
     towers = (TextTower(model, tokenizer.eos_token_id, tokenizer.pad_token_id), ImageTower(model))
     with new_folder(folder) as written:
@@ -61,6 +62,14 @@ def export_onnx(model: nn.Module, processor: PromptCLIPProcessor, folder: str | 
             deviations[tower.file_name] = check_onnx(write_onnx(tower, written), tower)
         files = {path.name: path.stat().st_size for path in sorted(written.iterdir())}
     return OnnxExport(folder, files, {tower.file_name: tower.input_shape for tower in towers}, deviations)
+
+
+def _check_finite(model: PromptCLIPModel) -> None:
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise ValueError(
+                f"model {model.name_or_path!r} holds NaN or infinity in {name}; take weights of an earlier step"
+            )
 
 
 def _check_image_size(model: PromptCLIPModel, processor: PromptCLIPProcessor) -> None:

@@ -67,7 +67,7 @@ def encode_images(
             bar.update(len(batch))
     if not embeds:
         raise ValueError("images is empty; give at least one image")
-    return _joined(embeds, "image")[torch.tensor(rows)]
+    return _joined(embeds, "image", model)[torch.tensor(rows)]
 
 
 def encode_captions(
@@ -107,7 +107,7 @@ def encode_captions(
             features = model.get_text_features(input_ids=input_ids, **options).pooler_output
             embeds.append(_unit_on_cpu(features))
             bar.update(len(rows))
-    return _joined(embeds, "caption")[torch.tensor(by_length).argsort()][torch.tensor(rows_of)]
+    return _joined(embeds, "caption", model)[torch.tensor(by_length).argsort()][torch.tensor(rows_of)]
 
 
 def scores_of(query: torch.Tensor, embeds: torch.Tensor) -> torch.Tensor:
@@ -137,11 +137,13 @@ def _unit_on_cpu(features: torch.Tensor) -> torch.Tensor:
     return unit_vectors(features).float().cpu()
 
 
-def _joined(embeds: list[torch.Tensor], kind: str) -> torch.Tensor:
+def _joined(embeds: list[torch.Tensor], kind: str, model: nn.Module) -> torch.Tensor:
     joined = torch.cat(embeds)
     if not joined.isfinite().all():
+        name = getattr(model, "name_or_path", "")
         raise ValueError(
-            f"the model gives NaN or infinity for some {kind}; look for diverged weights, or load it in float32"
+            f"the model {name!r} gives NaN or infinity for some {kind}; look for diverged weights, or load it in "
+            "float32"
         )
     return joined
 

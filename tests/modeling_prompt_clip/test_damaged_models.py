@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from modeling_prompt_clip.loading import load_model, processor_path
 from modeling_prompt_clip.processor_files import read_image_settings
+from modeling_prompt_clip.retrieval.encoding import encode_captions
 
 
 def change_json(path: Path, **changes: object) -> None:
@@ -215,3 +216,33 @@ def test_weights_are_as_readable_as_their_settings(tiny_clip_folder: Path, tmp_p
     load_model(tiny_clip_folder)[0].save_pretrained(tmp_path)
     modes = {(tmp_path / name).stat().st_mode for name in ("config.json", "model.safetensors")}
     assert len(modes) == 1
+
+
+def test_a_projection_of_no_size(folder: Path):
+    change_json(folder / "config.json", projection_dim=-1)
+    with pytest.raises(ValueError, match=r"config.json of .*projection_dim of the model is -1"):
+        load_model(folder)
+
+
+def test_weights_that_claim_more_than_a_file_can_hold(tiny_adapter_folder: Path, tmp_path: Path):
+    folder = shutil.copytree(tiny_adapter_folder, tmp_path / "adapter")
+    file = folder / "adapter_model.safetensors"
+    file.write_bytes(b"")
+    with pytest.raises(OSError, match=r"adapter_model.safetensors of .*adapter"):
+        load_model(folder)
+
+
+def test_a_model_that_gives_nan_is_named(folder: Path, pictures: list):
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {
+            **tensors,
+            "logit_scale": tensors["logit_scale"],
+            "text_projection.weight": tensors["text_projection.weight"] * torch.nan,
+        },
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
+    model, processor = load_model(folder)
+    with pytest.raises(ValueError, match=r"the model '.*clip' gives NaN or infinity for some caption"):
+        encode_captions(model, processor, ["a man"])

@@ -137,7 +137,9 @@ def decode_image(image: Image.Image, name: str | Path) -> Image.Image:
         # Some decoders know the mode only now.
         _check_mode(image, name)
         _check_depth(image, name)
-        return to_rgb(image)
+        picture = to_rgb(image)
+        picture.info.pop("exif", None)  # it has had its effect, and may be damaged where Pillow does not look
+        return picture
     except ImageError:
         raise
     except DECODING_ERRORS as error:

@@ -242,3 +242,9 @@ def test_damage_is_never_another_error(kind: str):
                 outcomes.add(error.kind)
     assert "truncated_image" in outcomes
     assert outcomes <= {"RGB", "truncated_image", "not_an_image", "huge_image", "deep_image", "other_format"}
+
+
+def test_damaged_exif_data_that_pillow_passes_over_do_not_travel(tmp_path: Path):
+    data = _saved("JPEG", exif=b"Exif\0\0" + bytes(range(100, 200)))
+    picture = decode_image(open_image(data, "a.jpg"), "a.jpg")
+    assert images.to_rgb(picture).size == picture.size

@@ -1,4 +1,5 @@
 import json
+import logging
 import types
 
 import pytest
@@ -163,3 +164,14 @@ def test_wrong_use_exits_with_2(arguments, capsys):
 def test_it_is_a_verb(gallery, capsys):
     assert cli.main(["search", "M", "--gallery", str(gallery / "nowhere"), "red"]) == 1
     assert capsys.readouterr().err.startswith("prompt-clip search: error: gallery ")
+
+
+def test_a_terminal_gets_no_commands_of_names(gallery, capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # those of pytest
+    (gallery / "red.png").rename(gallery / "\x1b[31m\u202ered.png")
+    (gallery / "\x1b[2Jleft.txt").write_text("")
+    (gallery / "\x07bad.png").write_text("")
+    assert cli.main(["search", "M", "--gallery", str(gallery), "red", "--on_bad_image", "skip"]) == 0
+    out, err = capsys.readouterr()
+    assert "\\x1b[31m\\u202ered.png" in out and "\\x07bad.png" in err
+    assert all(sign.isprintable() or sign == "\n" for sign in out + err)
