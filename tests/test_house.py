@@ -36,11 +36,22 @@ def test_a_bare_make_explains_every_target():
 def test_the_project_states_what_it_promises():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["name"] == "prompt-clip-reid"
-    assert {"train", "search", "demo", "export", "test", "dev"} <= set(project["project"]["optional-dependencies"])
+    assert {"train", "demo", "export", "test", "dev"} <= set(project["project"]["optional-dependencies"])
     assert project["tool"]["setuptools"]["packages"]["find"]["include"] == [f"{name}*" for name in PACKAGES]
     constraints = (ROOT / "constraints.txt").read_text()
     assert "torch==2.13.0" in constraints
     assert not re.search(r"^torchvision", constraints, flags=re.MULTILINE)
+
+
+def test_every_package_of_an_extra_is_used():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.name != "cli.py"]
+    code = "\n".join(path.read_text() for path in paths)
+    for extra in extras.keys() - {"test", "dev"}:
+        names = {Requirement(text).name for text in extras[extra]}
+        assert names, extra
+        for name in names - {"prompt-clip-reid"}:
+            assert re.search(rf'^ *(import|from) {name}\b|"{name}"', code, flags=re.MULTILINE), (extra, name)
 
 
 def test_versions_agree():

@@ -20,14 +20,14 @@ __all__ = ["SyntheticPedes", "SyntheticPedesConfig", "encode_jpeg"]
 _CAMERAS = 6
 # Starting a process takes about as long as drawing this many images.
 _IMAGES_WORTH_A_PROCESS = 500
-# Least and greatest value of each option; None for no limit.
-_RANGES: dict[str, tuple[int, int | None]] = {
-    "seed": (0, None),
-    "train_identities": (1, None),
-    "validation_identities": (1, None),
-    "test_identities": (1, None),
+# Least and greatest value of each option.
+_RANGES: dict[str, tuple[int, int]] = {
+    "seed": (0, 2**63 - 1),
+    "train_identities": (1, 100_000),
+    "validation_identities": (1, 100_000),
+    "test_identities": (1, 100_000),
     "images_per_identity": (1, _CAMERAS),
-    "captions_per_image": (1, None),
+    "captions_per_image": (1, 100),
 }
 
 
@@ -39,13 +39,13 @@ class SyntheticPedesConfig(datasets.BuilderConfig):
     """
 
     seed: int = 0  # 0 or greater; selects the population
-    # train_identities, validation_identities, test_identities: persons per split, 1 or more. Person ids continue from
-    # split to split (by default train 0..799, validation 800..949, test 950..1249)
+    # train_identities, validation_identities, test_identities: persons per split, 1 to 100,000. Person ids continue
+    # from split to split (by default train 0..799, validation 800..949, test 950..1249)
     train_identities: int = 800
     validation_identities: int = 150
     test_identities: int = 300
     images_per_identity: int = 4  # 1 to 6; each image of a person is from another of the six cameras
-    captions_per_image: int = 2  # 1 or more
+    captions_per_image: int = 2  # 1 to 100
 
     def __post_init__(self):
         super().__post_init__()

@@ -9,6 +9,6 @@ def install_hint(extra: str) -> str:
     The package is not registered on PyPI: its name there could be anybody's, so no message may send people to it.
 
     Args:
-        extra: `"train"`, `"search"`, `"export"`, ...
+        extra: `"train"`, `"export"`, ...
     """
     return f'pip install -e ".[{extra}]" in a checkout of PromptCLIP'

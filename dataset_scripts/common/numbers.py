@@ -3,6 +3,8 @@
 import math
 from numbers import Integral, Real
 
+from dataset_scripts.common.text.printable import shown
+
 
 def check_number(
     name: str,
@@ -27,10 +29,14 @@ def check_number(
     """
     bounds = (("above", above), ("at least", least), ("at most", most), ("below", below))
     rule = " and ".join(f"{word} {bound:g}" for word, bound in bounds if math.isfinite(bound))
-    message = f"{name} is {value!r}: it must be a finite number{' ' + rule if rule else ''}."
+    message = f"{name} is {shown(value)}: it must be a finite number{' ' + rule if rule else ''}."
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(message)
-    if not (math.isfinite(value) and above < value < below and least <= value <= most):
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an int that no float holds
+        finite = False
+    if not (finite and above < value < below and least <= value <= most):
         raise ValueError(message)
 
 
@@ -42,7 +48,7 @@ def check_integer(name: str, value: int, *, least: int, most: int | None = None)
         ValueError: `value` is out of range.
     """
     rule = f"at least {least}" if most is None else f"{least} to {most}"
-    message = f"{name} is {value!r}: it must be an integer, {rule}."
+    message = f"{name} is {shown(value)}: it must be an integer, {rule}."
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(message)
     if value < least or (most is not None and value > most):

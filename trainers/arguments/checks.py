@@ -4,7 +4,8 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from trainers.arguments.fields import Rule, shown
+from dataset_scripts.common.text.printable import shown
+from trainers.arguments.fields import Rule
 
 __all__ = ["check_settings", "check_value"]
 

@@ -2,12 +2,11 @@
 
 import dataclasses
 import math
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Alias", "Rule", "rules", "setting", "shown"]
+__all__ = ["Alias", "Rule", "rules", "setting"]
 
 
 @dataclass(frozen=True)
@@ -56,23 +55,6 @@ class Rule:
             (self.below, "below"),
         )
         return " and ".join(f"{word} {limit:.10g}" for limit, word in limits if math.isfinite(limit)) or "finite"
-
-
-class _Short(reprlib.Repr):
-    """Short texts of values, for messages."""
-
-    def repr_int(self, value: int, level: int) -> str:
-        """Show a number; Python writes none of thousands of digits."""
-        return repr(value) if abs(value) < 10**100 else "a number of more than 100 digits"
-
-
-_SHORT = _Short()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxdict, _SHORT.maxlist = 4, 200, 80, 12, 12
-
-
-def shown(value: object) -> str:
-    """Shorten a value for a message."""
-    return _SHORT.repr(value)
 
 
 def setting(

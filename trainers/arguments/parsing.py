@@ -6,7 +6,7 @@ from typing import Any
 
 from dataset_scripts.common.own_code import names_code
 from dataset_scripts.common.text.documents import parse_json
-from trainers.arguments.fields import shown
+from dataset_scripts.common.text.printable import shown
 
 MOST_WEIGHT = 1e6
 

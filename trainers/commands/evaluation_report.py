@@ -7,7 +7,7 @@ from typing import Any
 
 import datasets
 
-from dataset_scripts.common.text.printable import printable
+from dataset_scripts.common.text.printable import printable, shown
 from modeling_prompt_clip.retrieval import (
     Comparison,
     EncodedSplit,
@@ -19,7 +19,6 @@ from modeling_prompt_clip.retrieval import (
     compare_models,
     metrics_table,
 )
-from trainers.arguments.fields import shown
 from trainers.data.split_facts import SplitFacts, size_text
 
 TEXT_TO_IMAGE = "text_to_image"

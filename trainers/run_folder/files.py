@@ -5,8 +5,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
 from dataset_scripts.common.text.documents import parse_json, parse_yaml
-from dataset_scripts.common.text.printable import one_line
-from trainers.arguments.fields import shown
+from dataset_scripts.common.text.printable import one_line, shown
 from trainers.arguments.settings import TwoStageTrainingArguments
 
 STAGES = ("one", "two")

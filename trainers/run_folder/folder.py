@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from dataset_scripts.common.files import check_output, write_atomically, write_json
-from trainers.arguments.fields import Rule, rules, shown
+from dataset_scripts.common.text.printable import shown
+from trainers.arguments.fields import Rule, rules
 from trainers.arguments.resolved import map_sources
 from trainers.arguments.settings import TwoStageTrainingArguments
 from trainers.run_folder.curves import plot_curves

@@ -78,6 +78,8 @@ def test_another_renderer_is_not_served_from_the_cache(
         ("images_per_identity", 0),
         ("images_per_identity", 7),
         ("captions_per_image", 0),
+        ("captions_per_image", 10**30),
+        ("train_identities", 10_000_000),
         ("seed", 1.0),
         ("test_identities", True),
         ("captions_per_image", "2"),

@@ -43,9 +43,10 @@ def recipes() -> Iterator[Damage]:
     draw = random.Random(SEED)
     for number in range(120):
         name, value = draw.choice(FIELDS), draw.choice(VALUES)
-        yield Damage(f"{number}-{name}", lambda path, name=name, value=value: _add(path, {name: value}), (name,))
+        says = (name, value) if isinstance(value, str) and value else (name,)  # or the file that the value names
+        yield Damage(f"{number}-{name}", lambda path, name=name, value=value: _add(path, {name: value}), says)
     for name, content in {**_bytes(draw), **_yamls()}.items():
-        yield Damage(name, lambda path, content=content: path.write_bytes(content), ("recipe.yaml",))
+        yield Damage(name, lambda path, content=content: path.write_bytes(content), ("recipe.yaml", "batch_size"))
     yield Damage("folder", lambda path: (path.unlink(), path.mkdir()), ("recipe.yaml",))
     yield Damage("link to itself", lambda path: (path.unlink(), path.symlink_to(path)), ("recipe.yaml",))
     yield Damage("endless", lambda path: (path.unlink(), path.symlink_to("/dev/zero")), ("recipe.yaml",))
@@ -175,6 +176,8 @@ def checkpoints() -> Iterator[Damage]:
             lambda run, change=change: _spoil_weights(run, change),
             ("stage_two-step_", "stage two"),
         )
+    bomb = lambda run: _replace(run, "state.pt", _zip_bomb)  # noqa: E731
+    yield Damage("state-zip bomb", bomb, ("is a compressed archive",))
     yield Damage("swapped", _swap, ("stage_two-step_",))
     yield Damage("state is a folder", lambda run: _replace(run, "state.pt", _folder), ("stage_two-step_",))
     yield Damage("state of the other stage", _state_of_stage_one, ("stage_two-step_",))
@@ -240,7 +243,6 @@ def _states() -> dict[str, Callable[[Path], object]]:
         "sparse": lambda path: torch.save({"loop": torch.sparse_coo_tensor(size=(10**6, 10**6)), "random": []}, path),
         "strided": lambda path: torch.save({"loop": torch.zeros(1).expand(10**6, 10**5), "random": [{}]}, path),
         "empty file": lambda path: path.write_bytes(b""),
-        "zip bomb": _zip_bomb,
         "text": lambda path: path.write_text("<html>not found</html>"),
     }
 
@@ -262,7 +264,7 @@ def _zip_bomb(path: Path) -> None:
                 bomb.writestr(name, source.read(name))
                 continue
             with bomb.open(name, "w", force_zip64=True) as file:
-                for _ in range(6000):
+                for _ in range(400):
                     file.write(bytes(1 << 20))
     small.unlink()
 
