@@ -125,13 +125,17 @@ def evaluated_data(
                 f"data is not named, and {models[0]} was trained on {name}, code that only you can start: if you "
                 f"trust it, add --data {name}"
             )
-        logger.info("data: %s, on which %s was trained", f"{name} in {folder}" if folder else name, models[0])
     else:
         name, folder = resolve_source(data, data_dir)
     trained = [each for place, args in runs for each in _trained_on(place, args)]
     options = _options(trained, EvaluatedData(name, folder, wanted))
     chosen = EvaluatedData(name, folder, {**options, **wanted})
     check_drawing(trained, chosen)
+    if data is None:
+        drawn = (
+            f" with {', '.join(f'{key}={value}' for key, value in chosen.options.items())}" if chosen.options else ""
+        )
+        logger.info("data: %s%s, as %s was trained", f"{name} in {folder}" if folder else name, drawn, models[0])
     return chosen
 
 

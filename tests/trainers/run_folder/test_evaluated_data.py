@@ -44,6 +44,16 @@ def recorded_run(people, make_args, tmp_path, tiny_clip_folder):
     return make
 
 
+def test_the_data_that_are_taken_from_the_run_are_told(recorded_run, people, caplog):
+    run = recorded_run(dataset_options={"split_seed": 4, "test_share": 0.4})
+    with caplog.at_level(logging.INFO):
+        evaluated_data([str(run.path)], None, None, {})
+    assert f"data: custom in {people} with split_seed=4, test_share=0.4, as {run.path} was trained" in caplog.text
+    caplog.clear()
+    evaluated_data([str(run.path)], "custom", people, {})
+    assert not caplog.text
+
+
 def without_rule(run):
     """Make a run folder one of earlier versions."""
     settings = yaml.safe_load(run.config.read_text())
