@@ -58,7 +58,8 @@ PROBLEMS = MappingProxyType(
         "empty_caption": _error("empty caption", "Remove it, or remove the row."),
         "bad_text": _error("text that is not valid Unicode", "Save the file as UTF-8 and fix the text."),
         "bad_path": _error(
-            "path that leaves the image folder", "Write paths relative to the image folder, without '..', with '/'."
+            "path that leaves the image folder",
+            "Write paths relative to the image folder, without '..' or a drive ('x:'), with '/'.",
         ),
         # rows together
         "person_in_two_splits": _error("person in more than one split", "Give each person one split."),

@@ -160,7 +160,7 @@ class AnnotationRow:
         if not path.name:
             raise self.error("bad_field", field, rule)
         if not path.is_absolute() and ".." not in path.parts and re.match("[a-zA-Z]:[^\\\\]", value):
-            rule = "an image path is relative to the image folder; 'x:' names a drive of Windows. Rename the file."
+            rule = "a colon after one letter (':') names a drive on Windows. Rename the file, and the path."
             raise self.error("bad_path", field, rule)
         if "\\" in value or path.is_absolute() or PureWindowsPath(str(path)).drive or ".." in path.parts:
             raise self.error("bad_path", field, rule)
