@@ -214,7 +214,7 @@ class PromptCLIPConfig(PrivateUploads, CLIPConfig):
     def _adopt(cls, clip: dict[str, Any]) -> dict[str, Any]:
         adopted = CLIPConfig.from_dict(clip).to_dict()
         for name, tower in cls.sub_configs.items():
-            adopted[name]["model_type"] = tower.model_type
+            adopted[name] |= {"model_type": tower.model_type, "projection_dim": adopted["projection_dim"]}
         adopted.pop("auto_map", None)  # no code of the base model's repository
         return {**adopted, "model_type": cls.model_type, "architectures": None}
 

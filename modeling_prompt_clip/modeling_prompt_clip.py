@@ -44,7 +44,9 @@ from .folder_checks import OTHERS_ERRORS, check_weights, one_line
 from .prompted_towers import (
     PromptCLIPPreTrainedModel,
     PromptCLIPTextModel,
+    PromptCLIPTextModelWithProjection,
     PromptCLIPVisionModel,
+    PromptCLIPVisionModelWithProjection,
     at_least_float32,
 )
 
@@ -212,6 +214,14 @@ class PromptCLIPModel(PromptCLIPPreTrainedModel, CLIPModel):
             vision_model_output=vision,
         )
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the token embedding of the text tower."""
+        return self.text_model.embeddings.token_embedding
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the token embedding of the text tower."""
+        self.text_model.embeddings.token_embedding = value
+
     def update_prompt_config(self) -> None:
         """Write the slots' prompt counts into the configuration, before saving.
 
@@ -247,5 +257,7 @@ __all__ = [
     "PromptCLIPOutput",
     "PromptCLIPPreTrainedModel",
     "PromptCLIPTextModel",
+    "PromptCLIPTextModelWithProjection",
     "PromptCLIPVisionModel",
+    "PromptCLIPVisionModelWithProjection",
 ]

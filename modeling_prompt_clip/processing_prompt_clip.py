@@ -23,13 +23,6 @@ from .configuration_prompt_clip import PromptCLIPConfig
 from .private_uploads import PrivateUploads
 from .processor_files import PROCESSOR_FILE, load_image_processor, load_tokenizer, read_json_file
 
-TENSORS = {"return_tensors": "pt"}
-# what holds where the caller says nothing, neither plainly nor for one modality
-DEFAULTS = {
-    "text_kwargs": {"padding": "longest", "truncation": True, "return_attention_mask": False, **TENSORS},
-    "images_kwargs": TENSORS,
-}
-
 IMAGE_FORMATS = (
     "JPEG",
     "PNG",
@@ -63,6 +56,15 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
         tokenizer: the model's CLIP tokenizer.
         clean_captions: False for a model trained on raw captions.
     """
+
+    # what holds where neither the caller nor the saved tokenizer says anything
+    text_kwargs: dict[str, Any] = {
+        "padding": "longest",
+        "truncation": True,
+        "return_attention_mask": False,
+        "return_tensors": "pt",
+    }
+    images_kwargs: dict[str, Any] = {"return_tensors": "pt"}
 
     def __init__(
         self, image_processor: Any = None, tokenizer: Any = None, clean_captions: bool = True, **kwargs: Any
@@ -116,6 +118,11 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
         return settings
 
     @property
+    def model_input_names(self) -> list[str]:
+        """Names of the tensors that a call returns by default."""
+        return [name for name in super().model_input_names if name != "attention_mask"]
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """`(height, width)` of the output images in pixels."""
         return self.image_processor.size["height"], self.image_processor.size["width"]
@@ -133,12 +140,8 @@ class PromptCLIPProcessor(PrivateUploads, ProcessorMixin):
         Raises ValueError: an image that `to_rgb` refuses, or a file of more than 67 million pixels; OSError: an
         unreadable image.
         """
-        passed = {*kwargs, *kwargs.get("common_kwargs", {})}
-        for modality, defaults in DEFAULTS.items():
-            left_open = {name: value for name, value in defaults.items() if name not in passed}
-            kwargs[modality] = left_open | kwargs.get(modality, {})
         if images is not None:
-            fit = self._fit({*passed, *kwargs["images_kwargs"]})
+            fit = self._fit({*kwargs, *kwargs.get("common_kwargs", {}), *kwargs.get("images_kwargs", {})})
             images = _each(images, lambda picture: _prepared(picture, *fit))
         if text is not None and self.clean_captions:
             text = _each(text, lambda caption: clean_caption(caption) if isinstance(caption, str) else caption)

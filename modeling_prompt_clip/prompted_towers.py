@@ -6,14 +6,19 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import initialization as init
+from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+from transformers.core_model_loading import PrefixChange
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
 from transformers.models.clip.modeling_clip import (
     CLIPEncoder,
     CLIPPreTrainedModel,
+    CLIPTextEmbeddings,
     CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPVisionEmbeddings,
     CLIPVisionModel,
+    CLIPVisionModelWithProjection,
 )
 from transformers.utils.generic import can_return_tuple
 
@@ -190,8 +195,10 @@ class PromptCLIPTextModel(PromptCLIPPreTrainedModel, CLIPTextModel):
     config_class = PromptCLIPTextConfig
 
     def __init__(self, config: PromptCLIPTextConfig) -> None:
-        super().__init__(config)
+        CLIPPreTrainedModel.__init__(self, config)
+        self.embeddings = CLIPTextEmbeddings(config)
         self.encoder = PromptCLIPEncoder(config)
+        self.final_layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.eos_token_id = 2 if config.end_token_id is None else config.end_token_id
         self.post_init()
 
@@ -265,11 +272,47 @@ class PromptCLIPVisionModel(PromptCLIPPreTrainedModel, CLIPVisionModel):
         return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=self.post_layernorm(states[:, 0]))
 
 
+class PromptCLIPTextModelWithProjection(PromptCLIPPreTrainedModel, CLIPTextModelWithProjection):
+    """The text tower and its projection, whose `text_embeds` are `(batch, projection_dim)`, not normalised."""
+
+    config: PromptCLIPTextConfig
+    config_class = PromptCLIPTextConfig
+
+    def __init__(self, config: PromptCLIPTextConfig) -> None:
+        CLIPPreTrainedModel.__init__(self, config)
+        self.text_model = PromptCLIPTextModel._from_config(config)
+        self.text_projection = nn.Linear(config.hidden_size, config.projection_dim, bias=False)
+        self.post_init()
+
+
+class PromptCLIPVisionModelWithProjection(PromptCLIPPreTrainedModel, CLIPVisionModelWithProjection):
+    """The vision tower and its projection, whose `image_embeds` are `(batch, projection_dim)`, not normalised."""
+
+    config: PromptCLIPVisionConfig
+    config_class = PromptCLIPVisionConfig
+
+    def __init__(self, config: PromptCLIPVisionConfig) -> None:
+        CLIPPreTrainedModel.__init__(self, config)
+        self.vision_model = PromptCLIPVisionModel._from_config(config)
+        self.visual_projection = nn.Linear(config.hidden_size, config.projection_dim, bias=False)
+        self.post_init()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the patch embedding."""
+        self.vision_model.embeddings.patch_embedding = value
+
+
+# A tower finds its weights in a whole model's, as CLIP's towers do; without these it would start at random.
+for _tower, _prefix in ((PromptCLIPTextModel, "text_model"), (PromptCLIPVisionModel, "vision_model")):
+    register_checkpoint_conversion_mapping(_tower.__name__, [PrefixChange(prefix_to_remove=_prefix)], overwrite=True)
+
 __all__ = [
     "PromptCLIPPreTrainedModel",
     "PromptCLIPTextModel",
+    "PromptCLIPTextModelWithProjection",
     "PromptCLIPVisionEmbeddings",
     "PromptCLIPVisionModel",
+    "PromptCLIPVisionModelWithProjection",
     "at_least_float32",
     "end_positions",
     "resize_position_grid",

@@ -62,6 +62,9 @@ class DeepPromptConfig(PrivateUploads, PeftConfig):
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "The prompt slots; inferred from lengths and layers when None."}
     )
+    exclude_modules: list[str] | str | None = field(
+        default=None, metadata={"help": "Prompt slots to leave out: names' ends, or an expression for whole names."}
+    )
     modules_to_save: list[str] | None = field(
         default=None, metadata={"help": "Further modules to train and save with the prompts."}
     )

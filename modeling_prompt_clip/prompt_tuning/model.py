@@ -1,5 +1,6 @@
 """The tuner of `CLIP_PROMPT`, which fills prompt slots of CLIP's encoder layers."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from modeling_prompt_clip.prompt_tuning.layer import DeepPromptLayer
 from modeling_prompt_clip.prompted_layers import add_prompt_slots
 
 __all__ = ["ClipPromptModel", "DeepPromptModel"]
+
+_SHAPE = ("text_prompt_length", "vision_prompt_length", "prompt_layers", "target_modules", "exclude_modules")
 
 
 def check_placement(model: nn.Module) -> None:
@@ -127,6 +130,44 @@ class DeepPromptModel(BaseTuner):
         return model
 
     @torch.no_grad()
+    def add_weighted_adapter(
+        self, adapters: list[str], weights: list[float], adapter_name: str, combination_type: str = "linear"
+    ) -> None:
+        """Add an adapter whose prompts are the weighted sum of others' prompts.
+
+        Args:
+            adapters: adapters of the same lengths and layers, not coupled.
+            weights: a factor for each.
+            adapter_name: the new adapter.
+            combination_type: `"linear"`; prompts know no other.
+
+        Raises ValueError: an unknown adapter or one that does not fit the first, a name that is taken, another number
+        of weights, or another combination.
+        """
+        if combination_type != "linear":
+            raise ValueError(f"combination_type is {combination_type!r}; prompts are only combined by 'linear'")
+        if len(weights) != len(adapters) or not adapters:
+            raise ValueError(f"{len(adapters)} adapters and {len(weights)} weights were given; give one for each")
+        if adapter_name in self.peft_config:
+            raise ValueError(f"adapter {adapter_name!r} exists; name a new one")
+        if unknown := [name for name in adapters if name not in self.peft_config]:
+            raise ValueError(f"adapter {unknown[0]!r} is not loaded; there are {', '.join(self.peft_config)}")
+        first = self.peft_config[adapters[0]]
+        for name in adapters:
+            config = self.peft_config[name]
+            if config.coupled_prompts or any(getattr(config, part) != getattr(first, part) for part in _SHAPE):
+                raise ValueError(f"adapter {name!r} is coupled, or has other lengths or layers than {adapters[0]!r}")
+        self.peft_config[adapter_name] = replace(first)
+        self.inject_adapter(self.model, adapter_name)
+        for layer in self._prompted_layers():
+            if adapter_name in (prompts := layer.clip_prompt_embeddings):
+                total = sum(weight * prompts[name] for name, weight in zip(adapters, weights, strict=True))
+                prompts[adapter_name].copy_(total)
+
+    def _prompted_layers(self) -> list[DeepPromptLayer]:
+        return [module for module in self.model.modules() if isinstance(module, DeepPromptLayer)]
+
+    @torch.no_grad()
     def initialize_from_activations(
         self, input_ids: torch.Tensor, pixel_values: torch.Tensor, adapter_name: str = "default"
     ) -> None:
@@ -149,13 +190,15 @@ class DeepPromptModel(BaseTuner):
                 "prompts and cannot start from images; train it from its normal draw"
             )
         was_training = self.model.training
+        disabled = any(layer.disable_adapters for layer in self._prompted_layers())
         self.model.eval()
         self.disable_adapter_layers()
         try:
             text = self.model.text_model(input_ids=input_ids, output_hidden_states=True)
             vision = self.model.vision_model(pixel_values=pixel_values, output_hidden_states=True)
         finally:
-            self.enable_adapter_layers()
+            if not disabled:
+                self.enable_adapter_layers()
             self.model.train(was_training)
         noise_std = self.peft_config[adapter_name].init_std
         for tower, states in ((self.model.text_model, text), (self.model.vision_model, vision)):

@@ -69,3 +69,12 @@ def test_activations_of_a_second_adapter_leave_the_first_alone(build: Build, emb
 def test_activations_are_the_normal_draw_until_asked_for(build: Build, embed: Embed):
     normal, waiting = (adapted(build(PromptCLIPModel), strong(prompt_init=init)) for init in ("normal", "activations"))
     assert torch.equal(embed(normal), embed(waiting))
+
+
+def test_activations_inside_disable_adapter_leave_it_disabled(build: Build, embed: Embed, pixel_values: torch.Tensor):
+    model = get_peft_model(build(PromptCLIPModel), ClipPromptConfig())
+    base = embed(build(PromptCLIPModel))
+    with model.disable_adapter():
+        model.base_model.initialize_from_activations(torch.tensor([[518, 5, 519]]), pixel_values)
+        assert torch.equal(embed(model), base)
+    assert not torch.equal(embed(model), base)
