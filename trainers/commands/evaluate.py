@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = parse(argv)
     if args.data is None and settings_of_model(args.model) is None:
-        parser().error("--data is needed: MODEL is not a run with a data set of its own")
+        parser().error("--data is needed: MODEL has no config.yaml of a run, which would name its data set")
     if args.output:
         check_output(args.output)
         check_unused(args.output)

@@ -4,7 +4,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
-from dataset_scripts.common.text.documents import parse_json, parse_yaml
+from dataset_scripts.common.text.documents import MOST_BYTES, parse_json, read_text, read_yaml
 from dataset_scripts.common.text.printable import one_line, shown
 from trainers.arguments.settings import TwoStageTrainingArguments
 
@@ -21,9 +21,11 @@ def read_config(path: Path) -> dict[str, Any]:
         ValueError: it is damaged, or holds an unknown setting.
     """
     try:
-        content = parse_yaml(_text(path, START_AGAIN))
+        content = read_yaml(path)
     except ValueError as error:
         raise ValueError(f"{path} is no YAML that can be read ({_words(error)}); {START_AGAIN}") from error
+    except OSError as error:
+        raise _unreadable(path, error, START_AGAIN) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is {shown(content)}, but must be a mapping of settings; {START_AGAIN}")
     known = get_type_hints(TwoStageTrainingArguments)
@@ -108,7 +110,13 @@ def read_json(path: Path, remedy: str, absent: Any = None) -> Any:
     """
     if not path.exists():
         return absent
-    return parsed_json(_text(path, remedy), str(path), remedy)
+    try:
+        text = read_text(path, MOST_BYTES)
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON that can be read ({_words(error)}); {remedy}") from error
+    except OSError as error:
+        raise _unreadable(path, error, remedy) from error
+    return parsed_json(text, str(path), remedy)
 
 
 def parsed_json(text: str | bytes, place: str, remedy: str) -> Any:
@@ -128,13 +136,8 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
-def _text(path: Path, remedy: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text ({error}); {remedy}") from error
-    except OSError as error:
-        raise OSError(f"{path} cannot be read ({error.strerror or error}); {remedy}") from error
+def _unreadable(path: Path, error: OSError, remedy: str) -> OSError:
+    return OSError(f"{path} cannot be read ({error.strerror or error}); {remedy}")
 
 
 def _wrong_row(row: object) -> str:

@@ -10,9 +10,11 @@ from typing import Any
 
 from dataset_scripts.common.files import without_non_finite, write_atomically
 from dataset_scripts.common.numbers import check_integer
+from dataset_scripts.common.text.documents import read_bytes
 from trainers.run_folder.curves import plot_curves
 from trainers.run_folder.files import is_number, parsed_json
 
+MOST_BYTES = 1 << 30  # a line has 200
 DRAWN = ("loss", "learning_rate", "R@1", "mAP")
 
 logger = logging.getLogger(__name__)
@@ -100,11 +102,11 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
         ValueError: a line is not a record; the message names the file and the line.
     """
     try:
-        whole_lines = Path(path).read_bytes().split(b"\n")[:-1]
-    except OSError as error:
+        whole_lines = read_bytes(Path(path), MOST_BYTES).split(b"\n")[:-1]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise OSError(
-            f"{path} cannot be read ({error.strerror or error}); put it back from a copy, or remove it: its figures "
-            "are lost then"
+            f"{path} cannot be read ({reason}); put it back from a copy, or remove it: its figures are lost then"
         ) from error
     return [_parsed(line, f"{path}, line {number}") for number, line in enumerate(whole_lines, start=1)]
 
@@ -129,7 +131,10 @@ def _cut_torn_line(path: Path) -> None:
     """Cut off text after the last line end of an existing file."""
     if not path.exists():
         return
-    content = path.read_bytes()
+    try:
+        content = read_bytes(path, MOST_BYTES)
+    except ValueError as error:
+        raise OSError(f"{path} cannot be read ({error}); remove it: its figures are lost then") from error
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         logger.warning("%s ends in half a record, as after a kill: its last %d bytes go.", path, len(content) - whole)

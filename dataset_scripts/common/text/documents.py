@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-__all__ = ["parse_json", "parse_yaml", "read_json", "read_json_as", "read_text", "read_yaml"]
+__all__ = ["parse_json", "parse_yaml", "read_bytes", "read_json", "read_json_as", "read_text", "read_yaml"]
 
 Kind = TypeVar("Kind", dict[str, Any], list[Any])
 
@@ -17,15 +17,26 @@ MOST_VALUES = 100_000
 MOST_DEPTH = 100
 
 
-def read_text(path: Path, most_bytes: int) -> str:
-    """Read UTF-8 text, without a byte-order mark.
+def read_bytes(path: Path, most_bytes: int) -> bytes:
+    """Read a file of bounded size.
 
-    Raises ValueError: too large, or other bytes; OSError: unreadable.
+    Raises ValueError: too large, or a device or pipe, which may never end; OSError: unreadable.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError("it is a device or a pipe")
     with open(path, "rb") as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise ValueError(f"it is larger than {most_bytes:,} bytes")
+    return content
+
+
+def read_text(path: Path, most_bytes: int) -> str:
+    """Read UTF-8 text, without a byte-order mark.
+
+    Raises ValueError: see `read_bytes`, or other bytes; OSError: unreadable.
+    """
+    content = read_bytes(path, most_bytes)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,5 +1,6 @@
 """Recipes, run folders and checkpoints as disks, copies, editors and strangers damage them; all from one seed."""
 
+import itertools
 import json
 import os
 import pickle
@@ -107,6 +108,15 @@ def run_files() -> Iterator[tuple[str, Damage]]:
         verb = verbs[number % 3]
         write = lambda run, file=file, content=content: (run / file).write_bytes(content)  # noqa: E731
         yield verb, Damage(f"{verb}-{file}-{name}", write, (file,))
+    specials = {
+        "endless": lambda path: path.symlink_to("/dev/zero"),
+        "pipe": os.mkfifo,
+        "large list": lambda path: path.write_bytes(b"- a: [1, 2]\n" * 1_000_000),
+    }
+    for number, (kind, file) in enumerate(itertools.product(specials, RUN_FILES)):
+        verb = verbs[number % 3]
+        replace = lambda run, file=file, make=specials[kind]: ((run / file).unlink(), make(run / file))  # noqa: E731
+        yield verb, Damage(f"{verb}-{file}-{kind}", replace, (file,))
     for name in ("config.json", "preprocessor_config.json", "tokenizer_config.json", "model.safetensors"):
         flat = lambda run, name=name: (run / "model" / name).write_bytes(b"[" * 50_000)  # noqa: E731
         yield "push", Damage(f"push-model-{name}", flat, (name, "model"))

@@ -1,6 +1,7 @@
 """JSON and YAML of others end in values or a ValueError, soon and small."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,10 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(documents, "MOST_BYTES", 4)
     with pytest.raises(ValueError, match="larger than 4 bytes"):
         read_json(path)
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/zero"), os.mkfifo])
+def test_what_never_ends_is_not_read(tmp_path, make):
+    make(tmp_path / "results.json")
+    with pytest.raises(ValueError, match="it is a device or a pipe"):
+        read_json(tmp_path / "results.json")
