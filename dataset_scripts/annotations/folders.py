@@ -6,9 +6,10 @@ from pathlib import Path
 from dataset_scripts.annotations.other_layouts import describe_other_layout
 from dataset_scripts.common.text.suggest import did_you_mean
 
-__all__ = ["find_data_folder"]
+__all__ = ["find_data_folder", "near_folder"]
 
 _NAMES_SHOWN = 8
+_IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "photos", "pictures"})
 
 
 def find_data_folder(
@@ -44,11 +45,20 @@ def find_data_folder(
     if not find_annotations(folder):
         raise FileNotFoundError(_missing_annotation(folder, dataset, annotation_files, known_files, find_annotations))
     if not (folder / image_folder).is_dir():
+        if near := near_folder(folder, image_folder):
+            raise FileNotFoundError(f"{folder} has no folder {image_folder}/, but {near}/. Rename it.")
         raise FileNotFoundError(
             f"{folder} has {annotation} but no folder {image_folder}/ ({_contents(folder)}). "
             f"Put the images of {dataset} there."
         )
     return folder
+
+
+def near_folder(folder: Path, name: str) -> str | None:
+    """Return the folder in `folder` that holds the images in place of the missing `name`; None without one."""
+    known = _IMAGE_FOLDERS if name.casefold() in _IMAGE_FOLDERS else {name.casefold()}
+    found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name.casefold() in known)
+    return found[0] if found else None
 
 
 def _missing_annotation(

@@ -22,6 +22,11 @@ def describe_other_layout(folder: Path) -> str:
         )
     if packed := _first(names, ".gz", ".zip", ".xz", ".zst", ".7z", ".bz2"):
         return f"packed: it has {packed}. Unpack it."
+    if sheet := _first(names, ".xlsx", ".xls", ".ods"):
+        return f"one with a spreadsheet, {sheet}. Save the sheet as CSV in UTF-8: annotations.csv."
+    for ending in (".jsonl", ".csv", ".tsv"):
+        if near := _first(names, ending, f"{ending}.txt", *((".ndjson",) if ending == ".jsonl" else ())):
+            return f"one with {near}, a name that is not read. Rename it to annotations{ending}."
     for name in names:
         if name.endswith(".json") and (folder / name).is_file() and _is_coco(folder / name):
             return (

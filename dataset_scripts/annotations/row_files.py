@@ -91,7 +91,7 @@ def read_json_lines(file: Path) -> Iterator[Mapping[str, object]]:
             try:
                 yield _as_object(file, index, json.loads(line))
             except (ValueError, RecursionError) as error:
-                remedy = f"Write each object on one line. {_RESTORE}"
+                remedy = _lines_remedy(line.strip())
                 yield BrokenRow(file, index, f"line {number} is not a complete JSON object ({error}). {remedy}")
             index += 1
     if not index:
@@ -112,6 +112,9 @@ def read_csv(file: Path) -> Iterator[Mapping[str, str]]:
         told = _SEPARATOR.fullmatch(first_line)
         if told:
             first_line = stream.readline(LONGEST_VALUE)
+        if first_line.lstrip().startswith(("{", "[")):
+            message = "it is JSON. Write one object a line, in a file whose name ends in .jsonl."
+            raise AnnotationError("not_json", file, None, message)
         separator = told[1] if told else max(_SEPARATORS, key=first_line.count)
         style = {"delimiter": separator, "skipinitialspace": True, "strict": True}
         try:
@@ -135,6 +138,19 @@ def read_csv(file: Path) -> Iterator[Mapping[str, str]]:
             raise AnnotationError("not_json", file, index, f"it is not CSV ({error}). {remedy}") from error
     if not index:
         raise AnnotationError("not_json", file, None, "the file has no rows below the column names.")
+
+
+def _lines_remedy(line: str) -> str:
+    """Say how a line that is no JSON object becomes one."""
+    if line.startswith("{'"):
+        return "It is Python's form: write each object by json.dumps."
+    if line.endswith("},"):
+        return "Remove the comma after the object."
+    if line == "{":
+        return "Write each object on one line, for example by: jq -c . FILE"
+    if not line.startswith("{"):
+        return f"A table belongs into a file whose name ends in .csv. {_RESTORE}"
+    return f"Write each object on one line. {_RESTORE}"
 
 
 def _check_columns(file: Path, columns: Sequence[str]) -> None:

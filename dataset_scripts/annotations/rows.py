@@ -19,6 +19,7 @@ _NOTHING = frozenset(
     "1 ind,1 qnan,1 inf".split(",")
 )
 _WORD = re.compile(r"\w+")
+_LIST = re.compile(r"""\[\s*(['"]).*\1\s*,?\s*\]|\(\s*(['"]).*\2\s*,?\s*\)""", re.DOTALL)  # of JSON or Python, as text
 _ONE_LETTER = re.compile(r"\w")
 _FORMULA_ERROR = re.compile(r"#[\w/]+[!?]|#NV")  # of a spreadsheet in any language: #REF!, #WERT!, #NAME?
 # A spreadsheet turns 202301010001 into 2.02E+11, and pandas writes 1.0 if the column has gaps: persons are merged.
@@ -130,6 +131,9 @@ class AnnotationRow:
     def caption(self, field: str) -> str:
         """Return a caption with a letter or digit."""
         value = self.value(field)
+        if isinstance(value, str) and _LIST.fullmatch(value.strip()):
+            rule = "it must be one sentence. Write one caption a row, or JSON lines with a list in 'captions'."
+            raise self.error("bad_field", field, rule)
         self._check_caption(field, value)
         return value
 

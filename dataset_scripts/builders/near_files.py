@@ -3,14 +3,14 @@
 import os
 import unicodedata
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import islice
 from pathlib import Path
 
 from dataset_scripts.common.images import IMAGE_SUFFIXES
 
-__all__ = ["NearFiles", "near_folder"]
+__all__ = ["NearFiles"]
 
-_IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "photos", "pictures"})
+_MOST_FILES = 1_000_000  # listed; each takes about half a KB
 
 
 class NearFiles:
@@ -22,30 +22,23 @@ class NearFiles:
 
     def __init__(self, folder: str | Path) -> None:
         self._folder = str(folder)
-        self._files: dict[str, list[tuple[list[str], str]]] | None = None
+        self._ends: dict[str, tuple[int, str]] | None = None  # end of a path -> the shortest path with it
 
     def find(self, image_id: str) -> str | None:
         """Return the nearest file's path below the folder; None if there is none."""
-        if self._files is None:
-            self._files = {}
-            for path in _images_in(self._folder):
+        if self._ends is None:
+            self._ends = {}
+            for path in islice(_images_in(self._folder), _MOST_FILES):
                 parts = _plain(path)
-                self._files.setdefault(parts[-1], []).append((parts, path))
+                for start in range(len(parts)):
+                    end, found = "/".join(parts[start:]), (len(parts), path)
+                    self._ends[end] = min(found, self._ends.get(end, found))
         wanted = _plain(image_id)
-        near = []
-        for parts, path in self._files.get(wanted[-1], ()):
-            pairs = zip(reversed(parts), reversed(wanted), strict=False)
-            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-            if shared == min(len(parts), len(wanted)) and path != image_id:  # one is the end of the other
-                near.append((-shared, len(parts), path))
-        return min(near)[2] if near else None
-
-
-def near_folder(folder: Path, name: str) -> str | None:
-    """Return the folder in `folder` that holds the images in place of the missing `name`; None without one."""
-    known = _IMAGE_FOLDERS if name.casefold() in _IMAGE_FOLDERS else {name.casefold()}
-    found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name.casefold() in known)
-    return found[0] if found else None
+        for start in range(len(wanted)):
+            length, path = self._ends.get("/".join(wanted[start:]), (0, image_id))
+            if path != image_id and (start == 0 or length == len(wanted) - start):  # one is the end of the other
+                return path
+        return None
 
 
 def _images_in(folder: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from dataset_scripts.annotations.row_files import BrokenRow, read_csv, read_json_lines
-from dataset_scripts.annotations.rows import AnnotationRow, names_a_person
+from dataset_scripts.annotations.rows import AnnotationError, AnnotationRow, names_a_person
 from dataset_scripts.formats.base import AnnotationFormat
 
 __all__ = ["Custom"]
@@ -106,6 +106,9 @@ class Custom(AnnotationFormat):
 
     def split(self, row: AnnotationRow) -> str | None:
         """Return the split; None if no row has one."""
+        if row.fields.get("split") == "":
+            rule = f"neither the row nor its file names one of {', '.join(self.split_values)}. Correct either."
+            raise row.error("unknown_split", "split", rule)
         return row.choice("split", self.split_values) if "split" in row.fields else None
 
     def person_name(self, row: AnnotationRow) -> str:
@@ -122,6 +125,7 @@ class Custom(AnnotationFormat):
         return row.text("camera")
 
     def _survey(self, folder: Path) -> _Survey:
+        self._check_folders(folder)
         ids: set[str] = set()
         has_splits = False
         for row in super().rows(folder):
@@ -133,6 +137,19 @@ class Custom(AnnotationFormat):
             has_splits = has_splits or bool(self._split_of(row, folder))
         names = sorted(ids) if any(not text.isdecimal() for text in ids) else []
         return _Survey({name: number for number, name in enumerate(names)}, has_splits)
+
+    def _check_folders(self, folder: Path) -> None:
+        """Refuse folders of an imagefolder, such as query/, that would be left out."""
+        files = self.annotations(folder)
+        if not files or files[0].parent == folder:
+            return
+        for file in sorted(folder.glob(f"*/{files[0].name}")):
+            if file not in files and file.parent.name[0] != ".":
+                message = (
+                    f"its folder is named after no split. Name it one of {', '.join(self.split_values)} (query and "
+                    "gallery are one: test), or move it elsewhere."
+                )
+                raise AnnotationError("unknown_split", file, None, message)
 
     def _split_of(self, row: AnnotationRow, folder: Path) -> object:
         own = row.fields.get("split")

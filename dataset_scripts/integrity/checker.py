@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dataset_scripts.annotations.folders import near_folder
 from dataset_scripts.builders.image_files import ImageFolder
-from dataset_scripts.builders.near_files import near_folder
 from dataset_scripts.formats import AnnotationFormat, detect_format
 from dataset_scripts.integrity.annotation_checks import read_annotation
 from dataset_scripts.integrity.caption_lengths import CaptionLengths

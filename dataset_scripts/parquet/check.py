@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from datasets.utils import tqdm
 
 from dataset_scripts.builders.image_features import check_stored_images
 from dataset_scripts.common.images import decode_image, open_image
 from dataset_scripts.parquet.load import checked_shards
-from dataset_scripts.parquet.rows import shard_rows
+from dataset_scripts.parquet.rows import shard_batches, shard_rows
 
 __all__ = ["SplitSize", "check_parquet"]
 
@@ -54,12 +53,11 @@ def check_parquet(folder: str | Path, *, decode: bool = False, look_at_images: b
 
 def _check_images(file: Path, decode: bool) -> None:
     row = 0
-    with pq.ParquetFile(file) as shard:
-        for batch in shard.iter_batches(batch_size=_ROWS_AT_ONCE, columns=["image"]):
-            check_stored_images(batch.column("image"), f"shard {file}", row)
-            for image in batch.column("image").to_pylist():
-                name = f"in shard {file}, row {row}"
-                opened = open_image(image["bytes"] if isinstance(image, dict) else image, name)
-                if decode:
-                    decode_image(opened, name)
-                row += 1
+    for batch in shard_batches(file, ["image"], _ROWS_AT_ONCE):
+        check_stored_images(batch.column("image"), f"shard {file}", row)
+        for image in batch.column("image").to_pylist():
+            name = f"in shard {file}, row {row}"
+            opened = open_image(image["bytes"] if isinstance(image, dict) else image, name)
+            if decode:
+                decode_image(opened, name)
+            row += 1

@@ -182,5 +182,7 @@ def _states(files: Sequence[Path]) -> list[tuple[str]]:
 def _metadata(file: Path) -> pq.FileMetaData:
     try:
         return pq.read_metadata(file)
-    except pa.ArrowInvalid as error:
+    except (OSError, pa.ArrowInvalid) as error:
+        if not file.is_file():
+            raise FileNotFoundError(f"shard {file} is a folder, or a link to nothing. {_AGAIN}") from error
         raise OSError(f"shard {file} is damaged ({error}). {_AGAIN}") from error

@@ -133,7 +133,10 @@ class Manifest:
                 source=DataSource(**content["source"]),
                 settings=_settings(content["settings"]),
                 splits={name: SplitRecord(**record) for name, record in content["splits"].items()},
-                shards={name: record and ShardRecord(**record) for name, record in content["shards"].items()},
+                shards={
+                    name: None if record is None else ShardRecord(**record)
+                    for name, record in content["shards"].items()
+                },
                 complete=content["complete"],
             )
             _check(found)

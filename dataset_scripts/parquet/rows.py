@@ -12,7 +12,7 @@ from datasets.utils import tqdm
 from dataset_scripts.annotations.records import PersonSearchRecord, check_identities, merge_rows
 from dataset_scripts.annotations.rows import AnnotationError, AnnotationRow
 
-__all__ = ["check_annotation", "loaded_rows", "shard_rows"]
+__all__ = ["check_annotation", "loaded_rows", "shard_batches", "shard_rows"]
 
 COLUMNS = ("image_id", "person_id", "captions", "camera")
 _ROWS_AT_ONCE = 1000
@@ -39,14 +39,19 @@ def shard_rows(files: Iterable[Path]) -> Iterator[AnnotationRow]:
     """
     for file in files:
         number = 0
-        try:
-            with pq.ParquetFile(file, page_checksum_verification=True) as shard:
-                for batch in shard.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(COLUMNS)):
-                    for fields in _rows_of(batch, file, number):
-                        yield AnnotationRow(file, number, fields, number)
-                        number += 1
-        except (OSError, pa.ArrowInvalid) as error:
-            raise OSError(f"shard {file} is damaged ({error}). Copy it again from its source.") from error
+        for batch in shard_batches(file, COLUMNS, _ROWS_AT_ONCE):
+            for fields in _rows_of(batch, file, number):
+                yield AnnotationRow(file, number, fields, number)
+                number += 1
+
+
+def shard_batches(file: Path, columns: Iterable[str], rows_at_once: int) -> Iterator[pa.RecordBatch]:
+    """Yield a shard's rows in batches; raise OSError, which names it, if it is damaged."""
+    try:
+        with pq.ParquetFile(file, page_checksum_verification=True) as shard:
+            yield from shard.iter_batches(batch_size=rows_at_once, columns=list(columns))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise OSError(f"shard {file} is damaged ({error}). Copy it again from its source.") from error
 
 
 def loaded_rows(rows: datasets.Dataset | datasets.IterableDataset, where: str) -> Iterator[AnnotationRow]:

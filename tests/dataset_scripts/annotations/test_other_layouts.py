@@ -34,6 +34,21 @@ def _packed(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("labels.xlsx", "Save the sheet as CSV"),
+        ("ANNOTATIONS.CSV", r"Rename it to annotations\.csv"),
+        ("annotations.jsonl.txt", r"Rename it to annotations\.jsonl"),
+        ("annotations.ndjson", r"Rename it to annotations\.jsonl"),
+    ],
+)
+def test_names_that_are_not_read(tmp_path: Path, name: str, told: str):
+    (tmp_path / name).write_text("a")
+    with pytest.raises(ValueError, match=told):
+        detect_format(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("make", "told"),
     [
         (_coco, "COCO's form"),

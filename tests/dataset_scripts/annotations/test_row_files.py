@@ -276,6 +276,7 @@ def test_lines_are_counted_below_excels_separator(file: Path):
         (read_csv, b"image|person_id|caption\n1.jpg|2|a man\n", "commas, semicolons or tabs"),
         (read_csv, b'a,b\n1,"the \\"red\\" man"\n', "double"),
         (read_csv, b'a,b\n1,"the red man\n', "Restore the file"),
+        (read_csv, b'{"a": 1, "b": 2}\n', r"\.jsonl"),
         (read_json_lines, b'[{"a": 1},\n{"a": 2}]', "one JSON object a line"),
         (read_json_list, b'{"a": 1}\n{"a": 2}', "JSON lines become a list"),
         (read_json_list, gzip.compress(b'[{"a": 1}]', mtime=0), "gunzip"),
@@ -291,3 +292,19 @@ def test_dialects_are_told_what_to_do(file: Path, read: Callable, content: bytes
     with pytest.raises(AnnotationError, match=rule) as caught:
         list(read(file))
     assert caught.value.kind == "not_json"
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("{'a': 1}", "json.dumps"),
+        ('{"a": 1},', "comma after the object"),
+        ("{", "jq -c . FILE"),
+        ("a,b", r"ends in \.csv"),
+        ('{"a": 1', "on one line"),
+    ],
+)
+def test_lines_that_are_no_object_are_told_what_to_do(file: Path, line: str, remedy: str):
+    file.write_text(line + '\n{"a": 2}\n')
+    with pytest.raises(AnnotationError, match=remedy):
+        next(read_json_lines(file))["a"]

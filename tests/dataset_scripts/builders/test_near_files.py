@@ -1,11 +1,14 @@
 """A missing image's file is found under nearly its name, and only there."""
 
+import sys
 import unicodedata
 from pathlib import Path
 
 import pytest
 
-from dataset_scripts.builders.near_files import NearFiles, near_folder
+from dataset_scripts.annotations.folders import near_folder
+from dataset_scripts.builders.near_files import NearFiles
+from dataset_scripts.formats import get_format
 
 CAFE = "caf\u00e9/1.jpg"
 
@@ -65,6 +68,27 @@ def test_the_nearest_of_several(tmp_path: Path):
 def test_near_folders(tmp_path: Path, there: str, wanted: str, found: str | None):
     (tmp_path / there).mkdir()
     assert near_folder(tmp_path, wanted) == found
+
+
+def test_the_same_name_in_many_folders_is_looked_up_and_not_compared(tmp_path: Path):
+    """A scan of all candidates took minutes for frames that have the same names in each person's folder."""
+    for person in range(300):
+        _write(tmp_path, f"{person}/1.JPG")
+    near, steps = NearFiles(tmp_path), []
+    near.find("0/1.jpg")
+    sys.setprofile(lambda *step: steps.append(step))
+    try:
+        found = near.find("299/1.jpg")
+    finally:
+        sys.setprofile(None)
+    assert found == "299/1.JPG" and len(steps) < 100
+
+
+def test_loading_names_the_folder(tmp_path: Path):
+    (tmp_path / "reid_raw.json").write_text("[]")
+    (tmp_path / "Images").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"no folder imgs/, but Images/\. Rename it"):
+        get_format("cuhk_pedes").find(tmp_path)
 
 
 def _write(folder: Path, name: str) -> None:

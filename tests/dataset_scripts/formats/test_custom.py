@@ -113,7 +113,7 @@ def test_an_unknown_split_is_refused(read: Callable, name: object):
 
 @pytest.mark.parametrize("missing", [{}, {"split": None}, {"split": ""}])
 def test_either_all_rows_have_a_split_or_none(read: Callable, missing: dict):
-    with pytest.raises(AnnotationError, match="row 0: 'split' is '', but it must be one of"):
+    with pytest.raises(AnnotationError, match="row 0: 'split' is '', but neither the row nor its file names one of"):
         read(row(**missing), row(image="b.jpg", split="test"))
     assert [record.split for record in read(row(**missing), row(image="b.jpg", **missing))] == [None, None]
 
@@ -181,6 +181,26 @@ def test_a_missing_field_is_named(read: Callable, field: str):
 def test_the_column_of_a_csv_is_named(read: Callable):
     with pytest.raises(AnnotationError, match="the field 'person_id' is missing .fields here: file, caption, image"):
         read(file="people.csv", text="file,caption,image\n1,A man.,a.jpg\n")
+
+
+def test_a_folder_beside_those_of_splits_is_refused_not_left_out(read: Callable, tmp_path: Path):
+    (tmp_path / "query").mkdir()
+    (tmp_path / "query" / "metadata.jsonl").write_text(json.dumps(row(image="b.jpg")))
+    with pytest.raises(AnnotationError, match=r"query/metadata\.jsonl: its folder is named after no split.*gallery"):
+        read(row(), file="Train/metadata.jsonl")
+
+
+def test_a_file_beside_those_of_splits_is_named(read: Callable, tmp_path: Path):
+    (tmp_path / "query.jsonl").write_text(json.dumps(row(image="b.jpg")))
+    with pytest.raises(AnnotationError, match=r"query\.jsonl, row 0: .*neither the row nor its file"):
+        read(row(), file="train.jsonl")
+
+
+@pytest.mark.parametrize("caption", ["['A man.']", '["A man.", "He walks."]', "('A man.',)"])
+def test_a_list_in_a_cell_is_no_caption(read: Callable, caption: str):
+    with pytest.raises(AnnotationError, match="it must be one sentence. Write one caption a row") as caught:
+        read(row(caption=caption))
+    assert caught.value.kind == "bad_field"
 
 
 def test_a_path_in_a_folder_of_a_split_stays_below_it(read: Callable):
