@@ -10,15 +10,13 @@ from peft import PeftConfig, PeftModel
 from peft.utils.save_and_load import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
 from transformers.utils import find_adapter_config_file
 
+from dataset_scripts.common.model_names import STAND_IN, check_local_name
 from modeling_prompt_clip.folder_checks import check_archive, in_words, one_line, read_json, tensor_fault
 from modeling_prompt_clip.modeling_prompt_clip import PromptCLIPModel
 from modeling_prompt_clip.processing_prompt_clip import PromptCLIPProcessor
 from modeling_prompt_clip.prompt_tuning import DeepPromptConfig
 
 logger = logging.getLogger(__name__)
-
-STAND_IN = "stand-in"
-"""The name of the small CLIP that ships with this package, for machines that reach no pretrained weights."""
 
 STAND_IN_FOLDER = Path(__file__).parent / "assets" / "stand_in_clip"
 HubOptions = dict[str, Any]
@@ -33,11 +31,11 @@ def resolve_model_path(name_or_path: str | os.PathLike) -> str:
 
     Args:
         name_or_path: `"stand-in"`; a model or adapter folder; a run folder, which means its merged `model/` or, before
-            stage two, its `adapter/`. Anything that is not a folder is a Hub id.
+            stage two, its `adapter/`. Anything that is neither a folder nor looks like a path is a Hub id.
 
-    Raises OSError: the package lacks the stand-in, or a folder holds no model.
+    Raises OSError: the package lacks the stand-in, a folder holds no model, or a path leads to no folder.
     """
-    name = os.fspath(name_or_path)
+    name = os.path.expanduser(os.fspath(name_or_path))
     if name == STAND_IN:
         if not (STAND_IN_FOLDER / "config.json").is_file():
             raise FileNotFoundError(
@@ -46,6 +44,7 @@ def resolve_model_path(name_or_path: str | os.PathLike) -> str:
             )
         return str(STAND_IN_FOLDER)
     if not Path(name).is_dir():
+        check_local_name(name, "model")
         return name
     for folder in (Path(name), Path(name, "model"), Path(name, "adapter")):
         if (folder / "config.json").is_file() or (folder / ADAPTER_FILE).is_file():
@@ -256,7 +255,13 @@ def _base_of(path: str, hub: HubOptions) -> tuple[str, HubOptions]:
             f"{ADAPTER_FILE} of {path!r} names no base model; write a CLIP folder or Hub id into it as "
             "base_model_name_or_path"
         )
-    return resolve_model_path(config.base_model_name_or_path), _hub_options(config.revision, hub.get("token"))
+    try:
+        base = resolve_model_path(config.base_model_name_or_path)
+    except OSError as error:
+        raise OSError(
+            f"base_model_name_or_path in {ADAPTER_FILE} of {path!r} cannot be loaded; correct it there: {error}"
+        ) from error
+    return base, _hub_options(config.revision, hub.get("token"))
 
 
 __all__ = [

@@ -61,7 +61,7 @@ def is_of(name: str, package: str) -> bool:
 
 def is_common(room: str, path: Path, name: str) -> bool:
     """Whether the model package imports what it may, from its rooms and what stands above them: the common room."""
-    in_a_room = path.parent != ROOT / "modeling_prompt_clip" or path.name in ("cli.py", "uploads.py")
+    in_a_room = path.parent != ROOT / "modeling_prompt_clip" or path.name in ("cli.py", "loading.py", "uploads.py")
     return room == "modeling_prompt_clip" and in_a_room and is_of(name, "dataset_scripts.common")
 
 

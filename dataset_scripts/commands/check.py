@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dataset_scripts.commands.parsers.check import parse
+from dataset_scripts.common.model_names import tokenizer_source
 from dataset_scripts.formats import detect_format, get_format
 from dataset_scripts.integrity.checker import check_folder
 from dataset_scripts.integrity.table import report_text
@@ -70,8 +71,9 @@ def _check_parquet(args: argparse.Namespace) -> int:
 def _load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
+    source = tokenizer_source(name)
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises Exception itself
         raise OSError(
             f"--tokenizer {name} has no readable tokenizer; give a folder or Hub id with CLIP's; those with code of "

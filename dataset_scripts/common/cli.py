@@ -135,9 +135,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     `PROMPT_CLIP_TRACEBACK=1` in the environment shows where an error came from.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["--version"]:
+    if arguments[:1] in (["--version"], ["-V"], ["version"]):
         print(f"prompt-clip {__version__}")
         return 0
+    if arguments[:1] == ["help"] or arguments[1:] == ["help"]:  # of all verbs, or of one, before or after it
+        arguments = [*(word for word in arguments if word != "help"), "--help"]
     group = arguments.pop(0) if arguments and arguments[0] in ABOUT else ""
     program = f"prompt-clip {group}".rstrip()
     if not arguments or arguments[0] in ("-h", "--help"):

@@ -1,6 +1,11 @@
-"""Installation hints for missing optional packages."""
+"""How the package is installed here: missing extras, and how its command is typed."""
 
-__all__ = ["install_hint"]
+import os
+import shutil
+import sys
+from pathlib import Path
+
+__all__ = ["command_name", "install_hint"]
 
 
 def install_hint(extra: str) -> str:
@@ -12,3 +17,14 @@ def install_hint(extra: str) -> str:
         extra: `"train"`, `"export"`, ...
     """
     return f'pip install -e ".[{extra}]" in a checkout of PromptCLIP'
+
+
+def command_name() -> str:
+    """Return what to type for `prompt-clip`: it may not be on the PATH."""
+    if shutil.which("prompt-clip"):
+        return "prompt-clip"
+    script = Path(sys.executable).parent / "prompt-clip"
+    if not script.exists():
+        return f"{sys.executable} -m modeling_prompt_clip.cli"
+    near = os.path.relpath(script)
+    return str(script) if near.startswith("..") else near

@@ -13,6 +13,7 @@ from PIL.Image import Resampling
 from transformers import CLIPImageProcessorPil
 
 from dataset_scripts.common.files import new_folder, scratch_folder
+from dataset_scripts.common.model_names import tokenizer_source
 from modeling_prompt_clip.configuration_prompt_clip import PromptCLIPConfig
 from modeling_prompt_clip.conversion.checkpoint_file import read_checkpoint
 from modeling_prompt_clip.conversion.choices import Choice, choose_activation, choose_head_width, find_family
@@ -317,7 +318,7 @@ def _tokenizer(tokenizer: str | os.PathLike, config: PromptCLIPConfig) -> Any:
             clip_tokenizer_from_merges(tokenizer, context).save_pretrained(folder)
             return load_tokenizer(str(folder), config)
     try:
-        return load_tokenizer(tokenizer, config)
+        return load_tokenizer(tokenizer_source(os.fspath(tokenizer)), config)
     except OSError as error:
         raise OSError(
             f"tokenizer {os.fspath(tokenizer)!r} cannot be read, and checkpoint files hold none; without a network, "

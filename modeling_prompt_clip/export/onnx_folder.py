@@ -54,6 +54,7 @@ def export_onnx(model: nn.Module, processor: PromptCLIPProcessor, folder: str | 
     tokenizer = processor.tokenizer
     towers = (TextTower(model, tokenizer.eos_token_id, tokenizer.pad_token_id), ImageTower(model))
     with new_folder(folder) as written:
+        model.config.save_pretrained(written)
         processor.save_pretrained(written)
         _write_tokenizer(processor, written / "tokenizer.json", towers[0].context)
         deviations = {}

@@ -123,7 +123,7 @@ def test_missing_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_missing_folder():
-    with pytest.raises(OSError, match=r"config.json of model '\./runs/none/model' cannot be read; give a folder"):
+    with pytest.raises(OSError, match=r"model '\./runs/none/model' is no folder here. Give a run"):
         load_model("./runs/none/model")
 
 

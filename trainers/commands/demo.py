@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -14,6 +15,7 @@ import torch
 
 from dataset_scripts import load_person_search
 from dataset_scripts.builders.export import export_images
+from dataset_scripts.common.installing import command_name
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval import (
     FolderSearcher,
@@ -65,6 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         answers = search_gallery(run, splits["test"])
     sys.stdout.write(f"{metrics_table(results)}\n\n{answers}")
     logger.info("done in %.0f s; look into %s", time.monotonic() - started, run.plots)
+    logger.info(
+        'next, search your own pictures: %s search %s --gallery FOLDER "a woman in a green coat"',
+        command_name(),
+        shlex.quote(str(run.path)),
+    )
     return 0
 
 

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
+from dataset_scripts.common.installing import command_name
 from modeling_prompt_clip.retrieval import metrics_table
 from trainers.configs.recipes import parse_arguments
 from trainers.distributed.launch import RELAUNCHED, relaunch
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _resuming(argv: Sequence[str]) -> str:
     """The command line that resumes this run, with the launch that started it."""
-    words = f"prompt-clip train {os.environ.get(RELAUNCHED) or shlex.join(argv)}".rstrip()
+    words = f"{command_name()} train {os.environ.get(RELAUNCHED) or shlex.join(argv)}".rstrip()
     return words if words.endswith("--resume auto") else f"{words} --resume auto"
 
 

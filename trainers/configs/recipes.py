@@ -16,6 +16,7 @@ from transformers import HfArgumentParser
 
 from dataset_scripts.common.own_code import code_names
 from dataset_scripts.common.text.documents import read_yaml
+from dataset_scripts.common.text.printable import one_line
 from dataset_scripts.common.text.suggest import nearest_name
 from trainers.arguments.aliases import known_names, own_names, running_stages
 from trainers.arguments.settings import TwoStageTrainingArguments
@@ -92,7 +93,12 @@ class RecipeParser(HfArgumentParser):
 
     def refuse(self, option: str) -> NoReturn:
         """Exit with status 2, naming the option nearest to an unknown one."""
-        self.error(f"unknown option {option!r}{suggestion(option.lstrip('-'), field_names(), '--')}")
+        known = [name.lstrip("-") for name in self._option_string_actions if name.startswith("--")]
+        self.error(f"unknown option {option!r}{suggestion(option.lstrip('-'), known, '--')}")
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2, on one line without control characters."""
+        super().error(one_line(message))
 
 
 def _add_option(parser: argparse.ArgumentParser, field: Field, help: str) -> None:

@@ -1,7 +1,13 @@
 """Options and types that the command lines of several verbs share."""
 
 import argparse
+import re
 import textwrap
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from dataset_scripts.common.text.printable import one_line
+from dataset_scripts.common.text.suggest import did_you_mean
 
 __all__ = [
     "add_image_size",
@@ -16,6 +22,31 @@ __all__ = [
 ]
 
 
+class VerbParser(argparse.ArgumentParser):
+    """argparse's parser that names the option nearest to an unknown one, on one line without control characters."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse unknown options first: argparse would say that what was misspelt is missing."""
+        for word in args or ():
+            if word == "--":
+                break
+            name = word.partition("=")[0]
+            if re.fullmatch(r"--\w+", name) and not any(option.startswith(name) for option in self.options()):
+                self.error(f"unknown option {name!r}.{did_you_mean(name, self.options())}")
+        return super().parse_known_args(args, namespace)
+
+    def options(self) -> list[str]:
+        """Long options that help shows."""
+        shown = (action for action in self._actions if action.help != argparse.SUPPRESS)
+        return [option for action in shown for option in action.option_strings if option.startswith("--")]
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        super().error(one_line(message))
+
+
 def new_parser(verb: str, description: str, examples: str) -> argparse.ArgumentParser:
     """Make a parser whose `--help` ends with examples, printed verbatim.
 
@@ -24,7 +55,7 @@ def new_parser(verb: str, description: str, examples: str) -> argparse.ArgumentP
         description: one paragraph; it is wrapped here.
         examples: lines of commands, and what else belongs at the end.
     """
-    return argparse.ArgumentParser(
+    return VerbParser(
         prog=f"prompt-clip {verb}",
         description=textwrap.fill(description, 96),
         epilog="examples:\n" + textwrap.indent(textwrap.dedent(examples).strip(), "  "),

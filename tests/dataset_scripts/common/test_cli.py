@@ -261,3 +261,59 @@ def test_a_process_talks_on_stderr():
         "sys.exit(cli.main(['fake']))\n"
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "told\n")
+
+
+@pytest.mark.parametrize("argv", [["-V"], ["version"]])
+def test_the_version_by_other_names(argv, capsys):
+    assert cli.main(argv) == 0 and capsys.readouterr().out == f"prompt-clip {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "start"),
+    [
+        (["help"], "usage: prompt-clip VERB"),
+        (["help", "search"], "usage: prompt-clip search"),
+        (["search", "help"], "usage: prompt-clip search"),
+        (["data", "help"], "usage: prompt-clip data VERB"),
+        (["help", "data", "check"], "usage: prompt-clip data check"),
+        (["help", "export"], "usage: prompt-clip export"),
+        (["help", "train"], "usage: prompt-clip train"),
+    ],
+)
+def test_help_before_or_after_a_verb(argv, start, capsys):
+    try:
+        assert cli.main(argv) == 0
+    except SystemExit as stop:
+        assert stop.code == 0
+    assert capsys.readouterr().out.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("argv", "advice"),
+    [
+        (
+            ["search", "runs/demo", "--galery", "photos", "a man"],
+            "unknown option '--galery'. Did you mean '--gallery'?",
+        ),
+        (["evaluate", "runs/demo", "--splt=test"], "unknown option '--splt'. Did you mean '--split'?"),
+        (["data", "check", "x", "--tokeniser", "y"], "unknown option '--tokeniser'. Did you mean '--tokenizer'?"),
+        (["convert", "a.pt", "b", "--headwidth", "64"], "unknown option '--headwidth'. Did you mean '--head_width'?"),
+        (["export", "m", "--ouput", "x"], "unknown option '--ouput'. Did you mean '--output'?"),
+        (["push", "runs/demo", "--rpo", "a/b"], "unknown option '--rpo'. Did you mean '--repo'?"),
+        (["demo", "--sed", "3"], "unknown option '--sed'. Did you mean '--seed'?"),
+        (["train", "--cofig", "x"], "unknown option '--cofig'; did you mean --config?"),
+        (["search", "m", "--gallery", "g", "x", "--\x1b[31m"], "unrecognized arguments: --\\x1b[31m"),
+    ],
+)
+def test_a_misspelt_option_is_answered_with_the_nearest(argv, advice, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(argv)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and advice in error
+    assert all(sign.isprintable() or sign == "\n" for sign in error)
+
+
+def test_options_may_still_be_shortened(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["search", "m", "--gal", "x"])
+    assert "required: SENTENCE" in capsys.readouterr().err

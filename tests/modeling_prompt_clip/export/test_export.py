@@ -115,6 +115,7 @@ def test_what_is_written(adapter, exported):
     assert exported.files == sizes
     assert set(sizes) == {
         "image.onnx",
+        "config.json",
         "processor_config.json",
         "text.onnx",
         "tokenizer.json",
