@@ -1,6 +1,10 @@
 """Losses of one's own, right and wrong, as settings name them."""
 
+import itertools
+
 import torch
+
+_calls = itertools.count()
 
 
 def soft_triplet(image_embeds, text_embeds, person_ids, **context):
@@ -38,3 +42,8 @@ def detached(image_embeds, text_embeds, person_ids, **context):
 
 def steep(image_embeds, text_embeds, person_ids, **context):
     return (image_embeds - image_embeds).abs().sum(1).sqrt().sum()
+
+
+def diverging(image_embeds, text_embeds, person_ids, **context):
+    """Finite where it is tried before training, and a little longer."""
+    return (image_embeds * text_embeds).sum() * (float("nan") if next(_calls) > 5 else 1)

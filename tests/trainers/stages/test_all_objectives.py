@@ -37,7 +37,7 @@ def test_two_runs_end_with_the_same_bytes_whoever_prepares_the_images(make_args,
 
 def test_a_run_that_diverges_stops_and_names_its_images(make_args, splits, tmp_path):
     args = make_args(
-        stage_one_learning_rate=1e30, stage_one_max_steps=60, eval_steps=1000, max_grad_norm=0.0, max_bad_steps=3
+        stage_one_objectives={"own_losses:diverging": 1.0}, stage_one_max_steps=60, eval_steps=1000, max_bad_steps=3
     )
     with pytest.raises(ValueError, match="3 steps in a row.*bad_batch.json"):
         TwoStageTrainer(args, splits=splits).train()
