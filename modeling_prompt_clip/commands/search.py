@@ -1,15 +1,16 @@
 """`prompt-clip search MODEL --gallery FOLDER "a sentence"`: find the best images."""
 
 import argparse
+import io
 import json
 import logging
 import sys
 from pathlib import Path
 
-from PIL import Image
+from PIL import ExifTags, Image
 
-from dataset_scripts.common.files import check_output
-from dataset_scripts.common.parsers.search import DEFAULT_SHEET, parse
+from dataset_scripts.common.files import check_output, write_atomically
+from dataset_scripts.common.parsers.search import parse
 from dataset_scripts.common.text.printable import one_line
 from modeling_prompt_clip.loading import load_model
 from modeling_prompt_clip.retrieval.pictures import SheetRow, Tile, contact_sheet, thumbnail
@@ -25,6 +26,7 @@ from modeling_prompt_clip.retrieval.search import (
 __all__ = ["main"]
 
 _NAMES_LISTED = 5
+_NAME_SHOWN = 18  # letters, below a picture
 
 Answers = list[tuple[str, list[SearchHit]]]
 
@@ -32,14 +34,13 @@ logger = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Search a folder by each sentence; print a table or JSON, and draw a contact sheet.
+    """Search a folder by each sentence; print a table or JSON; draw a contact sheet where one is named.
 
     Raises ValueError: a blank sentence, an output that is no PNG or lies inside the gallery, an unreadable image;
     OSError: the model or the gallery cannot be read.
     """
     args = parse(argv)
-    sheet = args.output or (None if args.json else _default_sheet(args.gallery))
-    _check(args, sheet)
+    _check(args, args.output)
     model, processor = load_model(args.model, device=args.device)
     searcher = FolderSearcher(
         model, processor, args.gallery, batch_size=args.batch_size, on_bad_image=args.on_bad_image
@@ -53,10 +54,13 @@ def main(argv: list[str] | None = None) -> int:
     if len(searcher.faults) > _NAMES_LISTED:
         logger.warning("skipped %d more; --json lists all", len(searcher.faults) - _NAMES_LISTED)
     answers = [(sentence, searcher.search(sentence, args.top)) for sentence in args.sentences]
-    if sheet:
-        sheet.parent.mkdir(parents=True, exist_ok=True)
-        _picture(answers).save(sheet)
-        logger.info("wrote the pictures to %s", sheet)
+    if args.output:
+        buffer = io.BytesIO()
+        _picture(answers).save(buffer, "PNG")
+        write_atomically(args.output, buffer.getvalue())
+        logger.info("wrote the pictures to %s", args.output)
+    elif not args.json:
+        logger.info("to see the pictures, add: --output search.png")
     sys.stdout.write(_as_json(args, searcher, answers) if args.json else _as_table(answers))
     return 0
 
@@ -77,28 +81,17 @@ def _check(args: argparse.Namespace, sheet: Path | None) -> None:
         )
 
 
-def _default_sheet(gallery: Path) -> Path | None:
-    """The picture that nobody named, where it can be: not in the gallery, nor in a folder that cannot be written."""
-    if DEFAULT_SHEET.resolve().is_relative_to(gallery.resolve()):
-        logger.warning("no picture is drawn: %s would lie inside the gallery; name one by --output", DEFAULT_SHEET)
-        return None
-    try:
-        check_output(DEFAULT_SHEET.parent)
-    except OSError as error:
-        logger.warning("no picture is drawn, name one by --output: %s", error)
-        return None
-    return DEFAULT_SHEET
-
-
 def _picture(answers: Answers) -> Image.Image:
-    return contact_sheet(
-        [
-            SheetRow(
-                sentence, [Tile(thumbnail(read_image(hit.path)), None, f"{hit.rank}: {hit.score:.3f}") for hit in hits]
-            )
-            for sentence, hits in answers
-        ]
-    )
+    return contact_sheet([SheetRow(sentence, list(map(_tile, hits))) for sentence, hits in answers])
+
+
+def _tile(hit: SearchHit) -> Tile:
+    """The picture of a hit, with rank, score, the end of its name, and when it was taken if the file tells."""
+    with Image.open(hit.path) as picture:
+        taken = str(picture.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal, ""))
+    name = hit.path.stem if len(hit.path.stem) <= _NAME_SHOWN else f"...{hit.path.stem[-_NAME_SHOWN + 3 :]}"
+    label = "\n".join(filter(None, [f"{hit.rank}: {hit.score:.3f}", one_line(name), one_line(taken)[:19]]))
+    return Tile(thumbnail(read_image(hit.path)), None, label)
 
 
 def _as_table(answers: Answers) -> str:

@@ -100,6 +100,7 @@ def compare(recipe: dict[str, Any], splits: datasets.DatasetDict) -> dict[str, R
     }
     facts = evaluation_facts(splits["test"], "test", recipe["image_size"], recipe.get("dataset_options"))
     run.record([result_row(method, metrics, facts) for method, metrics in results.items() if method != "two-stage"])
+    run.draw_curves()
     return results
 
 

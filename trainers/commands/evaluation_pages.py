@@ -1,6 +1,7 @@
 """Pages of an evaluation that people look at: ranked strips, match and precision curves, distributions of scores."""
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from modeling_prompt_clip.retrieval import (
     rank_curves,
     ranked_strips,
 )
+from modeling_prompt_clip.retrieval.pictures import LEGEND
 from trainers.run_folder.curves import BLUE, INK, ORANGE, new_figure, prepare
 
 if TYPE_CHECKING:
@@ -57,10 +59,10 @@ def draw_pages(
     sides = (encoded.text_embeds, encoded.image_embeds, encoded.text_person_ids, encoded.image_person_ids)
     curves, scores = rank_curves(*sides), open_set_scores(*sides)
     before = "".join(f"{line}\n" for line in textwrap.wrap(headline, 110))
-    random_title = f"{before}Captions drawn at random: green = the person described" if headline else ""
+    random_title = f"{before}Captions drawn at random: {LEGEND}" if headline else ""
     strips = {"ranked_strips": ranked_strips(encoded, dataset, title=random_title)}
-    for name, rows in chosen_queries(values).items():
-        title = f"{before}The {len(rows)} captions with the {name} average precision: green = the person described"
+    for name, rows in chosen_queries(values, encoded.text_person_ids.numpy(), encoded.captions).items():
+        title = f"{before}{len(rows)} persons' captions with the {name} average precision: {LEGEND}"
         strips[f"ranked_{name}"] = ranked_strips(encoded, dataset, rows, title=title)
     for name, page in strips.items():
         page.save(folder / f"{name}.png")
@@ -72,13 +74,33 @@ def draw_pages(
     return [folder / f"{name}.png" for name in (*strips, *plots)]
 
 
-def chosen_queries(values: QueryValues, count: int = STRIPS) -> dict[str, list[int]]:
-    """Queries of the "best", "median" and "worst" average precision, in this order within each, at most `count`."""
-    precision = values.values[:, 3]
-    order = values.rows[np.argsort(-precision, kind="stable")]
-    middle = max(0, (len(order) - count) // 2)
-    parts = {"best": order[:count], "median": order[middle : middle + count], "worst": order[::-1][:count]}
-    return {name: rows.tolist() for name, rows in parts.items()}
+def chosen_queries(
+    values: QueryValues, person_ids: np.ndarray, captions: Sequence[str], count: int = STRIPS
+) -> dict[str, list[int]]:
+    """Choose queries of the "best", "median" and "worst" average precision, each of another person.
+
+    Args:
+        values: of the queries.
+        person_ids, captions: of all captions of the split.
+        count: queries of each kind, at most.
+
+    Returns: rows of captions, by falling precision; the worst first among the worst.
+    """
+    order = values.rows[np.argsort(-values.values[:, 3], kind="stable")]
+    nearest = np.argsort(np.abs(np.arange(len(order)) - (len(order) - 1) / 2), kind="stable")
+    places = {"best": range(len(order)), "median": nearest.tolist(), "worst": range(len(order) - 1, -1, -1)}
+    chosen = {}
+    for name, ranked in places.items():
+        seen: dict[tuple[int, str], int] = {}
+        for place in ranked:
+            row = int(order[place])
+            if not any(person == person_ids[row] or text == captions[row] for person, text in seen):
+                seen[int(person_ids[row]), captions[row]] = place
+            if len(seen) == count:
+                break
+        found = sorted(seen.values()) if name == "median" else list(seen.values())
+        chosen[name] = [int(order[place]) for place in found]
+    return chosen
 
 
 def _match_figure(curves: RankCurves) -> "Figure":

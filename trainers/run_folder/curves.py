@@ -50,6 +50,37 @@ def plot_curves(records: Records, folder: str | Path) -> list[Path]:
     return written
 
 
+def plot_methods(rows: Records, folder: str | Path) -> Path | None:
+    """Draw `methods.png`, R@1 and mAP of each method on the test split, from the rows of `results.json`.
+
+    Returns: the file; None for fewer than two methods.
+
+    Raises OSError, ImportError: as [`plot_curves`].
+    """
+    found = {
+        str(row["method"]): row
+        for row in rows
+        if row.get("split") == "test" and row.get("direction", "text_to_image") == "text_to_image" and "method" in row
+    }
+    if len(found) < 2:
+        return None
+    figure = new_figure(width=2 + 1.2 * len(found))
+    axes = figure.subplots()
+    prepare(axes, "test split, text to image (percent)", "")
+    axes.set_axisbelow(True)
+    places = np.arange(len(found))
+    for offset, (name, color) in zip((-0.2, 0.2), (("R@1", BLUE), ("mAP", ORANGE)), strict=True):
+        heights = [float(row.get("metrics", {}).get(name) or 0) for row in found.values()]
+        bars = axes.bar(places + offset, heights, 0.36, color=color, label=name)
+        axes.bar_label(bars, fmt="%.1f", fontsize=8, color=INK)
+    axes.set_xticks(places, list(found))
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left")
+    path = Path(folder) / "methods.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return path
+
+
 def smoothed(values: np.ndarray) -> np.ndarray:
     """Average exponentially over a tenth of the values, at least 5, without bias to 0.
 
@@ -143,4 +174,4 @@ def prepare(axes: "Axes", title: str, xlabel: str) -> None:
     axes.spines["bottom"].set_color(INK)
 
 
-__all__ = ["BLUE", "INK", "ORANGE", "new_figure", "plot_curves", "prepare", "smoothed"]
+__all__ = ["BLUE", "INK", "ORANGE", "new_figure", "plot_curves", "plot_methods", "prepare", "smoothed"]

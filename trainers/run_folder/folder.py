@@ -14,7 +14,7 @@ from dataset_scripts.common.text.printable import shown
 from trainers.arguments.fields import Rule, rules
 from trainers.arguments.resolved import map_sources
 from trainers.arguments.settings import TwoStageTrainingArguments
-from trainers.run_folder.curves import plot_curves
+from trainers.run_folder.curves import plot_curves, plot_methods
 from trainers.run_folder.files import START_AGAIN, read_config, read_progress, read_results
 from trainers.run_folder.metrics_log import MetricsLog, read_metrics
 from trainers.run_folder.results import StageResult, stage_result
@@ -183,8 +183,9 @@ class RunFolder:
         write_json(self.progress, {stage: entry for stage, entry in self.finished().items() if stage != name})
 
     def draw_curves(self) -> list[Path]:
-        """Plot losses, learning rates and validation scores into `plots`."""
-        return plot_curves(read_metrics(self.metrics), self.plots)
+        """Plot losses, learning rates, validation scores and a comparison of methods into `plots`."""
+        methods = plot_methods(self.recorded(), self.plots)
+        return [*plot_curves(read_metrics(self.metrics), self.plots), *([methods] if methods else [])]
 
 
 def _is_same(rule: Rule, earlier: Any, now: Any) -> bool:

@@ -5,9 +5,7 @@ from pathlib import Path
 
 from dataset_scripts.common.parsers.shared import add_json, add_model_arguments, new_parser, positive_int
 
-__all__ = ["DEFAULT_SHEET", "parse", "parser"]
-
-DEFAULT_SHEET = Path("search.png")
+__all__ = ["parse", "parser"]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,7 +14,7 @@ def parser() -> argparse.ArgumentParser:
         "search",
         "Rank the images of a folder, subfolders included, by how well they fit each sentence.",
         """
-        prompt-clip search runs/demo --gallery photos "a woman in a red coat with a black backpack"
+        prompt-clip search runs/demo --gallery photos --output search.png "a woman in a red coat with a black backpack"
         prompt-clip search runs/demo --gallery photos --top 3 --json "a man in jeans" "a child with a yellow umbrella"
         """,
     )
@@ -28,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="PNG",
-        help=f"picture of the best images (default {DEFAULT_SHEET}; with --json, drawn only if named)",
+        help="draw the best images into this file (default: no picture)",
     )
     add_json(search)
     search.add_argument(

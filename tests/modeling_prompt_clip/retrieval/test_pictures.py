@@ -3,7 +3,15 @@ import pytest
 import torch
 from PIL import Image
 
-from modeling_prompt_clip.retrieval import EncodedSplit, Tile, contact_sheet, dataset_sheet, ranked_strips
+from modeling_prompt_clip.retrieval import (
+    EncodedSplit,
+    Tile,
+    contact_sheet,
+    dataset_sheet,
+    fonts,
+    pictures,
+    ranked_strips,
+)
 from modeling_prompt_clip.retrieval.pictures import IRRELEVANT, RELEVANT
 
 BLUE = (0, 0, 255)
@@ -41,7 +49,7 @@ def test_small_crops_are_enlarged_and_framed():
     crop = Image.new("RGB", (48, 144), BLUE)
     sheet = contact_sheet([("a man", [(crop, RELEVANT, "1"), (crop, IRRELEVANT, "2"), (crop, None, "")])])
     pixels = np.asarray(sheet)
-    assert int((pixels == BLUE).all(axis=2).sum()) == 3 * 200 * 67
+    assert int((pixels == BLUE).all(axis=2).sum()) == 3 * 200 * 67 - 2 * 22 * 23  # two marks
     assert has_colour(sheet, RELEVANT)
     assert has_colour(sheet, IRRELEVANT)
 
@@ -99,7 +107,8 @@ def test_strips_are_green_for_the_person_and_red_for_others(encoded, people):
         assert tuple(runs_of_colour(pixels[top_edge], colour) for colour in (RELEVANT, IRRELEVANT)) == colours
 
 
-def test_where_all_answers_are_wrong_the_first_right_one_follows(encoded, people):
+def test_where_all_answers_are_wrong_the_first_right_one_follows(encoded, people, monkeypatch):
+    monkeypatch.setattr(pictures, "TILES_IN_A_LINE", 20)
     person_ids = encoded.image_person_ids
     wanted = person_ids[0]
     scores = torch.linspace(1.0, 0.1, len(person_ids)) - 5.0 * (person_ids == wanted)  # the person comes last
@@ -129,3 +138,49 @@ def test_a_data_set_is_shown_with_and_without_cameras(people):
     sheet = dataset_sheet(people, identities=100)
     assert 4 * 200 < sheet.height < 5 * 250
     assert dataset_sheet(people, identities=2, seed=0).tobytes() == dataset_sheet(people, identities=2).tobytes()
+
+
+def test_many_pictures_go_on_in_further_lines():
+    tile = Tile(Image.new("RGB", (48, 144), BLUE))
+    one, many, most = (contact_sheet([("a man", [tile] * count)]) for count in (10, 150, 100_000))
+    assert one.width == many.width and many.height > 14 * 230
+    assert most.height < 21 * 230
+    assert int((np.asarray(many) == BLUE).all(axis=2).sum()) == 150 * 200 * 67
+
+
+def test_right_and_wrong_differ_without_colour():
+    crop = Image.new("RGB", (48, 144), BLUE)
+    grey = []
+    for frame in (RELEVANT, IRRELEVANT):
+        pixels = np.asarray(contact_sheet([("a man", [Tile(crop, frame)])]))
+        grey.append((pixels == frame).all(axis=2))
+    assert (grey[0] != grey[1]).sum() > 50
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u7537\u4eba\u7a7f\u7740\u7ea2\u8272\u5916\u5957" * 40,
+        "\u043c\u0443\u0436\u0447\u0438\u043d\u0430",
+        "\u0631\u062c\u0644 \u064a\u0631\u062a\u062f\u064a",
+        "x" * 100_000,
+        "a \x1b[31mred\x07 man \ud800",
+        "\u0301" * 3000,
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467 family",
+        "",
+    ],
+)
+def test_texts_of_any_script_and_length(text: str):
+    tile = Tile(Image.new("RGB", (48, 144), BLUE), None, f"1: 0.5\n{text[:20]}")
+    sheet = contact_sheet([(text, [tile])], title=text[:50])
+    assert sheet.height < 400
+
+
+def test_a_text_without_a_font_is_left_out(monkeypatch):
+    monkeypatch.setattr(fonts, "_font_files", list)
+    fonts._file_with.cache_clear()
+    assert fonts.font_for("\u7537\u4eba", 16) is None and fonts.font_for("a man", 16) is not None
+    tile = Tile(Image.new("RGB", (48, 144), BLUE))
+    sheets = [contact_sheet([(text, [tile])]).tobytes() for text in ("\u7537\u4eba", pictures.NO_FONT, "")]
+    fonts._file_with.cache_clear()
+    assert sheets[0] == sheets[1] != sheets[2]

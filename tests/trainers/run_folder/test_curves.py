@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from trainers.run_folder import curves
+from trainers.run_folder.curves import plot_methods
 from trainers.run_folder.metrics_log import plot_curves
 
 
@@ -91,3 +92,17 @@ def test_smoothing_is_the_weighted_mean_of_all_values_so_far():
 def test_matplotlib_is_imported_only_to_draw():
     code = "import sys, trainers.run_folder.metrics_log; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_methods_are_compared_where_there_are_several(tmp_path):
+    rows = [
+        {"method": method, "split": split, "direction": "text_to_image", "metrics": {"R@1": value, "mAP": value / 2}}
+        for method, split, value in (
+            ("zero-shot", "test", 20.0),
+            ("stage one", "validation", 30.0),
+            ("direct", "test", 40.0),
+        )
+    ]
+    assert plot_methods(rows[:2], tmp_path / "plots") is None and not (tmp_path / "plots").exists()
+    assert plot_methods(rows, tmp_path / "plots") == tmp_path / "plots" / "methods.png"
+    assert (tmp_path / "plots" / "methods.png").stat().st_size > 5000
