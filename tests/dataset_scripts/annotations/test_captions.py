@@ -84,3 +84,19 @@ def test_a_long_caption_takes_time_in_proportion():
         start = time.perf_counter()
         clean_caption(text)
         assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("x" * 10**7, "xxx"),
+        ("a man, in red . " * 10**6, "a man, in red."),
+        ("&amp;" * 10**6, "&&&"),
+        ("&" + "amp;" * 10_000 + "lt; a man", "< a man"),
+        (" " * 1000 + "a\u0301" * 10**6, "\u00e1\u00e1"),
+    ],
+)
+def test_texts_of_megabytes_are_cut(text: str, start: str):
+    cleaned = clean_caption(text)
+    assert cleaned.startswith(start) and len(cleaned) <= 20_000
+    assert clean_caption(cleaned) == cleaned
